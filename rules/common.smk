@@ -1,0 +1,30 @@
+# Bindings to the one module that knows which files a config asks for. Nothing is computed here.
+import sys
+
+from workflow_scripts.plan import Plan
+from workflow_scripts.settings import ConfigError, parse_config, refuse_duplicate_keys
+
+try:
+    for path in workflow.configfiles:
+        refuse_duplicate_keys(path)
+    parsed = parse_config(config)
+except ConfigError as error:
+    sys.exit(str(error))
+
+# With every default filled in, `lookup` finds each key and params hold complete sections.
+config = parsed.model_dump(mode="json")
+plan = Plan(parsed, Path(workflow.basedir))
+
+
+wildcard_constraints:
+    asset="|".join(map(re.escape, config["assets"])),
+    model="|".join(map(re.escape, [*config["models"], *plan.backbones])),
+    checkpoint=r"step-\d\d\d\d\d\d|base",
+    subset="|".join(map(re.escape, [*config["benchmark"]["subsets"], "instructions"])),
+    voice="|".join(map(re.escape, config["speech"]["voices"])),
+    encoder="|".join(map(re.escape, config["assets"])),
+    backbone="|".join(map(re.escape, config["assets"])),
+    recipe="|".join(map(re.escape, config["training"]["recipes"])),
+    train_seed=r"\d+",
+    form="text|speech|asr",
+    shard=r"\d\d+-of-\d\d+",

@@ -1,0 +1,159 @@
+rule answer_questions:
+    input:
+        code=plan.code("evaluation/answer_questions.py"),
+        questions="results/benchmark/{subset}/questions.jsonl",
+        manifest=plan.model_manifest,
+        features=plan.model_features,
+        model=plan.checkpoint_index,
+        backbone=plan.asset("backbone"),
+        encoder=plan.asset("encoder"),
+    output:
+        text="results/evaluation/{model}/{checkpoint}/{subset}/text.{shard}.answers.jsonl",
+        speech="results/evaluation/{model}/{checkpoint}/{subset}/speech.{shard}.answers.jsonl",
+        asr="results/evaluation/{model}/{checkpoint}/{subset}/asr.{shard}.answers.jsonl",
+    log:
+        "logs/evaluation/{model}/{checkpoint}/{subset}/{shard}.answers.log",
+    benchmark:
+        "results/rule_times/evaluation/{model}/{checkpoint}/{subset}/{shard}.answers.tsv"
+    wildcard_constraints:
+        model="|".join(plan.models),
+    conda:
+        "../envs/models.yaml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=240,
+        gpu=plan.gpus_per_job,
+    params:
+        checkpoint="{checkpoint}",
+        shard="{shard}",
+        max_new_tokens=lookup(
+            dpath="benchmark/subsets/{subset}/max_new_tokens", within=config
+        ),
+        evaluation=lambda wildcards: {
+            key: config["evaluation"][key] for key in ("batch_size", "max_positions")
+        },
+        system_prompt=config["system_prompt"],
+        seed=config["seed"],
+    message:
+        "{wildcards.model} {wildcards.checkpoint} answers {wildcards.subset} (text, speech, asr)"
+    script:
+        "../workflow_scripts/evaluation/answer_questions.py"
+
+
+rule answer_questions_base:
+    input:
+        code=plan.code("evaluation/answer_questions_base.py"),
+        questions="results/benchmark/{subset}/questions.jsonl",
+        manifest=plan.model_manifest,
+        backbone="resources/{model}/asset.json",
+    output:
+        text="results/evaluation/{model}/{checkpoint}/{subset}/text.{shard}.answers.jsonl",
+        asr="results/evaluation/{model}/{checkpoint}/{subset}/asr.{shard}.answers.jsonl",
+    log:
+        "logs/evaluation/{model}/{checkpoint}/{subset}/{shard}.answers.log",
+    benchmark:
+        "results/rule_times/evaluation/{model}/{checkpoint}/{subset}/{shard}.answers.tsv"
+    wildcard_constraints:
+        model="|".join(plan.backbones),
+        checkpoint="base",
+    conda:
+        "../envs/models.yaml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=240,
+        gpu=plan.gpus_per_job,
+    params:
+        checkpoint="{checkpoint}",
+        shard="{shard}",
+        max_new_tokens=lookup(
+            dpath="benchmark/subsets/{subset}/max_new_tokens", within=config
+        ),
+        evaluation=lambda wildcards: {
+            key: config["evaluation"][key] for key in ("batch_size", "max_positions")
+        },
+        system_prompt=config["system_prompt"],
+        seed=config["seed"],
+    message:
+        "Untuned {wildcards.model} answers {wildcards.subset} (text, asr)"
+    script:
+        "../workflow_scripts/evaluation/answer_questions_base.py"
+
+
+rule score_answers:
+    input:
+        code=plan.code("evaluation/score_answers.py"),
+        questions="results/benchmark/{subset}/questions.jsonl",
+        answers=plan.job_answers,
+        nltk="resources/punkt-english/asset.json",
+    output:
+        text="results/evaluation/{model}/{checkpoint}/{subset}/text.scores.json",
+        speech="results/evaluation/{model}/{checkpoint}/{subset}/speech.scores.json",
+        asr="results/evaluation/{model}/{checkpoint}/{subset}/asr.scores.json",
+    log:
+        "logs/evaluation/{model}/{checkpoint}/{subset}/scores.log",
+    benchmark:
+        "results/rule_times/evaluation/{model}/{checkpoint}/{subset}/scores.tsv"
+    wildcard_constraints:
+        model="|".join(plan.models),
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        model="{model}",
+        checkpoint="{checkpoint}",
+        subset="{subset}",
+        forms=lambda wildcards: plan.forms(wildcards.model),
+        scorer=lookup(dpath="benchmark/subsets/{subset}/scorer", within=config),
+    message:
+        "Scores of {wildcards.model} {wildcards.checkpoint} on {wildcards.subset}"
+    script:
+        "../workflow_scripts/evaluation/score_answers.py"
+
+
+use rule score_answers as score_answers_base with:
+    output:
+        text="results/evaluation/{model}/{checkpoint}/{subset}/text.scores.json",
+        asr="results/evaluation/{model}/{checkpoint}/{subset}/asr.scores.json",
+    log:
+        "logs/evaluation/{model}/{checkpoint}/{subset}/scores.log",
+    benchmark:
+        "results/rule_times/evaluation/{model}/{checkpoint}/{subset}/scores.tsv"
+    wildcard_constraints:
+        model="|".join(plan.backbones),
+        checkpoint="base",
+
+
+rule build_gap_table:
+    input:
+        code=plan.code("evaluation/build_gap_table.py"),
+        scores=plan.all_scores(),
+    output:
+        gap="results/evaluation/gap.csv",
+        decline="results/evaluation/decline.csv",
+    log:
+        "logs/evaluation/gap.log",
+    benchmark:
+        "results/rule_times/evaluation/gap.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=20,
+    params:
+        overall=plan.overall_subsets,
+        knowledge=plan.knowledge_subsets,
+        backbones={
+            name: facts["backbone"] for name, facts in plan.model_facts().items()
+        },
+        draws=config["evaluation"]["bootstrap_draws"],
+        seed=config["seed"],
+    message:
+        "Gap table and decline decomposition"
+    script:
+        "../workflow_scripts/evaluation/build_gap_table.py"

@@ -1,0 +1,71 @@
+rule edit_answers:
+    input:
+        code=plan.code("intervention/edit_answers.py"),
+        questions="results/benchmark/{subset}/questions.jsonl",
+        manifest=plan.model_manifest,
+        features=plan.model_features,
+        alignment="results/alignment/{model}/{checkpoint}/{subset}/{shard}.h5",
+        model=plan.checkpoint_index,
+        backbone=plan.asset("backbone"),
+        encoder=plan.asset("encoder"),
+    output:
+        answers="results/intervention/{model}/{checkpoint}/{subset}/{shard}.answers.jsonl",
+    log:
+        "logs/intervention/{model}/{checkpoint}/{subset}/{shard}.log",
+    benchmark:
+        "results/rule_times/intervention/{model}/{checkpoint}/{subset}/{shard}.tsv"
+    conda:
+        "../envs/models.yaml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=240,
+        gpu=plan.gpus_per_job,
+    params:
+        checkpoint="{checkpoint}",
+        shard="{shard}",
+        max_new_tokens=lookup(
+            dpath="benchmark/subsets/{subset}/max_new_tokens", within=config
+        ),
+        intervention=config["intervention"],
+        evaluation=lambda wildcards: {
+            key: config["evaluation"][key] for key in ("batch_size", "max_positions")
+        },
+        system_prompt=config["system_prompt"],
+        seed=config["seed"],
+    message:
+        "{wildcards.model} {wildcards.checkpoint} answers {wildcards.subset} with edited speech tokens"
+    script:
+        "../workflow_scripts/intervention/edit_answers.py"
+
+
+rule test_edits:
+    input:
+        code=plan.code("intervention/test_edits.py"),
+        questions=plan.questions(config["intervention"]["subset"]),
+        answers=plan.all_edits(),
+        nltk="resources/punkt-english/asset.json",
+    output:
+        tests="results/intervention/tests.csv",
+    log:
+        "logs/intervention/tests.log",
+    benchmark:
+        "results/rule_times/intervention/tests.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=20,
+    params:
+        models=plan.models,
+        subset=config["intervention"]["subset"],
+        scorer=config["benchmark"]["subsets"][config["intervention"]["subset"]][
+            "scorer"
+        ],
+        draws=config["evaluation"]["bootstrap_draws"],
+        seed=config["seed"],
+    message:
+        "Paired tests of the edits"
+    script:
+        "../workflow_scripts/intervention/test_edits.py"

@@ -1,0 +1,100 @@
+rule build_tables:
+    input:
+        code=plan.code("report/build_tables.py"),
+        gap="results/evaluation/gap.csv",
+        decline="results/evaluation/decline.csv",
+        checkpoints="results/correlation/checkpoints.csv",
+        tests="results/intervention/tests.csv",
+    output:
+        **plan.tables(report),
+    log:
+        "logs/report/tables.log",
+    benchmark:
+        "results/rule_times/report/tables.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        models=plan.model_facts(),
+        display=config["display"],
+    message:
+        "Tables in the paper's layouts, CSV and LaTeX"
+    script:
+        "../workflow_scripts/report/build_tables.py"
+
+
+rule build_manifest:
+    input:
+        code=plan.code("report/build_manifest.py"),
+        tables=plan.result_files(),
+        assets=plan.used_assets(),
+        checkpoints=[
+            f"results/training/{model}/checkpoints.json" for model in plan.models
+        ],
+        questions=[plan.questions(subset) for subset in plan.subsets],
+        manifests=[plan.manifest(subset) for subset in [*plan.subsets, "instructions"]],
+    output:
+        manifest="results/report/manifest.json",
+    log:
+        "logs/report/manifest.log",
+    benchmark:
+        "results/rule_times/report/manifest.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        identity=plan.identity(),
+    message:
+        "Manifest: config, versions, weights, samples, times and checksums"
+    script:
+        "../workflow_scripts/report/build_manifest.py"
+
+
+rule build_report:
+    input:
+        code=plan.code("report/build_report.py"),
+        templates=["workflow_scripts/report/report.html.j2"],
+        figures=plan.figure_files("svg"),
+        tables=plan.table_files("csv"),
+        gap="results/evaluation/gap.csv",
+        decline="results/evaluation/decline.csv",
+        regression="results/correlation/regression.csv",
+        checkpoints="results/correlation/checkpoints.csv",
+        tests="results/intervention/tests.csv",
+        curves=[f"results/training/{model}/log.csv" for model in plan.models],
+        questions=[plan.questions(subset) for subset in plan.subsets],
+        utterances=[plan.manifest(subset) for subset in plan.subsets],
+        answers=plan.last_answers(),
+        scores=plan.last_scores(),
+        manifest="results/report/manifest.json",
+    output:
+        html=report(
+            "results/report/index.html",
+            caption="../report/page.rst",
+            category="Report",
+        ),
+    log:
+        "logs/report/report.log",
+    benchmark:
+        "results/rule_times/report/report.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        models=plan.model_facts(),
+        subsets=plan.subsets,
+        samples=8,
+        display=config["display"],
+    message:
+        "The report page"
+    script:
+        "../workflow_scripts/report/build_report.py"

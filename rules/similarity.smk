@@ -1,0 +1,23 @@
+rule measure_similarity:
+    input:
+        code=plan.code("similarity/measure_similarity.py"),
+        states="results/activations/{model}/{checkpoint}/{subset}/{shard}.h5",
+    output:
+        similarity="results/similarity/{model}/{checkpoint}/{subset}/{shard}.h5",
+    log:
+        "logs/similarity/{model}/{checkpoint}/{subset}/{shard}.log",
+    benchmark:
+        "results/rule_times/similarity/{model}/{checkpoint}/{subset}/{shard}.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        draws=config["chance"]["draws"],
+        seed=config["seed"],
+    message:
+        "Sequence similarity of {wildcards.model} {wildcards.checkpoint} on {wildcards.subset}"
+    script:
+        "../workflow_scripts/similarity/measure_similarity.py"

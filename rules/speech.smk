@@ -1,0 +1,85 @@
+rule synthesize_speech:
+    input:
+        code=plan.code("speech/synthesize_speech.py"),
+        questions="results/benchmark/{subset}/questions.jsonl",
+    output:
+        manifest="results/speech/{voice}/{subset}/synthesis.jsonl",
+    log:
+        "logs/speech/{voice}/{subset}.synthesis.log",
+    benchmark:
+        "results/rule_times/speech/{voice}/{subset}.synthesis.tsv"
+    conda:
+        "../envs/speech.yaml"
+    threads: 8
+    resources:
+        mem_mb=3000,
+        runtime=240,
+    params:
+        voice=lookup(dpath="speech/voices/{voice}", within=config),
+        subset="{subset}",
+        max_seconds=config["speech"]["max_seconds"],
+        retries=config["speech"]["retries"],
+    message:
+        "Speak {wildcards.subset} with voice {wildcards.voice}"
+    script:
+        "../workflow_scripts/speech/synthesize_speech.py"
+
+
+rule encode_speech:
+    input:
+        code=plan.code("speech/encode_speech.py"),
+        manifest="results/speech/{voice}/{subset}/synthesis.jsonl",
+        encoder="resources/{encoder}/asset.json",
+    output:
+        features="results/speech/{voice}/{subset}/{encoder}.features.h5",
+    log:
+        "logs/speech/{voice}/{subset}.{encoder}.features.log",
+    benchmark:
+        "results/rule_times/speech/{voice}/{subset}.{encoder}.features.tsv"
+    conda:
+        "../envs/models.yaml"
+    threads: 8
+    resources:
+        mem_mb=4000,
+        runtime=240,
+        gpu=plan.gpus_per_job,
+    params:
+        window_seconds=config["speech"]["window_seconds"],
+    message:
+        "Encoder features of {wildcards.subset} by {wildcards.encoder}"
+    script:
+        "../workflow_scripts/speech/encode_speech.py"
+
+
+rule transcribe_speech:
+    input:
+        code=plan.code("speech/transcribe_speech.py"),
+        questions="results/benchmark/{subset}/questions.jsonl",
+        synthesis="results/speech/{voice}/{subset}/synthesis.jsonl",
+        asr=f"resources/{config['speech']['asr']['asset']}/asset.json",
+    output:
+        manifest="results/speech/{voice}/{subset}/manifest.jsonl",
+    log:
+        "logs/speech/{voice}/{subset}.transcripts.log",
+    benchmark:
+        "results/rule_times/speech/{voice}/{subset}.transcripts.tsv"
+    conda:
+        "../envs/models.yaml"
+    threads: 8
+    resources:
+        mem_mb=4000,
+        runtime=240,
+        gpu=plan.gpus_per_job,
+    params:
+        asr=config["speech"]["asr"],
+        wer_limit=lambda wildcards: config["speech"][
+            (
+                "training_wer_limit"
+                if wildcards.subset == "instructions"
+                else "benchmark_wer_limit"
+            )
+        ],
+    message:
+        "Transcripts and word error rates of {wildcards.subset}"
+    script:
+        "../workflow_scripts/speech/transcribe_speech.py"

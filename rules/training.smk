@@ -1,0 +1,92 @@
+rule answer_instructions:
+    input:
+        code=plan.code("training/answer_instructions.py"),
+        questions="results/benchmark/instructions/questions.jsonl",
+        backbone="resources/{backbone}/asset.json",
+    output:
+        answers="results/training/answers/{backbone}.jsonl",
+    log:
+        "logs/training/answers/{backbone}.log",
+    benchmark:
+        "results/rule_times/training/answers/{backbone}.tsv"
+    conda:
+        "../envs/models.yaml"
+    threads: 8
+    resources:
+        mem_mb=4000,
+        runtime=240,
+        gpu=plan.gpus_per_job,
+    params:
+        max_new_tokens=config["training"]["instructions"]["max_new_tokens"],
+        batch_size=config["evaluation"]["batch_size"],
+        system_prompt=config["system_prompt"],
+    message:
+        "Answers of {wildcards.backbone} to the training prompts"
+    script:
+        "../workflow_scripts/training/answer_instructions.py"
+
+
+rule warm_up_adapter:
+    input:
+        code=plan.code("training/warm_up_adapter.py"),
+        questions="results/benchmark/instructions/questions.jsonl",
+        manifest=plan.manifest("instructions"),
+        features=plan.training_features,
+        backbone="resources/{backbone}/asset.json",
+        encoder="resources/{encoder}/asset.json",
+    output:
+        adapter="results/training/warmup/{backbone}/{encoder}/{recipe}/{train_seed}/adapter.safetensors",
+        curve="results/training/warmup/{backbone}/{encoder}/{recipe}/{train_seed}/log.csv",
+    log:
+        "logs/training/warmup/{backbone}/{encoder}/{recipe}/{train_seed}.log",
+    benchmark:
+        "results/rule_times/training/warmup/{backbone}/{encoder}/{recipe}/{train_seed}.tsv"
+    conda:
+        "../envs/models.yaml"
+    threads: 8
+    resources:
+        mem_mb=6000,
+        runtime=480,
+        gpu=plan.gpus_per_job,
+    params:
+        recipe=lookup(dpath="training/recipes/{recipe}", within=config),
+        seed=lambda wildcards: int(wildcards.train_seed),
+    message:
+        "CTC warm-up of the adapter for {wildcards.backbone}, seed {wildcards.train_seed}"
+    script:
+        "../workflow_scripts/training/warm_up_adapter.py"
+
+
+rule train_model:
+    input:
+        code=plan.code("training/train_model.py"),
+        questions="results/benchmark/instructions/questions.jsonl",
+        manifest=plan.manifest("instructions"),
+        features=plan.training_features,
+        answers=plan.model_answers,
+        backbone=plan.asset("backbone"),
+        encoder=plan.asset("encoder"),
+        warmup=plan.model_warmup,
+    output:
+        checkpoints="results/training/{model}/checkpoints.json",
+        curve="results/training/{model}/log.csv",
+    log:
+        "logs/training/{model}.log",
+    benchmark:
+        "results/rule_times/training/{model}.tsv"
+    conda:
+        "../envs/models.yaml"
+    threads: 8
+    resources:
+        mem_mb=8000,
+        runtime=2880,
+        gpu=plan.gpus_per_job,
+    params:
+        name="{model}",
+        model=lookup(dpath="models/{model}", within=config),
+        recipe=plan.recipe,
+        system_prompt=config["system_prompt"],
+    message:
+        "Train {wildcards.model}"
+    script:
+        "../workflow_scripts/training/train_model.py"

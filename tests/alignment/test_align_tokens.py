@@ -1,0 +1,167 @@
+"""Alignment by layer: planted paths, agreement with the measure pair by pair, chance level, undefined values."""
+
+import json
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from tests.planted_states import plant_text, random_states, write_planted
+from workflow_scripts.alignment.align_tokens import KINDS, align_tokens
+from workflow_scripts.artifacts.measurements import ALIGNMENT, read_measurements
+from workflow_scripts.artifacts.states import StateReader
+from workflow_scripts.measures import calibrate, derangements, token_alignment, token_similarity
+
+LENGTHS_S, LENGTHS_T = [20, 31, 25, 44, 38, 29, 33], [6, 9, 7, 12, 10, 8, 11]
+
+
+def measured(tmp_path, speech, text, draws=20, seed=0, examples=1):
+    states = write_planted(tmp_path / "states.h5", speech, text)
+    align_tokens(states, tmp_path / "alignment.h5", draws=draws, seed=seed, examples=examples)
+    return read_measurements(tmp_path / "alignment.h5", ALIGNMENT)
+
+
+def statistics(pair):
+    """The five measures of one pair by the plain function, (L+1,) each."""
+    found = token_alignment(*pair)
+    return {
+        "path_score_cosine": found.cosine.aps_by_layer,
+        "path_score_euclidean": found.euclidean.aps_by_layer,
+        "monotonicity_cosine": found.cosine.monotonicity,
+        "monotonicity_euclidean": found.euclidean.monotonicity,
+        "consistency": found.consistency,
+    }
+
+
+def test_a_planted_path_is_recovered_with_perfect_scores(tmp_path):
+    text = random_states(LENGTHS_T, 1)
+    speech, paths = plant_text(text, LENGTHS_S, 2)
+    found = measured(tmp_path, speech, text)
+    for number, path in enumerate(paths):
+        for metric in ("cosine", "euclidean"):
+            np.testing.assert_array_equal(found.paths[metric][number], np.tile(path, (4, 1)))
+        np.testing.assert_allclose(found.scores["cosine"][number], 1, atol=1e-6)
+        np.testing.assert_allclose(found.scores["euclidean"][number], 0, atol=1e-4)
+    np.testing.assert_allclose(found.measures["path_score_cosine"].raw, 1, atol=1e-6)
+    np.testing.assert_allclose(found.measures["path_score_euclidean"].raw, 0, atol=1e-4)
+    for name in ("monotonicity_cosine", "monotonicity_euclidean", "consistency"):
+        np.testing.assert_allclose(found.measures[name].raw, 1, atol=1e-6)
+    assert (found.measures["path_score_cosine"].p == np.float32(1 / 21)).all()
+    assert (found.measures["path_score_euclidean"].p == np.float32(1 / 21)).all()
+
+
+def test_a_planted_path_that_runs_backwards_has_monotonicity_minus_one(tmp_path):
+    text = random_states(LENGTHS_T, 3)
+    speech, paths = plant_text(text, LENGTHS_S, 4)
+    found = measured(tmp_path, [one[:, ::-1] for one in speech], text)
+    np.testing.assert_allclose(found.measures["monotonicity_cosine"].raw, -1, atol=1e-6)
+    np.testing.assert_array_equal(found.paths["cosine"][0][2], LENGTHS_S[0] - 1 - paths[0])
+
+
+@pytest.mark.parametrize("offset", [0.0, 30.0], ids=["unrelated", "nearly equal directions"])
+def test_values_and_null_equal_the_plain_measure_pair_by_pair(tmp_path, offset):
+    """A large common vector makes distances small parts of the lengths: the case that float32 alone gets wrong."""
+    common = offset * np.random.default_rng(0).standard_normal((4, 1, 32)).astype(np.float32)
+    speech = [one + common for one in random_states(LENGTHS_S, 5)]
+    text = [one + common for one in random_states(LENGTHS_T, 6)]
+    found = measured(tmp_path, speech, text, draws=6, seed=3)
+    with StateReader(tmp_path / "states.h5") as reader:  # the states as stored, rounded to bfloat16
+        for form, stored in (("speech", speech), ("text", text)):
+            blocks, cuts = np.stack([reader.layer(form, layer) for layer in range(4)]), reader.offsets(form)
+            stored[:] = [blocks[:, a:b] for a, b in pairwise(cuts)]
+    partners = derangements(np.array(LENGTHS_S), np.array(LENGTHS_T), 6, 3)
+    for number, spoken in enumerate(speech):
+        own = token_alignment(spoken, text[number])
+        for metric in ("cosine", "euclidean"):
+            expected = getattr(own, metric)
+            np.testing.assert_array_equal(found.paths[metric][number], expected.i_star)
+            np.testing.assert_allclose(found.scores[metric][number], expected.path_score, rtol=1e-4, atol=1e-5)
+        raw = statistics((spoken, text[number]))
+        null = [statistics((spoken, text[other])) for other in partners[:, number]]
+        for name in KINDS:
+            values = np.stack([one[name] for one in null])
+            measure = found.measures[name]
+            np.testing.assert_allclose(measure.raw[number], raw[name], rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(measure.null_mean[number], values.mean(axis=0), rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(measure.null_sd[number], values.std(axis=0, ddof=1), rtol=2e-3, atol=1e-4)
+    assert found.attributes["distinct_null_pairs"] == sum(len(set(column)) for column in partners.T.tolist())
+
+
+def test_unrelated_pairs_are_at_chance_after_calibration(tmp_path):
+    lengths = list(range(20, 50))
+    speech, text = random_states(lengths, 7), random_states([n // 2 for n in lengths], 8)
+    found = measured(tmp_path, speech, text).measures
+    raw, null = found["path_score_cosine"].raw.mean(axis=0), found["path_score_cosine"].null_mean.mean(axis=0)
+    assert (raw > 0.25).all()  # the best of many frames is similar by chance alone
+    assert np.abs(calibrate(raw, null, "cosine")).max() < 0.03
+    distance = found["path_score_euclidean"]
+    ratio = calibrate(distance.raw.mean(axis=0), distance.null_mean.mean(axis=0), "distance")
+    np.testing.assert_allclose(ratio, 1, atol=0.02)
+    assert 0.3 < np.nanmean(found["path_score_cosine"].p) < 0.7
+
+
+def test_questions_are_aligned_independently_of_their_order(tmp_path):
+    text = random_states(LENGTHS_T, 9)
+    speech = random_states(LENGTHS_S, 10)
+    order = np.random.default_rng(11).permutation(len(text))
+    before = measured(tmp_path, speech, text)
+    after = measured(tmp_path, [speech[n] for n in order], [text[n] for n in order])
+    for name, values in before.measures.items():
+        np.testing.assert_allclose(values.raw[order], after.measures[name].raw, rtol=1e-5, atol=1e-6, err_msg=name)
+    for place, number in enumerate(order):
+        np.testing.assert_array_equal(after.paths["euclidean"][place], before.paths["euclidean"][number])
+
+
+def test_a_single_question_has_values_but_no_null_and_that_is_counted(tmp_path):
+    found = measured(tmp_path, random_states([20], 12), random_states([6], 13))
+    assert np.isfinite(found.measures["path_score_cosine"].raw).all()
+    assert all(np.isnan(values.null_mean).all() and np.isnan(values.p).all() for values in found.measures.values())
+    assert found.attributes["null_draws"] == 0
+    assert json.loads(found.attributes["undefined_null"]) == dict.fromkeys(KINDS, 4)
+
+
+def test_monotonicity_of_short_texts_and_constant_paths_is_undefined_and_counted(tmp_path):
+    speech, text = random_states(LENGTHS_S, 14), random_states([3, *LENGTHS_T[1:]], 15)
+    speech[4][:] = speech[4][:, :1]  # every frame alike: the path stays on frame 0
+    found = measured(tmp_path, speech, text)
+    rho = found.measures["monotonicity_cosine"].raw
+    assert np.isnan(rho[[0, 4]]).all() and np.isfinite(rho[[1, 2, 3, 5, 6]]).all()
+    assert (found.paths["cosine"][4] == 0).all()
+    undefined = json.loads(found.attributes["undefined"])
+    assert undefined == {**dict.fromkeys(KINDS, 0), "monotonicity_cosine": 8, "monotonicity_euclidean": 8}
+
+
+def test_zero_vectors_have_cosine_zero_and_are_counted(tmp_path):
+    speech, text = random_states(LENGTHS_S, 16), random_states(LENGTHS_T, 17)
+    text[2][1, 3] = 0
+    speech[2][3, 5] = 0
+    found = measured(tmp_path, speech, text)
+    assert found.scores["cosine"][2][1, 3] == 0
+    assert found.attributes["zero_norms"] == 2
+    assert np.isfinite(found.measures["path_score_cosine"].raw).all()
+
+
+def test_examples_are_the_token_matrices_of_the_first_questions(tmp_path):
+    speech, text = random_states(LENGTHS_S, 18), random_states(LENGTHS_T, 19)
+    found = measured(tmp_path, speech, text, examples=2)
+    assert list(found.examples) == ["q0", "q1"]
+    expected = token_similarity(speech[1], text[1])
+    for metric in ("cosine", "euclidean"):
+        matrix = found.examples["q1"][metric]
+        assert matrix.dtype == np.float16 and matrix.shape == (4, LENGTHS_S[1], LENGTHS_T[1])
+        np.testing.assert_allclose(matrix, getattr(expected, metric), rtol=1e-3, atol=1e-3)
+    assert found.example_tokens["q1"] == [f"t{j}" for j in range(LENGTHS_T[1])]
+
+
+def test_more_examples_than_questions_gives_all_and_none_gives_none(tmp_path):
+    speech, text = random_states([20, 22], 20), random_states([6, 7], 21)
+    assert len(measured(tmp_path, speech, text, examples=9).examples) == 2
+    assert measured(tmp_path, speech, text, examples=0).examples == {}
+
+
+def test_distances_beyond_float16_are_clipped_in_examples_only(tmp_path):
+    speech = [1e5 * one for one in random_states([20, 22], 22)]
+    text = random_states([6, 7], 23)
+    found = measured(tmp_path, speech, text)
+    assert np.isfinite(found.examples["q0"]["euclidean"]).all()
+    assert found.measures["path_score_euclidean"].raw.min() > 1e5

@@ -1,0 +1,80 @@
+"""Atomic files, full disks, CSV tables, shards, provenance and step logging."""
+
+import errno
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workflow_scripts.artifacts.files import ArtifactError, atomic_path
+from workflow_scripts.artifacts.provenance import provenance, settings_hash
+from workflow_scripts.artifacts.shards import select_shard, shard_names
+from workflow_scripts.artifacts.tables import read_table, write_table
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_full_disk_is_named_with_the_file_and_keeps_what_was_there(tmp_path):
+    target = tmp_path / "table.csv"
+    target.write_text("old")
+    full = pytest.raises(ArtifactError, match=r"table\.csv: the disk is full .* finished files are kept")
+    with full, atomic_path(target) as temporary:
+        temporary.write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_table_round_trip_with_types(tmp_path):
+    rows = [{"a": 1, "b": 0.25, "c": "x,y", "d": None}, {"a": 2, "b": float("nan"), "c": 'q"', "d": True}]
+    write_table(tmp_path / "t.csv", rows, ["a", "b", "c", "d"])
+    assert read_table(tmp_path / "t.csv") == [
+        {"a": 1, "b": 0.25, "c": "x,y", "d": None},
+        {"a": 2, "b": None, "c": 'q"', "d": True},
+    ]
+
+
+def test_undeclared_column_is_named(tmp_path):
+    with pytest.raises(ArtifactError, match=r"\['extra'\]"):
+        write_table(tmp_path / "t.csv", [{"a": 1, "extra": 2}], ["a"])
+
+
+@given(n=st.integers(1, 60), per_shard=st.integers(2, 20), seed=st.integers(0, 9))
+def test_shards_split_every_question_exactly_once_and_evenly(n, per_shard, seed):
+    items = list(range(n))
+    parts = [select_shard(items, name, seed) for name in shard_names(n, per_shard)]
+    assert sorted(item for part in parts for item in part) == items
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+    assert max(map(len, parts)) <= per_shard
+
+
+@pytest.mark.parametrize("name", ["01-of-01", "0-of-1", "a", "00-of-00"])
+def test_malformed_shards_are_refused(name):
+    with pytest.raises(ValueError, match="shard"):
+        select_shard([1, 2], name, 0)
+
+
+def test_settings_hash_ignores_key_order_but_no_value():
+    assert settings_hash({"a": 1, "b": 2}) == settings_hash({"b": 2, "a": 1})
+    assert settings_hash({"a": 1}) != settings_hash({"a": 2})
+    assert provenance({"a": 1}, seed=3)["seed"] == 3
+
+
+def test_failing_step_logs_the_traceback_and_ends_with_the_bare_message(tmp_path):
+    program = textwrap.dedent(
+        """
+        from types import SimpleNamespace
+        from workflow_scripts.artifacts.logs import run_step
+        def step(s):
+            raise ValueError("question nq-0001 has no text")
+        run_step(SimpleNamespace(log=[r"LOG"]), step)
+        """
+    ).replace("LOG", str(tmp_path / "step.log"))
+    run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 1
+    assert run.stderr.splitlines()[-1] == "ValueError: question nq-0001 has no text"
+    assert "Traceback" in (tmp_path / "step.log").read_text()

@@ -1,0 +1,148 @@
+"""HDF5 artifacts: planted values come back, damage is named, bfloat16 is rounded as torch does it."""
+
+import numpy as np
+import pytest
+import torch
+
+from workflow_scripts.artifacts import hdf5
+from workflow_scripts.artifacts.features import FeatureReader, write_features
+from workflow_scripts.artifacts.files import ArtifactError
+from workflow_scripts.artifacts.measurements import (
+    ALIGNMENT,
+    Measured,
+    Measurements,
+    read_measurements,
+    write_measurements,
+)
+from workflow_scripts.artifacts.states import SampleStates, StateReader, write_states
+
+
+def test_bfloat16_rounding_equals_torch_on_every_kind_of_number():
+    values = np.random.default_rng(0).normal(size=20_000).astype(np.float32)
+    values = np.concatenate([values, values * 1e30, values * 1e-40, [0.0, -0.0, np.inf, -np.inf, np.nan]]).astype("f4")
+    bits = hdf5.float32_to_bfloat16(values)
+    expected = torch.tensor(values).bfloat16()
+    back = hdf5.bfloat16_to_float32(bits)
+    np.testing.assert_array_equal(back, expected.float().numpy())
+
+
+@pytest.fixture
+def features(tmp_path):
+    rng = np.random.default_rng(1)
+    blocks = [rng.integers(-8, 8, size=(length, 4)).astype(np.float32) for length in (3, 1, 5)]
+    path = tmp_path / "features.h5"
+    order = [2, 0, 1]
+    write_features(path, ["a", "b", "c"], [0.06, 0.02, 0.1], [3, 1, 5], 4, ((i, blocks[i]) for i in order), {"seed": 3})
+    return path, blocks
+
+
+def test_features_come_back_in_any_writing_order(features):
+    path, blocks = features
+    reader = FeatureReader(path)
+    for name, block in zip("abc", blocks):
+        np.testing.assert_array_equal(reader[name], block)
+    assert reader.frames("c") == 5
+    assert "d" not in reader
+
+
+def test_features_of_wrong_shape_or_nan_name_the_question(tmp_path):
+    path = tmp_path / "f.h5"
+    with pytest.raises(ValueError, match="'a'"):
+        write_features(path, ["a"], [1], [3], 4, [(0, np.zeros((2, 4), np.float32))], {})
+    with pytest.raises(ValueError, match="'a' are not finite"):
+        write_features(path, ["a"], [1], [3], 4, [(0, np.full((3, 4), np.nan, np.float32))], {})
+    assert not path.exists()
+
+
+def states_arguments(rng, compression="bitshuffle"):
+    T_s, tokens = [4, 2], [["who", "is"], ["it"]]
+    samples = [
+        SampleStates(
+            *(
+                hdf5.float32_to_bfloat16(rng.normal(size=(3, length, 5)).astype(np.float32))
+                for length in (T_s[n], len(tokens[n]))
+            )
+        )
+        for n in range(2)
+    ]
+    return {
+        "ids": ["q-1", "q-2"],
+        "seconds": [0.4, 0.2],
+        "T_s": T_s,
+        "tokens": tokens,
+        "char_spans": [[(0, 3), (4, 6)], [(0, 2)]],
+        "n_layers": 2,
+        "hidden_size": 5,
+        "compression": compression,
+        "attributes": {"model": "m"},
+    }, samples
+
+
+@pytest.mark.parametrize("compression", ["bitshuffle", "gzip", "none"])
+def test_states_come_back_bit_equal_by_layer(tmp_path, compression):
+    arguments, samples = states_arguments(np.random.default_rng(2), compression)
+    path = tmp_path / "states.h5"
+    write_states(path, samples=[(1, samples[1]), (0, samples[0])], **arguments)
+    with StateReader(path) as reader:
+        assert reader.ids == ["q-1", "q-2"]
+        assert reader.tokens(0) == ["who", "is"]
+        assert [reader.length("speech", n) for n in (0, 1)] == [4, 2]
+        for layer in range(3):
+            whole = np.concatenate([hdf5.bfloat16_to_float32(sample.speech[layer]) for sample in samples])
+            np.testing.assert_array_equal(reader.layer("speech", layer), whole)
+
+
+def test_nan_states_name_question_form_and_layer(tmp_path):
+    arguments, samples = states_arguments(np.random.default_rng(3))
+    samples[1].text[2, 0, 1] = 0x7FC0
+    with pytest.raises(ArtifactError, match=r"text states of question 'q-2' are not finite from layer 2"):
+        write_states(tmp_path / "s.h5", samples=list(enumerate(samples)), **arguments)
+
+
+def test_a_question_without_states_is_named(tmp_path):
+    arguments, samples = states_arguments(np.random.default_rng(4))
+    with pytest.raises(ArtifactError, match=r"no states for question\(s\) \['q-2'\]"):
+        write_states(tmp_path / "s.h5", samples=[(0, samples[0])], **arguments)
+    assert not (tmp_path / "s.h5").exists()
+
+
+def test_truncated_and_foreign_hdf5_files_are_named(tmp_path, features):
+    path, _ = features
+    cut = tmp_path / "cut.h5"
+    cut.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(ArtifactError, match="not a readable HDF5 file"):
+        FeatureReader(cut)
+    with (
+        pytest.raises(ArtifactError, match="schema 'features/1', expected 'activations/1'"),
+        StateReader(path),
+    ):
+        pass
+    with pytest.raises(ArtifactError, match="not found"):
+        FeatureReader(tmp_path / "none.h5")
+
+
+def test_measurements_round_trip_with_ragged_paths_and_examples(tmp_path):
+    rng = np.random.default_rng(5)
+    cube = [rng.normal(size=(2, 3)).astype(np.float32) for _ in range(4)]
+    cube[0][0, 1] = np.nan
+    paths = [rng.integers(0, 9, size=(3, n)) for n in (2, 4)]
+    content = Measurements(
+        ids=["a", "b"],
+        measures={"monotonicity_cosine": Measured(*cube)},
+        T_s=np.array([9, 9]),
+        T_t=np.array([2, 4]),
+        attributes={"draws": 20, "model": "m"},
+        paths={"cosine": paths},
+        scores={"cosine": [path / 10 for path in paths]},
+        examples={"a": {"cosine": np.ones((3, 9, 2), np.float16)}},
+        example_tokens={"a": ["x", "y"]},
+    )
+    write_measurements(tmp_path / "m.h5", ALIGNMENT, content)
+    back = read_measurements(tmp_path / "m.h5", ALIGNMENT)
+    assert back.ids == ["a", "b"]
+    np.testing.assert_array_equal(back.measures["monotonicity_cosine"].raw, cube[0])
+    np.testing.assert_array_equal(back.measures["monotonicity_cosine"].p, cube[3])
+    for found, expected in zip(back.paths["cosine"], paths):
+        np.testing.assert_array_equal(found, expected)
+    assert back.example_tokens == {"a": ["x", "y"]}
+    assert back.attributes["draws"] == 20

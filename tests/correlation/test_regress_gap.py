@@ -1,0 +1,204 @@
+"""points.csv and regression.csv: planted lines, the rival predictor, few runs, undefined regressions."""
+
+import math
+
+import numpy as np
+import pytest
+
+from workflow_scripts.artifacts.files import ArtifactError
+from workflow_scripts.artifacts.tables import read_table, write_table
+from workflow_scripts.correlation.build_alignment_table import CHECKPOINT_COLUMNS
+from workflow_scripts.correlation.regress_gap import (
+    POINT_COLUMNS,
+    PREDICTORS,
+    REGRESSION_COLUMNS,
+    regress_gap,
+    regression_row,
+)
+
+STEPS = (0, 100, 200, 400, 800)
+FACTS = {
+    "a": {"strategy": "lora", "backbone": "lm", "warmup": "ctc"},
+    "b": {"strategy": "full", "backbone": "lm", "warmup": "ctc"},
+    "c": {"strategy": "lora", "backbone": "other", "warmup": "none"},
+}
+MEASURES = [name for name in CHECKPOINT_COLUMNS if name not in ("model", "checkpoint", "step", "subset")]
+
+
+def tables(folder, models, gap_of, measures_of, steps=STEPS):
+    """gap.csv and checkpoints.csv: `gap_of(model, step)` and `measures_of(model, step)` give columns."""
+    gap_rows, measured_rows = [], []
+    for model in models:
+        for step in steps:
+            key = {"model": model, "checkpoint": f"step-{step:06d}", "step": step}
+            gap_rows += [
+                key | {"subset": "overall", "n": 40} | gap_of(model, step),
+                key | {"subset": "obqa", "n": 20, "gap": -99.0},
+            ]
+            values = dict.fromkeys(MEASURES, 0.5) | {"n": 30} | measures_of(model, step)
+            measured_rows += [key | {"subset": "all"} | values, key | {"subset": "obqa"} | values | {"sim_cosine": 9.0}]
+    gap_rows.append({"model": "lm", "checkpoint": "base", "subset": "overall", "n": 40})
+    gap, checkpoints = folder / "gap.csv", folder / "checkpoints.csv"
+    columns = ("model", "checkpoint", "step", "subset", "n", "text", "speech", "gap", "gap_low", "gap_high")
+    write_table(gap, gap_rows, (*columns, "loss_gap", "loss_gap_low", "loss_gap_high"))
+    write_table(checkpoints, measured_rows, CHECKPOINT_COLUMNS)
+    return gap, checkpoints
+
+
+def run(folder, files, models=("a", "b", "c"), seed=0):
+    points, regression = folder / "points.csv", folder / "regression.csv"
+    regress_gap(*files, points, regression, models={name: FACTS[name] for name in models}, draws=200, seed=seed)
+    return read_table(points), read_table(regression)
+
+
+def pick(rows, **wanted):
+    (row,) = [row for row in rows if all(row[name] == value for name, value in wanted.items())]
+    return row
+
+
+def planted_line(folder, models=("a", "b", "c")):
+    """gap = 40 - 50 sim_cosine exactly, sim independent of the step; loss gap = sim / 2."""
+    rng = np.random.default_rng(0)
+    sim = {(model, step): round(float(rng.uniform()), 3) for model in models for step in STEPS}
+    return tables(
+        folder,
+        models,
+        lambda *key: {"gap": 40 - 50 * sim[key], "loss_gap": sim[key] / 2, "text": 60.0, "speech": 20.0},
+        lambda *key: {"sim_cosine": sim[key], "aps_cosine": float(rng.normal())},
+    )
+
+
+def test_a_planted_line_is_recovered_in_every_pool(tmp_path):
+    _, rows = run(tmp_path, planted_line(tmp_path))
+    for pool, n, runs in (("pooled", 15, 3), ("trained", 12, 3), ("strategy:lora", 10, 2), ("model:b", 5, 1)):
+        row = pick(rows, outcome="gap", predictor="sim_cosine", pool=pool)
+        assert (row["slope"], row["intercept"], row["r2"]) == pytest.approx((-50, 40, 1), abs=1e-4)
+        assert (row["n_checkpoints"], row["n_runs"]) == (n, runs)
+        assert row["partial_r2"] == pytest.approx(1)
+    assert pick(rows, outcome="gap", predictor="sim_cosine", pool="pooled")["q2"] == pytest.approx(1)
+    loss = pick(rows, outcome="loss_gap", predictor="sim_cosine", pool="pooled")
+    assert (loss["slope"], loss["intercept"]) == pytest.approx((0.5, 0), abs=1e-6)
+
+
+def test_a_measure_that_only_follows_training_time_adds_nothing_to_it():
+    """Its R2 is high, but its mean partial R2 is that of noise: 1 / (residual degrees of freedom + 1) = 1 / 11."""
+    rng = np.random.default_rng(1)
+    offset = {"a": 0.0, "b": 5.0, "c": -5.0}
+    found = []
+    for _ in range(40):
+        points = [
+            {
+                "model": model,
+                "log_step": math.log1p(step),
+                "gap": 40 - 3 * math.log1p(step) + shift + float(rng.normal(0, 0.5)),
+                "sim_cosine": 0.1 * math.log1p(step) + float(rng.normal(0, 0.02)),
+            }
+            for model, shift in offset.items()
+            for step in STEPS
+        ]
+        found.append(regression_row("gap", "sim_cosine", "pooled", points, 10, 0))
+    assert np.mean([row["r2"] for row in found]) > 0.6
+    assert np.mean([row["partial_r2"] for row in found]) == pytest.approx(1 / 11, abs=0.06)
+
+
+def test_training_time_has_no_partial_r2_given_itself(tmp_path):
+    _, rows = run(tmp_path, planted_line(tmp_path))
+    assert {row["partial_r2"] for row in rows if row["predictor"] == "log_step"} == {None}
+
+
+def test_an_unrelated_measure_has_no_predictive_value_for_new_runs(tmp_path):
+    rng = np.random.default_rng(4)
+    files = tables(
+        tmp_path, FACTS, lambda *_: {"gap": float(rng.normal())}, lambda *_: {"sim_cosine": float(rng.normal())}
+    )
+    row = pick(run(tmp_path, files)[1], outcome="gap", predictor="sim_cosine", pool="pooled")
+    assert row["q2"] < 0.3
+    assert row["slope_low"] < 0 < row["slope_high"]
+    assert row["r2_low"] == 0
+
+
+def test_few_runs_are_called_underpowered_and_get_no_validation(tmp_path):
+    _, rows = run(tmp_path, planted_line(tmp_path, ("a", "b")), models=("a", "b"))
+    pooled = pick(rows, outcome="gap", predictor="sim_cosine", pool="pooled")
+    assert pooled["note"] == "underpowered: 2 runs"
+    assert (pooled["q2"], pooled["r2_runs_low"]) == (None, None)
+    assert pick(rows, outcome="gap", predictor="sim_cosine", pool="model:a")["note"] == "underpowered: 1 run"
+
+
+def test_constant_or_missing_values_are_empty_with_a_reason(tmp_path):
+    files = tables(tmp_path, FACTS, lambda _, step: {"gap": float(step)}, lambda *_: {})
+    _, rows = run(tmp_path, files)
+    constant = pick(rows, outcome="gap", predictor="aps_cosine", pool="pooled")
+    assert (constant["slope"], constant["r2"], constant["r2_low"], constant["partial_r2"]) == (None,) * 4
+    assert constant["note"] == "undefined: x is constant"
+    missing = pick(rows, outcome="loss_gap", predictor="log_step", pool="pooled")
+    assert (missing["n_checkpoints"], missing["n_runs"]) == (0, 0)
+    assert missing["note"].startswith("undefined: 0 points, at least 3 needed")
+
+
+@pytest.mark.parametrize("n", [0, 1, 2])
+def test_fewer_than_three_points_never_crash(n):
+    points = [
+        {"model": "a", "log_step": float(k), "gap": float(k), "loss_gap": None, "sim_cosine": float(k * k)}
+        for k in range(n)
+    ]
+    row = regression_row("gap", "sim_cosine", "pooled", points, 100, 0)
+    assert math.isnan(row["slope"])
+    assert row["n_checkpoints"] == n
+    assert "undefined" in row["note"]
+
+
+def test_points_join_overall_gap_and_pooled_alignment(tmp_path):
+    points, _ = run(tmp_path, planted_line(tmp_path))
+    assert len(points) == 15
+    row = pick(points, model="c", step=400)
+    assert (row["strategy"], row["backbone"], row["warmup"]) == ("lora", "other", "none")
+    assert row["log_step"] == pytest.approx(math.log(401), abs=1e-4)
+    assert row["sim_cosine"] < 1  # the subset's row holds 9.0
+    assert row["gap"] == pytest.approx(40 - 50 * row["sim_cosine"], abs=1e-3)
+    assert (row["n_gap"], row["n"]) == (40, 30)
+    assert [point["step"] for point in points[:5]] == list(STEPS)
+    assert tuple((tmp_path / "points.csv").read_text().splitlines()[0].split(",")) == POINT_COLUMNS
+
+
+def test_models_not_asked_for_are_left_out(tmp_path):
+    points, rows = run(tmp_path, planted_line(tmp_path), models=("a",))
+    assert {row["model"] for row in points} == {"a"}
+    assert {row["pool"] for row in rows} == {"pooled", "trained", "strategy:lora", "model:a"}
+
+
+def test_tables_do_not_depend_on_row_order_and_repeat_with_the_seed(tmp_path):
+    gap, checkpoints = planted_line(tmp_path)
+    run(tmp_path, (gap, checkpoints))
+    first = [(tmp_path / name).read_bytes() for name in ("points.csv", "regression.csv")]
+    for path in (gap, checkpoints):
+        header, *lines = path.read_text().splitlines()
+        path.write_text("\n".join([header, *lines[::-1]]) + "\n")
+    run(tmp_path, (gap, checkpoints))
+    assert [(tmp_path / name).read_bytes() for name in ("points.csv", "regression.csv")] == first
+
+
+def test_a_checkpoint_in_one_table_only_is_named_with_the_other_file(tmp_path):
+    gap, checkpoints = planted_line(tmp_path)
+    lines = [line for line in gap.read_text().splitlines() if not line.startswith("b,step-000200")]
+    gap.write_text("\n".join(lines) + "\n")
+    with pytest.raises(ArtifactError, match=r"gap\.csv: no row of \['b/step-000200'\]"):
+        run(tmp_path, (gap, checkpoints))
+
+
+def test_golden_row(tmp_path):
+    """gap 4, 2, 3, 1 on sim 1, 2, 3, 4: slope -0.8, r = -0.8 by hand; Fisher interval of r2 = 0.64 at n = 4."""
+    sim, gap = dict(zip(STEPS, (1.0, 2.0, 3.0, 4.0))), dict(zip(STEPS, (4.0, 2.0, 3.0, 1.0)))
+    files = tables(
+        tmp_path, ["a"], lambda _, step: {"gap": gap[step]}, lambda _, step: {"sim_cosine": sim[step]}, STEPS[:4]
+    )
+    _, rows = run(tmp_path, files, models=("a",))
+    assert len(rows) == 2 * len(PREDICTORS) * 4
+    text = (tmp_path / "regression.csv").read_text().splitlines()
+    assert tuple(text[0].split(",")) == REGRESSION_COLUMNS
+    row = pick(rows, outcome="gap", predictor="sim_cosine", pool="pooled")
+    half = 4.302653 * math.sqrt(0.36 / 2 * 5 / 5)  # t(2) times sqrt(RSS / df / Sxx), RSS = 0.36 * 5
+    assert (row["slope"], row["intercept"], row["r2"]) == pytest.approx((-0.8, 4.5, 0.64))
+    assert (row["slope_low"], row["slope_high"]) == pytest.approx((-0.8 - half, -0.8 + half), rel=1e-4)
+    assert (row["r2_low"], row["r2_high"]) == pytest.approx((0, math.tanh(math.atanh(0.8) + 1.959964) ** 2), rel=1e-4)
+    assert row["p"] == pytest.approx(0.2, abs=1e-6)

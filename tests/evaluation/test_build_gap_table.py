@@ -1,0 +1,287 @@
+"""gap.csv and decline.csv: planted scores, golden text, pairing, missing forms, and the paper's identities."""
+
+import csv
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from workflow_scripts.artifacts.files import ArtifactError
+from workflow_scripts.artifacts.scores import QuestionScore, ScoreFile
+from workflow_scripts.artifacts.tables import read_table
+from workflow_scripts.evaluation.build_gap_table import DECLINE_COLUMNS, DIFFERENCES, GAP_COLUMNS, build_gap_table
+from workflow_scripts.evaluation.resampling import Resampler, interval
+
+OPTIONS = {"overall": ["a", "b"], "knowledge": ["b"], "backbones": {"m": "lm"}, "draws": 400, "seed": 1}
+
+
+def write(folder, subset, form, scores, model="m", checkpoint="step-000400", nll=None, **changes):
+    """A score file; `nll` gives (nats, tokens) per question."""
+    rows = [
+        QuestionScore(
+            id=f"{subset}{number}",
+            score=score,
+            parsed=None,
+            outcome="x",
+            rule="x",
+            unparsed=False,
+            reference_nll=None if nll is None or nll[number] is None else nll[number][0],
+            reference_tokens=0 if nll is None or nll[number] is None else nll[number][1],
+        )
+        for number, score in enumerate(scores)
+    ]
+    costed = [pair for pair in nll or () if pair is not None]
+    fields = {
+        "scorer": "short_answer",
+        "scorer_version": "1",
+        "n": len(rows),
+        "mean": 100 * float(np.mean(scores)),
+        "interval_low": 10.0,
+        "interval_high": 90.0,
+        "interval_method": "wilson",
+        "unparsed_rate": 0.25,
+        "nll_per_token": sum(n for n, _ in costed) / sum(t for _, t in costed) if costed else None,
+        "questions": rows,
+        "provenance": {},
+    } | changes
+    path = folder / model / checkpoint / subset / f"{form}.scores.json"
+    ScoreFile(model=model, checkpoint=checkpoint, subset=subset, form=form, **fields).write(path)
+    return path
+
+
+def study(folder):
+    """One model with a base: Overall text 75, speech 50, asr 62.5; base text 100, base asr 75."""
+    files = []
+    for subset, text, speech, asr in (
+        ("a", [1, 1, 1, 0], [1, 1, 0, 0], [1, 1, 1, 0]),
+        ("b", [1, 0, 1, 1], [1, 0, 0, 1], [1, 0, 1, 0]),
+    ):
+        costs = {"text": [(2.0, 2)] * 4, "speech": [(4.0, 2)] * 4} if subset == "b" else {}
+        for form, scores in (("text", text), ("speech", speech), ("asr", asr)):
+            files.append(write(folder, subset, form, scores, nll=costs.get(form)))
+        files.append(write(folder, subset, "text", [1, 1, 1, 1], model="lm", checkpoint="base"))
+        files.append(write(folder, subset, "asr", [1, 1, 1, 0], model="lm", checkpoint="base"))
+    return files
+
+
+def build(folder, files, **changes):
+    gap, decline = folder / "gap.csv", folder / "decline.csv"
+    build_gap_table(files, gap, decline, **(OPTIONS | changes))
+    return read_table(gap), read_table(decline)
+
+
+def pick(rows, **wanted):
+    (row,) = [row for row in rows if all(row[name] == value for name, value in wanted.items())]
+    return row
+
+
+def test_overall_is_the_unweighted_mean_and_gap_is_text_minus_speech(tmp_path):
+    gap, _ = build(tmp_path, study(tmp_path))
+    row = pick(gap, model="m", subset="overall")
+    assert (row["text"], row["speech"], row["asr"], row["gap"], row["n"]) == (75, 50, 62.5, 25, 8)
+    assert row["gap_low"] < 25 < row["gap_high"]
+    assert row["text_low"] < 75 < row["text_high"]
+    assert (row["step"], row["unparsed_speech"]) == (400, 0.25)
+    assert pick(gap, model="m", subset="knowledge")["gap"] == pick(gap, model="m", subset="b")["gap"] == 25
+
+
+def test_subsets_of_other_size_weigh_the_same_and_those_outside_overall_do_not_count(tmp_path):
+    files = [write(tmp_path, "a", form, [1] * 9) for form in ("text", "speech")]
+    files += [write(tmp_path, "b", form, [0, 0]) for form in ("text", "speech")]
+    files += [write(tmp_path, "c", form, [1]) for form in ("text", "speech")]
+    gap, _ = build(tmp_path, files, backbones={})
+    assert pick(gap, subset="overall")["text"] == 50
+    assert pick(gap, subset="overall")["n"] == 11
+    assert pick(gap, subset="c")["text"] == 100
+
+
+def test_a_subsets_score_keeps_the_scorers_interval(tmp_path):
+    gap, _ = build(tmp_path, study(tmp_path))
+    row = pick(gap, model="m", subset="a")
+    assert (row["speech_low"], row["speech_high"]) == (10, 90)
+
+
+def test_base_rows_have_neither_speech_nor_gap(tmp_path):
+    gap, _ = build(tmp_path, study(tmp_path))
+    row = pick(gap, model="lm", subset="overall")
+    assert (row["checkpoint"], row["step"], row["speech"], row["gap"], row["loss_gap"]) == (
+        "base",
+        None,
+        None,
+        None,
+        None,
+    )
+    assert (row["text"], row["asr"]) == (100, 75)
+
+
+def test_decline_parts_add_up(tmp_path):
+    _, decline = build(tmp_path, study(tmp_path))
+    row = pick(decline, subset="overall")
+    assert (row["erosion"], row["modality_gap"], row["decline"]) == (25, 25, 50)
+    assert (row["asr_loss"], row["tuned_asr_loss"]) == (25, 12.5)
+    assert {row["subset"] for row in decline} == {"overall", "knowledge", "a", "b"}
+    for name in DIFFERENCES:
+        assert row[f"{name}_low"] <= row[name] <= row[f"{name}_high"]
+
+
+def test_loss_gap_is_pooled_over_questions_and_averaged_over_subsets_that_have_one(tmp_path):
+    gap, _ = build(tmp_path, study(tmp_path))
+    assert pick(gap, model="m", subset="a")["loss_gap"] is None
+    row = pick(gap, model="m", subset="overall")
+    assert row["loss_gap"] == row["loss_gap_low"] == row["loss_gap_high"] == 1  # 4/2 - 2/2 for every question
+    assert row["nll_speech"] == 2
+
+
+def test_loss_gap_uses_only_questions_with_both_costs_and_weighs_tokens(tmp_path):
+    text = [(1.0, 1), (9.0, 3), (50.0, 1), None]
+    speech = [(2.0, 1), (15.0, 3), None, (70.0, 1)]
+    files = [write(tmp_path, "a", form, [1] * 4, nll=nll) for form, nll in (("text", text), ("speech", speech))]
+    gap, _ = build(tmp_path, files, overall=["a"], knowledge=[], backbones={})
+    row = pick(gap, subset="a")
+    assert row["loss_gap"] == pytest.approx(17 / 4 - 10 / 4)
+    assert 1 <= row["loss_gap_low"] <= row["loss_gap"] <= row["loss_gap_high"] <= 2
+
+
+def test_pairing_removes_what_both_forms_share(tmp_path):
+    """Speech fails on exactly the questions text fails on, plus none: a paired gap of 0 has no width at all."""
+    rng = np.random.default_rng(0)
+    scores = rng.integers(0, 2, 50).tolist()
+    files = [write(tmp_path, "a", form, scores) for form in ("text", "speech")]
+    gap, _ = build(tmp_path, files, overall=["a"], knowledge=[], backbones={})
+    row = pick(gap, subset="overall")
+    assert (row["gap"], row["gap_low"], row["gap_high"]) == (0, 0, 0)
+    assert row["text_high"] - row["text_low"] > 10
+
+
+def test_interval_covers_the_true_gap_about_as_often_as_it_says():
+    rng = np.random.default_rng(5)
+    covered = 0
+    for trial in range(200):
+        difference = rng.normal(3.0, 1.0, 60)
+        low, high = interval(Resampler(300, trial).means("a", difference, difference.mean()))
+        covered += low <= 3.0 <= high
+    assert 0.88 <= covered / 200 <= 0.99
+
+
+def test_rounding_of_the_aggregate_does_not_push_ends_off_the_scale():
+    scores = 100 * np.array([1.0, 0.0, 0.0])
+    draws = Resampler(200, 0).means("a", scores, scores.mean() - 7e-15)
+    assert (draws.min(), draws.max()) == (0, 100)
+
+
+def test_an_aggregate_that_is_no_mean_of_scores_keeps_its_value_inside_the_interval(tmp_path):
+    changes = {"scorer": "instruction_following", "mean": 62.0}
+    files = [write(tmp_path, "a", "text", [1, 0, 1, 0] * 5, **changes)]
+    files.append(write(tmp_path, "a", "speech", [0, 0, 1, 0] * 5, **(changes | {"mean": 30.0})))
+    gap, _ = build(tmp_path, files, overall=["a"], knowledge=[], backbones={})
+    row = pick(gap, subset="a")
+    assert row["gap"] == 32
+    assert row["gap_low"] < 32 < row["gap_high"]
+
+
+def test_word_errors_appear_for_repeat_only(tmp_path):
+    changes = {"scorer": "repeat", "secondary": {"word_error_rate": 12.5}}
+    files = [write(tmp_path, "a", form, [0.5, 1], **changes) for form in ("text", "speech")]
+    files += [write(tmp_path, "b", form, [1, 1], secondary={"word_error_rate": 9.0}) for form in ("text", "speech")]
+    gap, _ = build(tmp_path, files, overall=["b"], knowledge=[], backbones={})
+    assert pick(gap, subset="a")["wer_speech"] == 12.5
+    assert pick(gap, subset="b")["wer_speech"] is None
+    assert pick(gap, subset="overall")["wer_text"] is None
+
+
+def test_tables_do_not_depend_on_input_order_and_repeat_with_the_seed(tmp_path):
+    files = study(tmp_path)
+    build(tmp_path, files)
+    first = [(tmp_path / name).read_bytes() for name in ("gap.csv", "decline.csv")]
+    build(tmp_path, files[::-1])
+    assert [(tmp_path / name).read_bytes() for name in ("gap.csv", "decline.csv")] == first
+    build(tmp_path, files, seed=2, draws=50)
+    assert (tmp_path / "gap.csv").read_bytes() != first[0]
+
+
+def test_adding_a_model_leaves_the_rows_of_others_as_they_are(tmp_path):
+    files = study(tmp_path)
+    before, _ = build(tmp_path, files)
+    more = [write(tmp_path, s, form, [0, 1, 0, 1], model="z") for s in "ab" for form in ("text", "speech")]
+    after, _ = build(tmp_path, files + more)
+    assert [row for row in after if row["model"] != "z"] == before
+
+
+def test_steps_are_sorted_by_number(tmp_path):
+    files = [
+        write(tmp_path, "a", form, [1, 0], checkpoint=f"step-{step:06d}")
+        for form in ("text", "speech")
+        for step in (0, 20, 1000)
+    ]
+    gap, _ = build(tmp_path, files, overall=["a"], knowledge=[], backbones={})
+    assert [row["step"] for row in gap if row["subset"] == "overall"] == [0, 20, 1000]
+
+
+def test_golden_table(tmp_path):
+    files = [
+        write(tmp_path, "a", "text", [1, 1], nll=[(1.0, 1), (1.0, 1)]),
+        write(tmp_path, "a", "speech", [0, 0], nll=[(2.5, 1), (2.5, 1)]),
+        write(tmp_path, "a", "asr", [1, 1], nll=[(1.25, 1), (1.25, 1)]),
+        write(tmp_path, "a", "text", [1, 1], model="lm", checkpoint="base"),
+        write(tmp_path, "a", "asr", [0, 0], model="lm", checkpoint="base"),
+    ]
+    build(tmp_path, files, overall=["a"], knowledge=[])
+    gap = list(csv.reader((tmp_path / "gap.csv").open()))
+    assert tuple(gap[0]) == GAP_COLUMNS
+    assert [",".join(row) for row in gap[1:]] == [
+        "lm,base,,overall,2,100,100,100,,,,0,0,0,,,,0.25,,0.25,,,,,,,,,",
+        "lm,base,,a,2,100,10,90,,,,0,10,90,,,,0.25,,0.25,,,,,,,,,",
+        "m,step-000400,400,overall,2,100,100,100,0,0,0,100,100,100,100,100,100,"
+        "0.25,0.25,0.25,1,2.5,1.25,1.5,1.5,1.5,,,",
+        "m,step-000400,400,a,2,100,10,90,0,10,90,100,10,90,100,100,100,0.25,0.25,0.25,1,2.5,1.25,1.5,1.5,1.5,,,",
+    ]
+    decline = (tmp_path / "decline.csv").read_text().splitlines()
+    assert decline[0] == ",".join(DECLINE_COLUMNS)
+    zero, hundred = "0,0,0", "100,100,100"
+    assert decline[1] == f"m,step-000400,400,overall,100,0,100,100,0,{zero},{hundred},{zero},{hundred},{hundred},2"
+
+
+def test_a_single_question_has_no_interval(tmp_path):
+    files = [write(tmp_path, "a", form, [1.0], nll=[(1.0, 2)]) for form in ("text", "speech")]
+    gap, _ = build(tmp_path, files, overall=["a"], knowledge=[], backbones={})
+    row = pick(gap, subset="a")
+    assert (row["gap"], row["gap_low"], row["loss_gap_high"]) == (0, None, None)
+
+
+def test_a_missing_subset_is_named(tmp_path):
+    with pytest.raises(ArtifactError, match=r"m/step-000400: no scores on subset\(s\) \['b'"):
+        build(tmp_path, [write(tmp_path, "a", form, [1, 0]) for form in ("text", "speech")])
+
+
+def test_a_missing_backbone_is_named_unless_the_model_is_public(tmp_path):
+    files = [write(tmp_path, s, form, [1, 0]) for s in "ab" for form in ("text", "speech")]
+    with pytest.raises(ArtifactError, match="no scores of the untuned backbone 'lm' of 'm'"):
+        build(tmp_path, files)
+    public = [write(tmp_path, s, form, [1, 0], checkpoint="final") for s in "ab" for form in ("text", "speech")]
+    _, decline = build(tmp_path, public)
+    assert decline == []
+
+
+def test_forms_scored_on_other_questions_are_refused_with_both_files(tmp_path):
+    files = [write(tmp_path, "a", "text", [1, 0, 1]), write(tmp_path, "a", "speech", [1, 0])]
+    with pytest.raises(ArtifactError, match=r"text\.scores\.json: other questions than .*speech\.scores.*'a2'"):
+        build(tmp_path, files, overall=["a"], knowledge=[])
+
+
+def test_the_same_scores_twice_are_refused(tmp_path):
+    first = write(tmp_path, "a", "text", [1, 0])
+    copy = tmp_path / "copy.scores.json"
+    copy.write_bytes(first.read_bytes())
+    with pytest.raises(ArtifactError, match="the same model, checkpoint, subset and form"):
+        build(tmp_path, [first, copy], overall=["a"], knowledge=[])
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=20), st.integers(0, 2**16))
+def test_resampled_means_stay_within_the_scores_and_repeat_with_the_seed(values, seed):
+    values = np.array(values)
+    draws = Resampler(50, seed).means("a", values, values.mean())
+    assert draws.min() >= values.min() - 1e-9
+    assert draws.max() <= values.max() + 1e-9
+    assert np.array_equal(draws, Resampler(50, seed).means("a", values, values.mean()))

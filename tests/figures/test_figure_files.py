@@ -1,0 +1,138 @@
+"""Every figure: three files of substance, equal bytes for equal data, one to eight models, tables with empty cells."""
+
+import csv
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.made_results import Made, write_made_alignment, write_made_tables
+from workflow_scripts.artifacts.files import ArtifactError
+from workflow_scripts.figures import plot_aps_gap, plot_similarity_gap
+from workflow_scripts.figures.plot_decline import last_rows, plot_decline
+from workflow_scripts.figures.plot_layers import plot_layers
+from workflow_scripts.figures.plot_learning import plot_learning
+from workflow_scripts.figures.plot_monotonicity import plot_monotonicity
+from workflow_scripts.figures.plot_token_matrix import plot_token_matrix, shown_token
+from workflow_scripts.figures.scatter import plot_predictors
+from workflow_scripts.figures.style import Look
+
+MAGIC = {"pdf": b"%PDF", "svg": b"<?xml", "png": b"\x89PNG"}
+DRAW = {
+    "decline": lambda made, *files: plot_decline(made.table("decline"), *files, made.display),
+    "layers": lambda made, *files: plot_layers(made.table("layers"), *files, made.display),
+    "learning": lambda made, *files: plot_learning(made.curves, made.models, made.table("gap"), *files, made.display),
+    "monotonicity": lambda made, *files: plot_monotonicity(made.table("checkpoints"), *files, made.display),
+    "similarity_gap": lambda made, *files: plot_predictors(
+        made.table("points"), made.table("regression"), plot_similarity_gap.PREDICTORS, *files, made.display
+    ),
+    "aps_gap": lambda made, *files: plot_predictors(
+        made.table("points"), made.table("regression"), plot_aps_gap.PREDICTORS, *files, made.display
+    ),
+    "token_matrix": lambda made, *files: plot_token_matrix(
+        write_made_alignment(made.folder / "alignment.h5", made.models[0]), *files, made.display
+    ),
+}
+
+
+def draw(name: str, made: Made, folder: Path) -> dict[str, bytes]:
+    """Bytes of the figure's files by kind."""
+    files = {kind: folder / f"{name}.{kind}" for kind in MAGIC}
+    DRAW[name](made, *files.values())
+    return {kind: path.read_bytes() for kind, path in files.items()}
+
+
+def blank(path: Path, columns: list[str], every: int = 3) -> None:
+    """Empty the cells of `columns` in every third row."""
+    with open(path, newline="") as source:
+        rows = list(csv.DictReader(source))
+    for number, row in enumerate(rows):
+        if number % every == 0:
+            row.update(dict.fromkeys(columns, ""))
+    with open(path, "w", newline="") as out:
+        writer = csv.DictWriter(out, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+@pytest.mark.parametrize("name", DRAW)
+def test_three_files_of_substance_and_equal_bytes_on_repeat(name, tmp_path):
+    made = write_made_tables(tmp_path)
+    first = draw(name, made, tmp_path / "first")
+    for kind, magic in MAGIC.items():
+        assert first[kind].startswith(magic)
+        assert len(first[kind]) > 5_000, kind
+    assert draw(name, made, tmp_path / "second") == first
+
+
+@pytest.mark.parametrize("models", [1, 8])
+@pytest.mark.parametrize("name", [name for name in DRAW if name != "token_matrix"])
+def test_one_model_and_eight_fit_on_a_page_with_every_label(name, models, tmp_path):
+    made = write_made_tables(tmp_path, [f"run-{number}" for number in range(models)])
+    svg = draw(name, made, tmp_path)["svg"].decode()
+    points = float(svg.partition('height="')[2].partition("pt")[0])
+    assert points < 10 * 72
+    for label in ("First model", *(f"run-{number}" for number in range(1, models))):
+        assert label in svg
+
+
+@pytest.mark.parametrize(
+    ("name", "table", "columns"),
+    [
+        ("decline", "decline", ["base_asr", "tuned_asr", "modality_gap_low", "modality_gap_high", "erosion"]),
+        ("layers", "layers", ["similarity", "similarity_null", "similarity_null_sd"]),
+        ("learning", "gap", ["wer_speech", "wer_text"]),
+        ("monotonicity", "checkpoints", ["monotonicity_cosine", "consistency_null"]),
+        ("aps_gap", "points", ["aps_cosine", "loss_gap"]),
+        ("aps_gap", "regression", ["slope", "r2", "partial_r2"]),
+    ],
+)
+def test_empty_cells_are_left_out(name, table, columns, tmp_path):
+    made = write_made_tables(tmp_path)
+    full = draw(name, made, tmp_path / "full")["svg"]
+    blank(made.table(table), columns)
+    holed = draw(name, made, tmp_path / "holed")["svg"]
+    assert holed != full
+    assert not re.search(rb"\bnan\b", holed, re.I)
+
+
+def test_the_decline_is_drawn_of_the_last_checkpoint_only():
+    rows = [{"model": "a", "step": step, "subset": "overall"} for step in (0, 100, 20)]
+    rows += [{"model": "public", "step": None, "subset": "overall"}]
+    assert {model: [row["step"] for row in own] for model, own in last_rows(rows).items()} == {
+        "a": [100],
+        "public": [None],
+    }
+
+
+def test_the_decline_prints_the_planted_differences_of_overall(tmp_path):
+    made = write_made_tables(tmp_path, ["only"])
+    with open(made.table("decline"), newline="") as source:
+        row = next(row for row in csv.DictReader(source) if row["step"] == "200" and row["subset"] == "overall")
+    svg = draw("decline", made, tmp_path)["svg"].decode()
+    gap, low, high = (float(row[name]) for name in ("modality_gap", "modality_gap_low", "modality_gap_high"))
+    assert f"modality gap {gap:.1f} [{low:.1f}, {high:.1f}]" in svg
+
+
+def test_fits_say_how_many_checkpoints_and_runs_they_rest_on(tmp_path):
+    made = write_made_tables(tmp_path, ["a", "b", "c"])
+    assert "n=18, 3 run(s)" in draw("similarity_gap", made, tmp_path)["svg"].decode()
+
+
+def test_dollar_signs_in_labels_and_tokens_start_no_formula(tmp_path):
+    look = Look({"models": {"a": {"label": r"5$ or \frac 6$"}}}, ["a"])
+    assert look.label("a") == r"5\$ or \frac 6\$"
+    assert shown_token("Ġ$x$") == "$x$"
+    assert shown_token("▁word") == "word"
+
+
+def test_a_layer_beyond_the_stack_and_a_file_without_example_name_the_remedy(tmp_path):
+    files = [tmp_path / f"x.{kind}" for kind in MAGIC]
+    path = write_made_alignment(tmp_path / "alignment.h5", "a", n_layers=4)
+    with pytest.raises(ArtifactError, match=r"layers 0 to 4; set display.example_layer \(9\)"):
+        plot_token_matrix(path, *files, {"example_layer": 9})
+
+
+def test_colours_and_markers_never_repeat_together_among_eight_models():
+    look = Look({}, [f"m{number}" for number in range(8)])
+    assert len({(look.color(model), look.marker(model)) for model in look.models}) == 8

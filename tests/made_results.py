@@ -1,0 +1,340 @@
+"""Made-up results of a small study on disk: every table that figures and report read, with plausible shapes.
+
+The numbers follow a simple story: speech catches up with text over training, similarity grows with log(1 + step).
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from workflow_scripts.artifacts.answers import ANSWERS, AnswerRecord
+from workflow_scripts.artifacts.measurements import ALIGNMENT, Measured, Measurements, write_measurements
+from workflow_scripts.artifacts.questions import QUESTIONS, Question
+from workflow_scripts.artifacts.scores import QuestionScore, ScoreFile
+from workflow_scripts.artifacts.tables import write_table
+from workflow_scripts.artifacts.utterances import UTTERANCES, Utterance
+from workflow_scripts.correlation.build_alignment_table import CHECKPOINT_COLUMNS, LAYER_COLUMNS
+from workflow_scripts.correlation.regress_gap import regress_gap
+from workflow_scripts.evaluation.build_gap_table import DECLINE_COLUMNS, DIFFERENCES, GAP_COLUMNS
+from workflow_scripts.intervention.test_edits import COLUMNS as TEST_COLUMNS
+from workflow_scripts.training.curve import COLUMNS as CURVE_COLUMNS
+
+STEPS = (0, 20, 50, 90, 140, 200)
+SUBSETS = ("advbench", "ifeval541", "mmlu", "nq", "obqa", "repeat")
+FORMS = ("text", "speech", "asr")
+BACKBONE = "smol"
+EDITS = ("angle_all", "angle_bottom3", "length_all", "length_bottom3", "no_op")
+
+
+@dataclass
+class Made:
+    """Paths of the made-up study and the settings that go with it."""
+
+    folder: Path
+    models: tuple[str, ...]
+    subsets: tuple[str, ...] = SUBSETS
+    facts: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for number, model in enumerate(self.models):
+            strategy = ("lora", "full")[number % 2]
+            self.facts[model] = {"strategy": strategy, "backbone": BACKBONE, "warmup": "ctc"}
+
+    def table(self, name: str) -> Path:
+        """Path of the CSV table `name`."""
+        return self.folder / f"{name}.csv"
+
+    @property
+    def curves(self) -> list[Path]:
+        """Training logs in the order of `models`."""
+        return [self.folder / "training" / model / "log.csv" for model in self.models]
+
+    @property
+    def display(self) -> dict[str, Any]:
+        """Display settings with a label for the first model only."""
+        return {"title": "A made study", "models": {self.models[0]: {"label": "First model", "color": "#0072B2"}}}
+
+
+def write_made_tables(folder: Path, models: Sequence[str] = ("lora", "full"), seed: int = 1) -> Made:
+    """Write gap, decline, layers, checkpoints, points, regression, tests and the training logs."""
+    made = Made(folder, tuple(models))
+    rng = np.random.default_rng(seed)
+    write_table(made.table("gap"), [*_gap_rows(made, rng)], GAP_COLUMNS)
+    write_table(made.table("decline"), [*_decline_rows(made, rng)], DECLINE_COLUMNS)
+    write_table(made.table("layers"), [*_layer_rows(made)], LAYER_COLUMNS)
+    write_table(made.table("checkpoints"), [*_checkpoint_rows(made, rng)], CHECKPOINT_COLUMNS)
+    write_table(made.table("tests"), [*_test_rows(made, rng)], TEST_COLUMNS)
+    regress_gap(
+        *(made.table(name) for name in ("gap", "checkpoints", "points", "regression")),
+        models=made.facts,
+        draws=20,
+        seed=0,
+    )
+    for path in made.curves:
+        write_table(path, [*_curve_rows(rng)], CURVE_COLUMNS)
+    return made
+
+
+def _around(name: str, value: float, half: float) -> dict[str, float]:
+    return {name: value, f"{name}_low": value - half, f"{name}_high": value + half}
+
+
+def _gap_rows(made: Made, rng: np.random.Generator):
+    for model in (*made.models, BACKBONE):
+        base = model == BACKBONE
+        for step in (None,) if base else STEPS:
+            learnt = 0.0 if base else math.log1p(step) / math.log1p(STEPS[-1])
+            for subset in ("overall", "knowledge", *made.subsets):
+                text = 40 + rng.normal(0, 2)
+                speech = text - 30 * (1 - learnt) - 3 + rng.normal(0, 1)
+                row: dict[str, Any] = {"model": model, "subset": subset, "n": 156 if subset == "overall" else 24}
+                row |= {"checkpoint": "base" if base else f"step-{step:06d}", "step": step}
+                row |= _around("text", text, 6) | _around("asr", text - 4, 6)
+                row |= {"unparsed_text": 0.02, "unparsed_asr": 0.03, "nll_text": 2.0, "nll_asr": 2.2}
+                if not base:
+                    row |= _around("speech", speech, 6) | _around("gap", text - speech, 5)
+                    row |= _around("loss_gap", 1.5 - learnt, 0.2)
+                    row |= {"unparsed_speech": 0.1, "nll_speech": 3.5 - learnt}
+                if subset == "repeat":
+                    row |= {"wer_text": 4.0, "wer_asr": 9.0} | ({} if base else {"wer_speech": 120 - 90 * learnt})
+                yield row
+
+
+def _decline_rows(made: Made, rng: np.random.Generator):
+    for model in made.models:
+        for step in STEPS:
+            for subset in ("overall", "knowledge", *made.subsets):
+                base_text = 45 + rng.normal(0, 5)
+                row: dict[str, Any] = {"model": model, "checkpoint": f"step-{step:06d}", "step": step}
+                row |= {"subset": subset, "n": 156 if subset == "overall" else 24}
+                row |= {"base_text": base_text, "base_asr": base_text - 5, "tuned_text": base_text - 4}
+                row |= {"tuned_asr": base_text - 8, "tuned_speech": base_text - 11 - rng.uniform(0, 5)}
+                for name, (higher, lower) in DIFFERENCES.items():
+                    row |= _around(name, row[higher] - row[lower], 4)
+                yield row
+
+
+def _layer_rows(made: Made):
+    for model in made.models:
+        for step in STEPS:
+            for subset in ("all", "nq"):
+                for metric in ("cosine", "euclidean"):
+                    for layer in range(31):
+                        level = 0.2 + 0.015 * layer + 0.05 * math.log1p(step)
+                        value = level if metric == "cosine" else 5 + layer**1.5 * (1.2 - level / 4)
+                        row: dict[str, Any] = {"model": model, "checkpoint": f"step-{step:06d}", "step": step}
+                        row |= {"subset": subset, "layer": layer, "metric": metric, "n": 156, "similarity": value}
+                        row |= {"similarity_null": 0.8 * value, "similarity_null_sd": 0.05 * value}
+                        yield row | {"norm_ratio": 0.1}
+
+
+def _checkpoint_rows(made: Made, rng: np.random.Generator):
+    for model in made.models:
+        for step in STEPS:
+            for subset in ("all", "nq"):
+                learnt = math.log1p(step) / math.log1p(STEPS[-1])
+                row: dict[str, Any] = {"model": model, "checkpoint": f"step-{step:06d}", "step": step, "n": 156}
+                row |= {"subset": subset, "monotonicity_skipped": 3}
+                for name in ("sim", "aps"):
+                    row |= {f"{name}_cosine": 0.4 + 0.3 * learnt + rng.normal(0, 0.01), f"{name}_cosine_null": 0.35}
+                    row |= {f"{name}_cosine_calibrated": 0.05 + 0.3 * learnt, f"{name}_euclidean": 60 - 10 * learnt}
+                    row |= {f"{name}_euclidean_null": 65.0, f"{name}_euclidean_calibrated": 0.95 - 0.15 * learnt}
+                for metric in ("cosine", "euclidean"):
+                    row |= {f"monotonicity_{metric}": 0.3 + 0.4 * learnt, f"monotonicity_{metric}_null": 0.12}
+                yield row | {"consistency": 0.4 + 0.2 * learnt, "consistency_null": 0.33}
+
+
+def _test_rows(made: Made, rng: np.random.Generator):
+    for model in made.models:
+        for edit in EDITS:
+            b, c = (0, 0) if edit == "no_op" else (int(rng.integers(0, 6)), int(rng.integers(0, 9)))
+            row: dict[str, Any] = {"model": model, "checkpoint": f"step-{STEPS[-1]:06d}", "subset": "nq", "edit": edit}
+            row |= {"n": 60, "score": 12.0 + (b - c) / 0.6, "score_baseline": 12.0, "b": b, "c": c, "net": b - c}
+            row |= _around("difference", (b - c) / 0.6, 4) | _around("nll_change", 0.1 * (c - b), 0.2)
+            row |= {"p": 0.4, "p_holm": 1.0, "nll_per_token": 3.0, "edited_mean": 3.0, "changed_answers": b + c}
+            yield row | {"verdict": "underpowered" if b + c < 6 else "no evidence"}
+
+
+def _curve_rows(rng: np.random.Generator):
+    for step in range(0, STEPS[-1] + 1, 10):
+        loss = 2 + 3 * math.exp(-step / 60) + rng.normal(0, 0.03)
+        yield {"step": step, "split": "train", "form": "all", "loss_per_token": loss, "n_samples": 160, "seconds": step}
+        for form, extra in (("speech", 0.6), ("text", 0.0)):
+            row = {"step": step, "split": "heldout", "form": form, "loss_per_token": loss + extra, "n_samples": 96}
+            yield row | {"n_tokens": 2000, "learning_rate": 1e-4, "seconds": 2.0 * step}
+
+
+def write_made_alignment(path: Path, model: str, n_tokens: int = 14, n_frames: int = 60, n_layers: int = 6) -> Path:
+    """An alignment file with one example whose path runs along the diagonal."""
+    rng = np.random.default_rng(0)
+    frames = np.linspace(2, n_frames - 3, n_tokens).astype(int)
+    cosine = rng.uniform(0, 0.3, (n_layers + 1, n_frames, n_tokens))
+    cosine[:, frames, np.arange(n_tokens)] = 0.9
+    paths = np.tile(frames, (n_layers + 1, 1))
+    measured = Measured(*(np.zeros((1, n_layers + 1)) for _ in range(4)))
+    content = Measurements(
+        ids=["nq-0001"],
+        measures={"consistency": measured},
+        T_s=np.array([n_frames]),
+        T_t=np.array([n_tokens]),
+        attributes={"model": model, "checkpoint": f"step-{STEPS[-1]:06d}", "subset": "nq"},
+        paths={"cosine": [paths], "euclidean": [paths]},
+        scores={"cosine": [paths * 0.1], "euclidean": [paths * 0.1]},
+        examples={"nq-0001": {"cosine": cosine, "euclidean": 30 * (1 - cosine)}},
+        example_tokens={"nq-0001": [f"Ġ{word}" for word in WORDS[:n_tokens]]},
+    )
+    write_measurements(path, ALIGNMENT, content)
+    return path
+
+
+SENTENCE = "who was the first person to walk on the moon and what did they say first"
+WORDS = SENTENCE.split()
+
+
+@dataclass
+class MadeSamples:
+    """Inputs of the sample browser, in the order of the study's subsets."""
+
+    questions: list[Path]
+    utterances: list[Path]
+    answers: list[Path]
+    scores: list[Path]
+
+
+def write_made_samples(made: Made, n: int = 12, texts: Mapping[str, str] | None = None) -> MadeSamples:
+    """Write questions, audio, utterances, answers and scores of each subset and model.
+
+    Every third spoken answer is right; the second question of a subset was dropped.
+
+    Args:
+        n: questions per subset.
+        texts: replaces `prompt`, `reference`, `answer` or `transcript` everywhere.
+    """
+    texts = {} if texts is None else texts
+    samples = MadeSamples([], [], [], [])
+    for subset in made.subsets:
+        ids = [f"{subset}-{number:04d}" for number in range(n)]
+        asked = made.folder / "benchmark" / subset / "questions.jsonl"
+        QUESTIONS.write(asked, [_question(subset, name, texts) for name in ids], {})
+        heard = made.folder / "speech" / subset / "manifest.jsonl"
+        UTTERANCES.write(heard, [_utterance(heard.parent, name, texts, k != 1) for k, name in enumerate(ids)], {})
+        samples.questions.append(asked)
+        samples.utterances.append(heard)
+        kept = [name for k, name in enumerate(ids) if k != 1]
+        for model in made.models:
+            for form in FORMS:
+                folder = made.folder / "evaluation" / model / f"step-{STEPS[-1]:06d}" / subset
+                _write_form(folder, model, subset, form, kept, texts, samples)
+    return samples
+
+
+def _question(subset: str, name: str, texts: Mapping[str, str]) -> Question:
+    return Question(
+        id=name,
+        subset=subset,
+        prompt=texts.get("prompt", f"{SENTENCE} ({name})?"),
+        spoken=SENTENCE,
+        reference=[texts.get("reference", f"right answer of {name}"), "another accepted answer"],
+        scorer="repeat" if subset == "repeat" else "short_answer",
+        source={"row": 1},
+    )
+
+
+def _utterance(folder: Path, name: str, texts: Mapping[str, str], kept: bool) -> Utterance:
+    audio = folder / "audio" / f"{name}.flac"
+    audio.parent.mkdir(parents=True, exist_ok=True)
+    rate, seconds = 24_000, 1.5
+    soundfile.write(audio, 0.2 * np.sin(np.arange(int(rate * seconds)) * 0.06), rate)
+    transcript = texts.get("transcript", f"what was heard of {name}")
+    return Utterance(
+        id=name,
+        audio=f"audio/{name}.flac",
+        sha256=None,
+        seconds=seconds,
+        sample_rate=rate,
+        transcript=transcript,
+        wer=0.125,
+        kept=kept,
+        reason="" if kept else "too long",
+        attempts=1,
+    )
+
+
+def _write_form(
+    folder: Path, model: str, subset: str, form: str, ids: Sequence[str], texts: Mapping[str, str], out: MadeSamples
+) -> None:
+    def text(name: str) -> str:
+        return texts.get("answer", f"{model} says of {name} by {form}: forty-two.")
+
+    half = len(ids) // 2
+    for number, part in enumerate((ids[:half], ids[half:])):
+        path = folder / f"{form}.{number:02d}-of-02.answers.jsonl"
+        records = [
+            AnswerRecord(
+                id=name,
+                form=form,
+                prompt_hash="0" * 16,
+                answer=text(name),
+                token_ids=[1],
+                finish_reason="stop",
+                seconds=0.1,
+            )
+            for name in part
+        ]
+        ANSWERS.write(path, records, {"model": model, "form": form})
+        out.answers.append(path)
+    right = [form != "speech" or number % 3 == 0 for number, _ in enumerate(ids)]
+    path = folder / f"{form}.scores.json"
+    ScoreFile(
+        model=model,
+        checkpoint=folder.parent.name,
+        subset=subset,
+        form=form,
+        scorer="short_answer",
+        scorer_version="1",
+        n=len(ids),
+        mean=100 * float(np.mean(right)),
+        interval_low=0.0,
+        interval_high=100.0,
+        interval_method="wilson",
+        unparsed_rate=0.0,
+        nll_per_token=None,
+        questions=[
+            QuestionScore(
+                id=name,
+                score=float(is_right),
+                parsed="forty-two",
+                outcome="contained" if is_right else "not_contained",
+                rule="contains",
+                unparsed=False,
+            )
+            for name, is_right in zip(ids, right)
+        ],
+        provenance={},
+    ).write(path)
+    out.scores.append(path)
+
+
+def write_made_manifest(path: Path) -> Path:
+    """A manifest.json with the keys that the page shows."""
+    content = {
+        "schema": "manifest/1",
+        "settings": {"speech": {"voice": "heart", "voices": {"heart": {"engine": "hibari"}}}},
+        "code_version": "0123456789abcdef",
+        "settings_hash": "feedc0ffee123456",
+        "libraries": {"python": "3.11.9", "torch": "2.13.0"},
+        "hardware": {"processor": "Some CPU", "cores": 2, "memory_gb": 24.0, "system": "Linux"},
+        "wall_seconds": {"training": 1234.5, "evaluation": 600.0, "report": 3.0},
+        "assets": {BACKBONE: {"name": BACKBONE, "licence": "Apache-2.0", "source": {"packages": ["smol==1.0"]}}},
+        "utterances": {"nq": {"spoken": 12, "kept": 11, "hours": 0.01, "mean_wer": 0.125, "reasons_dropped": []}},
+        "packages": {"torch": "2.13.0", "numpy": "2.3.0"},
+        "sha256": {"results/evaluation/gap.csv": "ab" * 32},
+    }
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path

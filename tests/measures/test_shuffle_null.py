@@ -1,0 +1,179 @@
+"""Derangements, calibration and p values of the shuffled-pair null."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from workflow_scripts.measures import (
+    best_layer,
+    calibrate,
+    derangements,
+    length_bins,
+    null_per_sample,
+    p_value,
+    summarise_null,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(n=st.integers(2, 60), draws=st.integers(1, 20), quantiles=st.integers(1, 5), seed=st.integers(0, 999))
+def test_rows_are_permutations_without_fixed_points_inside_bins(n, draws, quantiles, seed):
+    rng = np.random.default_rng(seed)
+    T_s, T_t = rng.integers(10, 300, n), rng.integers(3, 60, n)
+    bins = length_bins(T_s, T_t, quantiles)
+    partners = derangements(T_s, T_t, draws, seed, quantiles)
+    assert partners.shape == (draws, n)
+    np.testing.assert_array_equal(np.sort(partners, axis=1), np.tile(np.arange(n), (draws, 1)))
+    assert not (partners == np.arange(n)).any()
+    np.testing.assert_array_equal(bins[partners], np.tile(bins, (draws, 1)))
+    assert np.unique(bins, return_counts=True)[1].min() >= 2
+
+
+def test_two_samples_swap_and_three_rotate():
+    assert derangements([5, 9], [2, 3], 4, seed=0).tolist() == [[1, 0]] * 4
+    rows = {tuple(row) for row in derangements([5, 9, 7], [2, 3, 3], 40, seed=0).tolist()}
+    assert rows == {(1, 2, 0), (2, 0, 1)}
+
+
+def test_one_sample_has_no_partner():
+    with pytest.raises(ValueError, match="at least 2 samples"):
+        derangements([5], [2], 4, seed=0)
+
+
+def test_derangements_of_four_are_uniform():
+    counts = Counter(map(tuple, derangements([1] * 4, [1] * 4, 9000, seed=1).tolist()))
+    assert len(counts) == 9
+    assert max(abs(count - 1000) for count in counts.values()) < 5 * np.sqrt(1000)
+
+
+def test_the_seed_fixes_the_draws_and_another_seed_changes_them():
+    T = np.arange(30)
+    first = derangements(T, T, 5, seed=3)
+    np.testing.assert_array_equal(first, derangements(T, T, 5, seed=3))
+    assert (first != derangements(T, T, 5, seed=4)).any()
+
+
+def test_partners_have_similar_lengths():
+    rng = np.random.default_rng(0)
+    T_s = rng.integers(20, 300, 400)
+    T_t = T_s // 5
+    difference = np.abs(T_s - T_s[derangements(T_s, T_t, 10, seed=0)]).mean()
+    unbinned = np.abs(T_s - T_s[derangements(T_s, T_t, 10, seed=0, quantiles=1)]).mean()
+    assert difference < 0.4 * unbinned
+
+
+def test_lonely_samples_join_the_nearest_bin():
+    T_s = np.arange(1, 9)
+    T_t = np.array([1, 2, 3, 5, 6, 7, 8, 4])
+    # Halves of both lengths: 0-2 are short in both, 4-6 long in both, 3 and 7 alone in the mixed quadrants.
+    # Sample 3 with ranks (4, 5) is nearer to the long ones; so is sample 7 with ranks (8, 4).
+    bins = length_bins(T_s, T_t, quantiles=2)
+    assert [sorted(np.flatnonzero(bins == label).tolist()) for label in np.unique(bins)] == [[0, 1, 2], [3, 4, 5, 6, 7]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (([1, 2], [1, 2], 0, 0), "draws is 0"),
+        (([1, 2], [1, 2, 3], 1, 0), "shapes"),
+        (([1, 2], [1, 2], 1, 0, 0), "quantiles is 0"),
+    ],
+)
+def test_bad_requests_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        derangements(*arguments)
+
+
+def test_calibration_by_hand():
+    np.testing.assert_allclose(calibrate([0.75, 0.5, 1.0], [0.5, 0.5, 0.5], "cosine"), [0.5, 0, 1])
+    np.testing.assert_allclose(calibrate([3.0, 4.0, 0.0], [4.0, 4.0, 4.0], "distance"), [0.75, 1, 0])
+    assert np.isnan(calibrate(1.0, 1.0, "cosine"))
+    assert np.isnan(calibrate(1.0, 0.0, "distance"))
+    with pytest.raises(ValueError, match="'euclid'"):
+        calibrate(1.0, 0.0, "euclid")
+
+
+def test_p_counts_draws_at_least_as_good_by_hand():
+    null = np.array([0.1, 0.2, 0.3, 0.4])
+    assert p_value(0.3, null, "cosine") == pytest.approx(3 / 5)
+    assert p_value(0.5, null, "cosine") == pytest.approx(1 / 5)
+    assert p_value(0.1, null, "distance") == pytest.approx(2 / 5)
+    assert p_value(0.5, np.array([np.nan, 0.1]), "cosine") == pytest.approx(2 / 3)
+    assert np.isnan(p_value(np.nan, null, "cosine"))
+
+
+def test_p_is_uniform_when_matched_pairs_are_like_any_other():
+    rng = np.random.default_rng(5)
+    n, draws, repeats = 12, 39, 400
+    ones = np.ones(n, dtype=int)
+    p = np.empty(repeats)
+    for r in range(repeats):
+        speech, text = rng.standard_normal((2, n, 6))
+        similarity = speech @ text.T
+        null = similarity[np.arange(n), derangements(ones, ones, draws, seed=r)]
+        p[r] = summarise_null(np.diag(similarity), null, "cosine").p
+    for level in (0.1, 0.25, 0.5, 0.75):
+        assert abs((p <= level).mean() - level) < 4 * np.sqrt(level * (1 - level) / repeats)
+
+
+def test_a_planted_effect_gives_the_smallest_p_and_calibrated_one():
+    raw = np.ones((8, 3))
+    draws = np.random.default_rng(6).uniform(0, 0.5, (19, 8, 3))
+    summary = summarise_null(raw, draws, "cosine")
+    np.testing.assert_allclose(summary.p, 1 / 20)
+    np.testing.assert_allclose(summary.calibrated, 1)
+    assert summary.draws == 19
+    np.testing.assert_array_equal(summary.samples, 8)
+    np.testing.assert_allclose(summary.sd, draws.mean(axis=1).std(axis=0, ddof=1))
+    np.testing.assert_allclose(summary.mean, draws.mean(axis=(0, 1)))
+
+
+def test_undefined_samples_are_left_out_and_counted():
+    raw = np.array([1.0, np.nan, 3.0])
+    draws = np.array([[0.0, 2.0, np.nan], [1.0, 1.0, 1.0]])
+    summary = summarise_null(raw, draws, "cosine")
+    assert (summary.raw, summary.mean, summary.samples) == (2.0, 1.0, 2)
+    all_missing = summarise_null(np.full(2, np.nan), np.full((2, 2), np.nan), "cosine")
+    assert np.isnan(all_missing.p)
+    assert np.isnan(all_missing.calibrated)
+
+
+def test_one_draw_has_no_spread():
+    assert np.isnan(summarise_null(np.ones(3), np.zeros((1, 3)), "cosine").sd)
+
+
+def test_moments_per_sample_keep_the_sample_axis():
+    draws = np.random.default_rng(7).random((5, 4, 3))
+    mean, sd = null_per_sample(draws)
+    np.testing.assert_allclose(mean, draws.mean(axis=0))
+    np.testing.assert_allclose(sd, draws.std(axis=0, ddof=1))
+
+
+def test_the_best_layer_pays_for_being_chosen():
+    rng = np.random.default_rng(8)
+    naive, honest = [], []
+    for _ in range(200):
+        raw, draws = rng.standard_normal((10, 21)), rng.standard_normal((39, 10, 21))
+        best = best_layer(raw, draws, "cosine")
+        honest.append(best.p <= 0.05)
+        naive.append(summarise_null(raw, draws, "cosine").p[best.layer] <= 0.05)
+    assert np.mean(naive) > 0.4
+    assert np.mean(honest) < 0.11
+
+
+def test_the_best_layer_is_never_the_embeddings_and_follows_the_direction():
+    raw = np.array([[9.0, 1.0, 3.0, 2.0]])
+    draws = np.zeros((3, 1, 4))
+    assert best_layer(raw, draws, "cosine").layer == 2
+    best = best_layer(raw, draws + 5, "distance")
+    assert (best.layer, best.raw, best.p) == (1, 1.0, 0.25)
+    with pytest.raises(ValueError, match="no layer"):
+        best_layer(raw[:, :1], draws[:, :, :1], "cosine")
+
+
+def test_draws_of_other_samples_are_refused():
+    with pytest.raises(ValueError, match="expected"):
+        summarise_null(np.ones(3), np.ones((5, 4)), "cosine")

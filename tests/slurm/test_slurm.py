@@ -1,0 +1,105 @@
+"""The SLURM profile on a real one-node cluster: jobs run, and get what their rules ask for.
+
+Runs as root where slurm-wlm is installed; with CI=true it is installed first where apt-get can do so.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1200), pytest.mark.xdist_group("slurm")]
+CONFIGURATION = Path("/etc/slurm")
+
+
+def installed() -> bool:
+    return all(shutil.which(program) for program in ("sbatch", "slurmctld", "slurmd", "munge"))
+
+
+def install() -> None:
+    """Try Debian's packages; a machine where this fails skips the tests."""
+    if os.environ.get("CI") == "true" and shutil.which("apt-get"):
+        quiet = {"capture_output": True, "timeout": 240, "env": {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}}
+        subprocess.run(["apt-get", "update"], **quiet)
+        subprocess.run(["apt-get", "install", "-y", "--no-install-recommends", "slurm-wlm", "munge"], **quiet)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    if os.geteuid() != 0:
+        pytest.skip("needs root to start SLURM's daemons")
+    if not installed():
+        install()
+    if not installed():
+        pytest.skip("slurm-wlm is not installed: apt-get install slurm-wlm munge")
+    state, kept = tmp_path_factory.mktemp("slurm"), tmp_path_factory.mktemp("kept")
+    if CONFIGURATION.exists():
+        shutil.copytree(CONFIGURATION, kept / "slurm")
+    subprocess.run([HERE / "start.sh", state], check=True, timeout=120)
+    pids = [int(path.read_text()) for path in state.glob("*.pid")]
+    yield state
+    subprocess.run([HERE / "stop.sh", state], check=True, timeout=60)
+    shutil.rmtree(CONFIGURATION)
+    if (kept / "slurm").exists():
+        shutil.copytree(kept / "slurm", CONFIGURATION)
+    assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory, cluster, fetched_resources):
+    """The workflow with verified assets linked in, a small config, and the committed profile with test pacing."""
+    folder = tmp_path_factory.mktemp("study")
+    for part in ("Snakefile", "rules", "workflow_scripts", "profiles", "envs", "report", "config.yaml", "assets.yaml"):
+        source = ROOT / part
+        (shutil.copytree if source.is_dir() else shutil.copy2)(source, folder / part)
+    os.symlink(fetched_resources, folder / "resources")
+    profile = folder / "profiles/slurm/profile.yaml"
+    settings = yaml.safe_load(profile.read_text())
+    settings |= {"slurm-init-seconds-before-status-checks": 3, "latency-wait": 10, "slurm-keep-successful-logs": True}
+    # A job that asks for more cores than the node has would wait for ever.
+    many = ("synthesize_speech", "encode_speech", "transcribe_speech")
+    settings["set-threads"] = {rule: min(2, os.cpu_count() or 1) for rule in many}
+    profile.write_text(yaml.safe_dump(settings))
+    return folder
+
+
+SNAKEMAKE = [sys.executable, "-m", "snakemake"]
+TARGETS = ["results/evaluation/smollm2-135m-instruct/base/nq/text.scores.json"]
+
+
+def test_profile_runs_questions_speech_and_a_model_on_the_cluster(study):
+    command = [*SNAKEMAKE, *TARGETS, "--workflow-profile", "profiles/slurm", "--configfile", str(HERE / "study.yaml")]
+    run = subprocess.run(command, cwd=study, capture_output=True, text=True, timeout=540)
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+    assert all((study / target).exists() for target in TARGETS)
+
+    jobs = subprocess.run(["scontrol", "show", "job", "--oneliner"], capture_output=True, text=True, check=True)
+    by_rule = {
+        rule: next(line for line in jobs.stdout.splitlines() if f"rule_{rule}" in line)
+        for rule in ("build_questions", "answer_questions_base")
+    }
+    assert "Partition=cpu" in by_rule["build_questions"]
+    assert "TimeLimit=00:10:00" in by_rule["build_questions"]
+    assert "MinMemoryNode=1000M" in by_rule["build_questions"]
+    assert "Partition=gpu" in by_rule["answer_questions_base"]
+    assert "MinMemoryNode=3000M" in by_rule["answer_questions_base"]
+    assert "gres:gpu" in by_rule["answer_questions_base"]
+
+    again = subprocess.run([*command, "--dry-run"], cwd=study, capture_output=True, text=True, timeout=120)
+    assert "Nothing to be done" in again.stdout + again.stderr
+
+
+def test_failing_job_ends_with_an_error_that_names_its_log(study):
+    broken = study / "broken.yaml"
+    broken.write_text("benchmark: {subsets: {advbench: {questions: 100000}}}\n")
+    target = "results/benchmark/advbench/questions.jsonl"
+    command = [*SNAKEMAKE, target, "--workflow-profile", "profiles/slurm", "--retries", "0", "--configfile"]
+    run = subprocess.run([*command, "broken.yaml"], cwd=study, capture_output=True, text=True, timeout=240)
+    assert run.returncode != 0
+    assert "logs/benchmark/advbench.log" in run.stdout + run.stderr

@@ -1,0 +1,191 @@
+"""The DAG: what a fresh run plans, and that a change reruns exactly what it must (jobs counted per rule)."""
+
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.workflow.workflow_copy import ROOT, Workflow
+
+pytestmark = pytest.mark.xdist_group("dag")
+CHECKPOINTS = 6
+SUBSETS = 6
+ANALYSED = 3
+NEW_MODEL = {
+    "train_model": 1,
+    "answer_questions": CHECKPOINTS * SUBSETS,
+    "score_answers": CHECKPOINTS * SUBSETS,
+    "dump_states": CHECKPOINTS * ANALYSED,
+    "measure_similarity": CHECKPOINTS * ANALYSED,
+    "align_tokens": CHECKPOINTS * ANALYSED,
+    "edit_answers": 1,
+}
+AGGREGATES = {
+    "build_gap_table": 1,
+    "build_alignment_table": 1,
+    "regress_gap": 1,
+    "test_edits": 1,
+    "build_tables": 1,
+    "build_manifest": 1,
+    "build_report": 1,
+    "plot_decline": 1,
+    "plot_learning": 1,
+    "plot_layers": 1,
+    "plot_similarity_gap": 1,
+    "plot_aps_gap": 1,
+    "plot_monotonicity": 1,
+}
+DISPLAY_ONLY = {rule: n for rule, n in AGGREGATES.items() if rule.startswith("plot_")} | {
+    "plot_token_matrix": 1,
+    "build_tables": 1,
+    "build_manifest": 1,
+    "build_report": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def touched(tmp_path_factory):
+    """A folder as if every job had run: made-up outputs with Snakemake's own records of them."""
+    workflow = Workflow(tmp_path_factory.mktemp("touched"))
+    run = workflow.run("all", "--cores", "1", "--dry-run", "--summary")
+    outputs = [line.split("\t")[0] for line in run.stdout.splitlines()[1:] if line.strip()]
+    assert len(outputs) > 300
+    for output in outputs:
+        path = workflow.folder / output
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(output)
+    workflow.run("all", "--cores", "1", "--touch", "--quiet")
+    return workflow.folder
+
+
+@pytest.fixture
+def finished(touched, tmp_path):
+    """A copy of that folder, with times and records kept."""
+    shutil.copytree(touched, tmp_path / "study", symlinks=True)
+    return Workflow(tmp_path / "study", copy=False)
+
+
+def second_seed(config):
+    config["models"]["smollm2-lora-seed1"] = {**config["models"]["smollm2-lora"], "seed": 1}
+
+
+def test_fresh_run_plans_every_stage_once(workflow):
+    counts = workflow.job_counts()
+    assert counts["train_model"] == 2
+    assert counts["warm_up_adapter"] == 1, "both strategies start from one warm-up"
+    assert counts["answer_questions"] == 2 * CHECKPOINTS * SUBSETS
+    assert counts["answer_questions_base"] == SUBSETS
+    assert counts["dump_states"] == counts["align_tokens"] == 2 * CHECKPOINTS * ANALYSED
+    assert counts["synthesize_speech"] == SUBSETS + 1
+    assert counts["build_report"] == 1
+
+
+def test_adding_a_model_runs_its_jobs_and_the_cheap_aggregates_only(finished):
+    finished.edit_config(second_seed)
+    assert finished.job_counts() == NEW_MODEL | AGGREGATES | {"warm_up_adapter": 1}
+
+
+def test_adding_a_model_that_shares_the_warm_up_does_not_repeat_it(finished):
+    def same_seed(config):
+        config["models"]["smollm2-wide"] = dict(config["models"]["smollm2-lora"])
+
+    finished.edit_config(same_seed)
+    assert finished.job_counts() == NEW_MODEL | AGGREGATES
+
+
+def test_renaming_a_label_or_colour_reruns_figures_and_report_only(finished):
+    def rename(config):
+        config["display"]["models"]["smollm2-lora"] = {"label": "another name", "color": "#112233"}
+
+    finished.edit_config(rename)
+    assert finished.job_counts() == DISPLAY_ONLY
+
+
+def test_finished_study_has_nothing_to_do(finished):
+    assert finished.job_counts() == {}
+
+
+def test_changing_one_key_reruns_only_what_reads_it(finished):
+    def more_draws(config):
+        config["chance"]["draws"] = 30
+
+    finished.edit_config(more_draws)
+    counts = finished.job_counts()
+    assert counts["align_tokens"] == 2 * CHECKPOINTS * ANALYSED
+    assert counts["dump_states"] == 2 * CHECKPOINTS * ANALYSED, "states are temporary, so they are made again"
+    assert "train_model" not in counts
+    assert "answer_questions" not in counts
+
+
+def test_touched_sources_rerun_nothing_and_edited_ones_what_they_decide(finished):
+    scoring = finished.folder / "workflow_scripts/scoring/refusal.py"
+    scoring.touch()
+    assert finished.job_counts() == {}
+    scoring.write_text(scoring.read_text() + "\n# edited\n")
+    counts = finished.job_counts()
+    assert counts["score_answers"] == 2 * CHECKPOINTS * SUBSETS
+    assert "answer_questions" not in counts
+    assert "train_model" not in counts
+
+
+def test_removing_a_model_runs_aggregates_only(finished):
+    finished.edit_config(lambda config: config["models"].pop("smollm2-full") and config["display"]["models"].clear())
+    assert set(finished.job_counts()) <= set(AGGREGATES) | {"plot_token_matrix"}
+
+
+def test_unknown_key_stops_before_any_job_and_names_the_nearest(workflow):
+    workflow.edit_config(lambda config: config["speech"].update(voyce="heart"))
+    run = workflow.run("all", "--cores", "1", check=False)
+    assert run.returncode != 0
+    assert "speech.voyce: unknown key; did you mean 'voice'?" in run.stdout + run.stderr
+    assert not (workflow.folder / "results").exists()
+
+
+NEEDED = ("input:", "code=", "output:", "log:", "benchmark:", "conda:", "threads:", "mem_mb", "runtime", "message:")
+
+
+def rule_blocks() -> dict[str, str]:
+    """Text of every full rule (not those derived by `use rule`) by name."""
+    blocks = {}
+    for path in sorted((ROOT / "rules").glob("*.smk")):
+        parts = re.split(r"^(?:use )?rule (\w+)(?: as (\w+) with)?:\n", path.read_text(), flags=re.M)[1:]
+        blocks |= {name: text for name, derived, text in zip(parts[::3], parts[1::3], parts[2::3]) if not derived}
+    return blocks
+
+
+@pytest.mark.parametrize("name", sorted(rule_blocks()))
+def test_rule_has_log_benchmark_environment_resources_and_message(name):
+    text = rule_blocks()[name]
+    for needed in NEEDED:
+        assert re.search(rf"^ +{needed}", text, flags=re.M), f"rule {name} has no {needed}"
+    assert not re.search(r"[=(]config\b(?!\[)", text.replace("within=config", "")), "a rule must not read all settings"
+
+
+def test_parsing_imports_nothing_heavy(workflow):
+    program = (
+        "import sys, time\n"
+        "started = time.perf_counter()\n"
+        "import yaml\n"
+        "from pathlib import Path\n"
+        "from workflow_scripts.plan import Plan\n"
+        "from workflow_scripts.settings import parse_config\n"
+        "values = {**yaml.safe_load(open('assets.yaml')), **yaml.safe_load(open('config.yaml'))}\n"
+        "plan = Plan(parse_config(values), Path('.').resolve())\n"
+        "plan.all_scores(); plan.code('training/train_model.py')\n"
+        "heavy = {'torch', 'transformers', 'numpy', 'scipy', 'h5py', 'matplotlib'} & set(sys.modules)\n"
+        "print(sorted(heavy), time.perf_counter() - started)\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program], cwd=workflow.folder, capture_output=True, text=True, check=True
+    )
+    assert run.stdout.startswith("[] "), run.stdout
+
+
+@pytest.mark.parametrize("arguments", [("--lint",), ("all", "--dry-run", "--cores", "1")])
+def test_snakemake_accepts_the_workflow(workflow, arguments):
+    started = time.monotonic()
+    workflow.run(*arguments)
+    assert time.monotonic() - started < 60

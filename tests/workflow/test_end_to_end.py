@@ -1,0 +1,94 @@
+"""The real pipeline on the real small models: every stage, then nothing to do, then a second model."""
+
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.workflow.workflow_copy import Workflow
+from workflow_scripts.artifacts.answers import EDITED_ANSWERS
+from workflow_scripts.artifacts.questions import QUESTIONS
+from workflow_scripts.artifacts.tables import read_table
+from workflow_scripts.artifacts.utterances import UTTERANCES
+from workflow_scripts.scoring.text_normalisation import normalise_words
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(1800), pytest.mark.xdist_group("real")]
+STUDY = ("--configfile", "tiny.yaml", "--cores", "2")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, fetched_resources):
+    workflow = Workflow(tmp_path_factory.mktemp("study"))
+    (workflow.folder / "tiny.yaml").write_text(Path(__file__).with_name("tiny.yaml").read_text())
+    os.symlink(fetched_resources, workflow.folder / "resources")
+    records = [str(path.relative_to(fetched_resources.parent)) for path in fetched_resources.glob("*/asset.json")]
+    workflow.run(*records, "--touch", *STUDY)
+    workflow.run("all", *STUDY)
+    return workflow
+
+
+def test_every_stage_left_its_files(finished):
+    results = finished.folder / "results"
+    assert (results / "report/index.html").stat().st_size > 100_000
+    for extension in ("pdf", "svg", "png"):
+        assert len(list((results / "figures").glob(f"*.{extension}"))) == 7
+    assert len(list((results / "tables").glob("*.tex"))) == 4
+    assert not list((results / "activations").rglob("*.h5")), "states are temporary"
+    manifest = json.loads((results / "report/manifest.json").read_text())
+    assert manifest["schema"] == "manifest/1"
+    assert set(manifest["wall_seconds"]) >= {"speech", "training", "evaluation", "alignment"}
+
+
+def test_training_prompts_are_disjoint_from_benchmark_questions(finished):
+    folder = finished.folder / "results/benchmark"
+    texts = {
+        path.parent.name: {normalise_words(question.prompt) for question in QUESTIONS.read(path)}
+        for path in folder.glob("*/questions.jsonl")
+    }
+    training = texts.pop("instructions")
+    assert len(texts) == 5
+    assert all(not training & benchmark for benchmark in texts.values())
+
+
+def test_speech_is_understood_by_the_recogniser(finished):
+    rows = UTTERANCES.read(finished.folder / "results/speech/heart/nq/manifest.jsonl")
+    assert sum(row.wer for row in rows) / len(rows) < 0.35
+    assert all(row.kept and row.sample_rate == 16_000 for row in rows)
+
+
+def test_gap_table_has_every_checkpoint_and_the_untuned_backbone(finished):
+    rows = read_table(finished.folder / "results/evaluation/gap.csv")
+    overall = {(row["model"], row["checkpoint"]): row for row in rows if row["subset"] == "overall"}
+    assert set(overall) == {
+        ("smollm2-lora", "step-000000"),
+        ("smollm2-lora", "step-000003"),
+        ("smollm2-135m-instruct", "base"),
+    }
+    start = overall["smollm2-lora", "step-000000"]
+    base = overall["smollm2-135m-instruct", "base"]
+    assert start["text"] == pytest.approx(base["text"]), "at step 0 the language model is untouched"
+    for row in rows:
+        if row["speech"] is not None:
+            assert row["gap"] == pytest.approx(row["text"] - row["speech"], abs=1e-3)
+
+
+def test_no_op_edit_reproduces_the_unedited_answers_token_for_token(finished):
+    [path] = (finished.folder / "results/intervention").rglob("*.answers.jsonl")
+    by_edit: dict[str, dict[str, list[int]]] = {}
+    for row in EDITED_ANSWERS.read(path):
+        by_edit.setdefault(row.edit, {})[row.id] = row.token_ids
+    assert set(by_edit) == {"none", "no_op", "angle_all", "length_all"}
+    assert by_edit["no_op"] == by_edit["none"]
+
+
+def test_second_run_has_nothing_to_do(finished):
+    assert finished.job_counts(*STUDY) == {}
+
+
+def test_snakemake_builds_its_own_report(finished):
+    finished.run("--report", "report.html", *STUDY)
+    page = (finished.folder / "report.html").read_text(encoding="utf-8")
+    assert "Alignment" in page and "Similarity" in page
+    assert re.search(r"token_matrix", page)

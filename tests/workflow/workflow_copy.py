@@ -1,0 +1,60 @@
+"""A copy of the workflow in a temporary folder, and dry runs in it."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PARTS = (
+    "Snakefile",
+    "rules",
+    "workflow_scripts",
+    "profiles",
+    "envs",
+    "report",
+    "studies",
+    "config.yaml",
+    "assets.yaml",
+)
+
+
+class Workflow:
+    """The workflow's sources in a folder of their own; results and resources are separate from the checkout's."""
+
+    def __init__(self, folder: Path, copy: bool = True):
+        self.folder = folder
+        for part in PARTS if copy else ():
+            source = ROOT / part
+            if source.is_dir():
+                shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy2(source, folder / part)
+
+    def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Snakemake with the given arguments; on an unwanted failure its output is the test's message."""
+        command = [sys.executable, "-m", "snakemake", *arguments]
+        run = subprocess.run(command, cwd=self.folder, capture_output=True, text=True)
+        if check and run.returncode:
+            pytest.fail(f"{' '.join(arguments)}\n{run.stdout[-3000:]}\n{run.stderr[-3000:]}")
+        return run
+
+    def job_counts(self, *arguments: str) -> dict[str, int]:
+        """Jobs per rule that a dry run would start, without `all`."""
+        run = self.run("all", "--dry-run", "--cores", "1", *arguments)
+        table = run.stdout.partition("Job stats:")[2].partition("total")[0]
+        counts = {rule: int(n) for rule, n in re.findall(r"^(\w+) +(\d+)$", table, flags=re.M)}
+        counts.pop("all", None)
+        return counts
+
+    def edit_config(self, change) -> None:
+        """Apply `change` to the parsed config.yaml and write it back."""
+        import yaml
+
+        path = self.folder / "config.yaml"
+        values = yaml.safe_load(path.read_text())
+        change(values)
+        path.write_text(yaml.safe_dump(values, sort_keys=False))

@@ -1,0 +1,155 @@
+"""Hidden states of a shard's questions at every layer, spoken and written, in one file (paper, section 5; DESIGN 3).
+
+For each kept question, H^s (L+1, T_s, d) at the speech positions of the spoken query and H^t (L+1, T_t, d) at the text
+positions of the written one, template and padding left out. States are written batch by batch: memory does not grow
+with the number of questions. They are stored as bfloat16, whatever format the model computes in.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from workflow_scripts.artifacts.logs import progress
+from workflow_scripts.artifacts.provenance import provenance
+from workflow_scripts.artifacts.states import SampleStates, write_states
+from workflow_scripts.settings.analysis import ActivationSettings
+from workflow_scripts.speech_lm.batching import batches
+from workflow_scripts.speech_lm.protocol import SpeechLM
+from workflow_scripts.speech_lm.spoken_shard import SpokenShard, read_spoken_shard
+from workflow_scripts.speech_lm.trained import open_trained
+
+logger = logging.getLogger(__name__)
+
+MAX_POSITIONS = 4096
+"""Rows times longest query of a batch: states of all layers are held for one batch (4 x 31 x 4096 x 576 bytes = 290 MB
+for a model of 30 layers of width 576 in float32)."""
+
+
+@dataclass(frozen=True)
+class QueryShapes:
+    """What the state file announces before any state is computed; entry n is kept question n.
+
+    Attributes:
+        T_s: speech positions.
+        seconds: audio length.
+        lengths: positions of the longer of the two queries, template included.
+        tokens, char_spans: label and character range in the prompt of each text position.
+    """
+
+    T_s: list[int]
+    seconds: list[float]
+    lengths: list[int]
+    tokens: list[tuple[str, ...]]
+    char_spans: list[tuple[tuple[int, int], ...]]
+
+
+def dump_states(
+    questions: Path,
+    manifest: Path,
+    features: Path,
+    model: Path,
+    backbone: Path,
+    encoder: Path,
+    states: Path,
+    *,
+    checkpoint: str,
+    shard: str,
+    activations: Mapping[str, Any],
+    system_prompt: str | None,
+    seed: int,
+) -> None:
+    """Write the states of one checkpoint for the kept questions of a shard.
+
+    Args:
+        model: checkpoints.json of the training run.
+        backbone, encoder: asset.json of the language model and of the speech encoder.
+        states: output.
+        seed: of the split into shards.
+
+    Raises:
+        ArtifactError: inputs do not hold the same questions (checked before the model is loaded), or states are not
+            finite.
+    """
+    settings = ActivationSettings.model_validate(activations)
+    asked = read_spoken_shard(questions, manifest, features, shard, seed)
+    trained = open_trained(model, checkpoint, backbone=backbone, encoder=encoder, system_prompt=system_prompt)
+    facts = {
+        **trained.facts,
+        "subset": asked.questions[0].subset,
+        "shard": shard,
+        "seed": seed,
+        "dropped": asked.dropped,
+        "provenance": provenance(settings.model_dump() | {"system_prompt": system_prompt}),
+    }
+    write_shard_states(states, trained.lm, asked, settings, facts)
+
+
+def write_shard_states(
+    path: Path, lm: SpeechLM, asked: SpokenShard, settings: ActivationSettings, facts: Mapping[str, Any]
+) -> None:
+    """Write the state file of `asked` under a loaded model; `facts` become its attributes."""
+    shapes = query_shapes(lm, asked)
+    write_states(
+        path,
+        asked.ids,
+        shapes.seconds,
+        shapes.T_s,
+        shapes.tokens,
+        shapes.char_spans,
+        lm.n_layers,
+        lm.hidden_size,
+        stream_states(lm, asked, shapes.lengths, settings.batch_size),
+        settings.compression,
+        facts,
+    )
+    T_t = sum(len(labels) for labels in shapes.tokens)
+    logger.info("%d questions, %d speech and %d text positions", len(asked.ids), sum(shapes.T_s), T_t)
+
+
+def query_shapes(lm: SpeechLM, asked: SpokenShard) -> QueryShapes:
+    """Shapes of all queries. Spoken inputs are encoded here and again in their batch: keeping them would make memory
+    grow with the number of questions, and the adapter costs little beside the language model."""
+    shapes = QueryShapes([], [], [], [], [])
+    for number, name in enumerate(asked.ids):
+        spoken, written = asked.spoken(lm, number), asked.written(lm, number)
+        shapes.T_s.append(len(spoken.tokens))
+        shapes.seconds.append(asked.features.seconds[name])
+        shapes.lengths.append(max(spoken.length, written.length))
+        shapes.tokens.append(written.tokens)
+        shapes.char_spans.append(written.char_spans or ())
+    return shapes
+
+
+def stream_states(
+    lm: SpeechLM, asked: SpokenShard, lengths: list[int], batch_size: int
+) -> Iterator[tuple[int, SampleStates]]:
+    """Pairs (question number, states), computed one batch of similar length at a time as they are asked for."""
+    grouped = batches(lengths, batch_size, MAX_POSITIONS)
+    for group in progress(grouped, len(grouped), "batches of states"):
+        speech = lm.states([asked.spoken(lm, number) for number in group])
+        text = lm.states([asked.written(lm, number) for number in group])
+        for place, number in enumerate(group):
+            yield number, SampleStates(speech=_bits(speech[place]), text=_bits(text[place]))
+
+
+def _bits(states: torch.Tensor) -> np.ndarray:
+    """bfloat16 bit patterns as uint16, rounded to nearest even."""
+    return states.to(torch.bfloat16).contiguous().view(torch.uint16).numpy()
+
+
+if __name__ == "__main__":
+    from workflow_scripts.artifacts.logs import run_step
+
+    run_step(
+        snakemake,
+        lambda s: dump_states(
+            *(Path(s.input[name]) for name in ("questions", "manifest", "features", "model", "backbone", "encoder")),
+            Path(s.output.states),
+            **{name: s.params[name] for name in ("checkpoint", "shard", "activations", "system_prompt", "seed")},
+        ),
+    )

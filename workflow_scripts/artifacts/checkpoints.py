@@ -1,0 +1,57 @@
+"""checkpoints.json: the checkpoints of one training run, written when the run is complete."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from workflow_scripts.artifacts.files import ArtifactError, write_text
+from workflow_scripts.artifacts.records import Record
+
+SCHEMA = "checkpoints/1"
+
+
+class CheckpointEntry(Record):
+    """One checkpoint folder, relative to the file."""
+
+    name: str = Field(pattern=r"^step-\d{6}$")
+    step: int
+    sha256: str = Field(description="Over the folder's weight files, sorted by name.")
+
+
+class CheckpointIndex(Record):
+    """All checkpoints of a run."""
+
+    schema_: str = Field(default=SCHEMA, alias="schema")
+    model: str
+    checkpoints: list[CheckpointEntry]
+    provenance: dict[str, Any]
+
+    def write(self, path: Path) -> None:
+        """Write as JSON, atomically."""
+        write_text(Path(path), self.model_dump_json(by_alias=True, indent=1) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> "CheckpointIndex":
+        """Read and validate; errors name the file and the remedy."""
+        try:
+            found = cls.model_validate_json(Path(path).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ArtifactError(f"{path}: not found; run the training step first") from None
+        except ValidationError as error:
+            raise ArtifactError(f"{path}: {error.errors()[0]['msg']}; delete it and run again") from None
+        if found.schema_ != SCHEMA:
+            raise ArtifactError(f"{path}: schema {found.schema_!r}, expected {SCHEMA!r}; delete it and run again")
+        return found
+
+    def folder(self, path: Path, name: str) -> Path:
+        """Folder of checkpoint `name` of the index read from `path`."""
+        if name not in {entry.name for entry in self.checkpoints}:
+            known = ", ".join(entry.name for entry in self.checkpoints)
+            raise ArtifactError(f"{path}: no checkpoint {name!r}; known: {known}")
+        return Path(path).parent / name
+
+
+def checkpoint_name(step: int) -> str:
+    """`step-000400` for 400."""
+    return f"step-{step:06d}"

@@ -1,0 +1,84 @@
+"""features.h5: encoder output of spoken questions, computed once and read by training, evaluation and activations.
+
+`/ids (N,)`, `/offsets (N+1,)`, `/seconds (N,)`, `/features (sum frames, d_enc)` bfloat16 as uint16.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from workflow_scripts.artifacts import hdf5
+
+SCHEMA = "features/1"
+
+
+def write_features(
+    path: Path,
+    ids: Sequence[str],
+    seconds: Sequence[float],
+    lengths: Sequence[int],
+    width: int,
+    blocks: Iterable[tuple[int, np.ndarray]],
+    attributes: Mapping[str, Any],
+) -> None:
+    """Write features as they arrive.
+
+    Args:
+        lengths: frames of each id, known before encoding.
+        width: d_enc.
+        blocks: pairs (index into ids, float32 (frames, d_enc)), in any order; each index exactly once.
+        attributes: provenance.
+
+    Raises:
+        ValueError: a block has another shape than announced or is not finite; names the id.
+    """
+    offsets = hdf5.offsets_of(lengths)
+    with hdf5.create(path, SCHEMA, attributes) as file:
+        hdf5.write_ids(file, ids)
+        file["offsets"] = offsets
+        file["seconds"] = np.asarray(seconds, dtype=np.float64)
+        rows = max(1, hdf5.CHUNK_BYTES // (2 * width))
+        total = int(offsets[-1])
+        data = file.create_dataset("features", (total, width), np.uint16, chunks=(min(rows, max(total, 1)), width))
+        data.attrs["dtype"] = "bfloat16"
+        for index, block in blocks:
+            if block.shape != (lengths[index], width):
+                raise ValueError(f"features of {ids[index]!r}: {block.shape}, announced {(lengths[index], width)}")
+            if not np.isfinite(block).all():
+                raise ValueError(f"features of {ids[index]!r} are not finite; check its audio")
+            data[offsets[index] : offsets[index + 1]] = hdf5.float32_to_bfloat16(block)
+            file.check()
+
+
+class FeatureReader:
+    """Random access to the features of a file; keeps the bits in memory (2 bytes a number)."""
+
+    def __init__(self, path: Path):
+        with hdf5.open_checked(path, SCHEMA) as file:
+            self.ids = hdf5.read_ids(file)
+            self._offsets = file["offsets"][:]
+            self.seconds = dict(zip(self.ids, file["seconds"][:].tolist()))
+            self._bits = file["features"][:]
+        self._index = {name: number for number, name in enumerate(self.ids)}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._index
+
+    @property
+    def width(self) -> int:
+        """d_enc."""
+        return self._bits.shape[1]
+
+    def frames(self, name: str) -> int:
+        """Encoder frames of an id."""
+        number = self._index[name]
+        return int(self._offsets[number + 1] - self._offsets[number])
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """Features of an id, float32 (frames, d_enc)."""
+        if name not in self._index:
+            raise KeyError(f"no features of question {name!r}; its audio was dropped or the file is older than it")
+        number = self._index[name]
+        return hdf5.bfloat16_to_float32(self._bits[self._offsets[number] : self._offsets[number + 1]])

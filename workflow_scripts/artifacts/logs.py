@@ -1,0 +1,45 @@
+"""Logging of a step into its rule's log file, and progress that suits a terminal and a log."""
+
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+
+def run_step(snakemake: Any, step: Callable[[Any], Any]) -> None:
+    """Call `step(snakemake)` with logging to the rule's log; an error is logged with its traceback and ends the job.
+
+    The last line on standard error is the bare message, so that a user sees the cause without opening the log.
+    """
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    if snakemake.log:
+        handlers.append(logging.FileHandler(str(snakemake.log[0]), mode="w", encoding="utf-8"))
+    logging.basicConfig(
+        level=logging.INFO, handlers=handlers, format="%(asctime)s %(levelname)s %(message)s", force=True
+    )
+    for noisy in ("httpx", "httpx2", "filelock", "matplotlib", "fontTools", "urllib3"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    started = time.monotonic()
+    try:
+        step(snakemake)
+    except Exception as error:
+        logger.exception("step failed after %.1f s", time.monotonic() - started)
+        sys.exit(f"{type(error).__name__}: {error}")
+    logger.info("done in %.1f s", time.monotonic() - started)
+
+
+def progress(items: Iterable[T], total: int, what: str, every_seconds: float = 60.0) -> Iterator[T]:
+    """Yield `items`, logging count, rate and time left: once every `every_seconds` and at the end."""
+    started = reported = time.monotonic()
+    for done, item in enumerate(items, start=1):
+        yield item
+        now = time.monotonic()
+        if now - reported >= every_seconds or done == total:
+            rate = done / max(now - started, 1e-9)
+            left = max(total - done, 0) / rate
+            logger.info("%s: %d of %d, %.2f per second, %.0f s left", what, done, total, rate, left)
+            reported = now

@@ -1,0 +1,117 @@
+"""similarity.h5 and alignment.h5: per sample and layer, never pre-averaged, each with its shuffled-pair null.
+
+similarity.h5   `/{measure} (N, L+1)` and its null `/null/{measure}/{mean,sd,p}`, each (N, L+1)
+alignment.h5    the same for `path_score_{metric}`, `monotonicity_{metric}`, `consistency`; ragged `/path/{metric}` and
+                `/score/{metric}` (L+1, sum T_t) with `/offsets (N+1,)`; `/examples/{id}/{metric}` token matrices
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from workflow_scripts.artifacts import hdf5
+
+SIMILARITY = "similarity/1"
+ALIGNMENT = "alignment/1"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One measure with its null, all of shape (N, L+1), float32; NaN where undefined.
+
+    Attributes:
+        raw: the value on true pairs.
+        null_mean, null_sd: over derangements, per sample and layer.
+        p: share of derangements at least as good, (k + 1) / (B + 1).
+    """
+
+    raw: np.ndarray
+    null_mean: np.ndarray
+    null_sd: np.ndarray
+    p: np.ndarray
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """Contents of a similarity or alignment file.
+
+    Attributes:
+        ids: the N questions.
+        measures: by name.
+        T_s, T_t: positions per question, (N,).
+        paths, scores: alignment only; by metric, one (L+1, T_t) array per question.
+        examples: alignment only; id -> metric -> token matrix (L+1, T_s, T_t), float16.
+        example_tokens: id -> text tokens of the example.
+        attributes: provenance, null draws and seed, counts of undefined values.
+    """
+
+    ids: list[str]
+    measures: dict[str, Measured]
+    T_s: np.ndarray
+    T_t: np.ndarray
+    attributes: Mapping[str, Any]
+    paths: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    scores: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    examples: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+    example_tokens: dict[str, list[str]] = field(default_factory=dict)
+
+
+def write_measurements(path: Path, schema: str, content: Measurements) -> None:
+    """Write a similarity or alignment file atomically."""
+    packed = {"compression": "gzip", "compression_opts": 4, "shuffle": True}
+    with hdf5.create(path, schema, content.attributes) as file:
+        hdf5.write_ids(file, content.ids)
+        file["T_s"], file["T_t"] = np.asarray(content.T_s), np.asarray(content.T_t)
+        for name, measured in content.measures.items():
+            file[name] = np.asarray(measured.raw, dtype=np.float32)
+            for part in ("null_mean", "null_sd", "p"):
+                file[f"null/{name}/{part.removeprefix('null_')}"] = np.asarray(getattr(measured, part), np.float32)
+        if content.paths:
+            file["offsets"] = hdf5.offsets_of([int(n) for n in content.T_t])
+        for metric, blocks in content.paths.items():
+            file.create_dataset(f"path/{metric}", data=np.concatenate(blocks, axis=1).astype(np.int32), **packed)
+        for metric, blocks in content.scores.items():
+            file.create_dataset(f"score/{metric}", data=np.concatenate(blocks, axis=1).astype(np.float32), **packed)
+        for name, matrices in content.examples.items():
+            for metric, matrix in matrices.items():
+                file.create_dataset(f"examples/{name}/{metric}", data=matrix.astype(np.float16), **packed)
+            file[f"examples/{name}"].attrs["tokens"] = content.example_tokens[name]
+
+
+def read_measurements(path: Path, schema: str) -> Measurements:
+    """Read a similarity or alignment file."""
+    with hdf5.open_checked(path, schema) as file:
+        names = list(file["null"])
+        measures = {
+            name: Measured(file[name][:], *(file[f"null/{name}/{part}"][:] for part in ("mean", "sd", "p")))
+            for name in names
+        }
+        offsets = file["offsets"][:] if "offsets" in file else None
+        return Measurements(
+            ids=hdf5.read_ids(file),
+            measures=measures,
+            T_s=file["T_s"][:],
+            T_t=file["T_t"][:],
+            attributes=dict(file.attrs),
+            paths=_split(file, "path", offsets),
+            scores=_split(file, "score", offsets),
+            examples={
+                name: {metric: data[:] for metric, data in group.items()}
+                for name, group in file.get("examples", {}).items()
+            },
+            example_tokens={
+                name: [str(token) for token in group.attrs["tokens"]]
+                for name, group in file.get("examples", {}).items()
+            },
+        )
+
+
+def _split(file: Any, group: str, offsets: np.ndarray | None) -> dict[str, list[np.ndarray]]:
+    if group not in file or offsets is None:
+        return {}
+    pairs: Sequence[tuple[int, int]] = list(zip(offsets[:-1].tolist(), offsets[1:].tolist()))
+    whole = {metric: data[:] for metric, data in file[group].items()}
+    return {metric: [data[:, a:b] for a, b in pairs] for metric, data in whole.items()}

@@ -1,0 +1,50 @@
+"""questions.jsonl: what is asked, what the voice reads, and what counts as right."""
+
+from typing import Annotated, Any
+
+from pydantic import Field, StringConstraints, field_validator
+
+from workflow_scripts.artifacts.records import Record, RecordFile
+
+Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,79}$")]
+"""Ids become file names: letters, digits, '_' and '-' only."""
+
+
+class Question(Record):
+    """One question of a benchmark subset, or one training prompt."""
+
+    id: Id
+    subset: str
+    prompt: str = Field(min_length=1, description="Exactly what is shown to the model.")
+    spoken: str = Field(min_length=1, description="What the voice reads; numbers and option letters speakable.")
+    reference: list[str] = Field(
+        description="Letter, accepted answers, or target text; empty if the scorer needs none."
+    )
+    options: list[str] = Field(default=[], description="Texts of options A, B, ... of a multiple-choice question.")
+    instructions: list[dict[str, Any]] = Field(default=[], description="IFEval: {id, kwargs} per instruction.")
+    scorer: str
+    source: dict[str, Any] = Field(description="Asset, file and row the question was made from.")
+
+    @field_validator("prompt", "spoken")
+    @classmethod
+    def _has_words(cls, text: str) -> str:
+        if not text.strip():
+            raise ValueError("question with empty text")
+        return text
+
+
+QUESTIONS = RecordFile("questions/1", Question)
+
+
+def reference_answer(question: Question) -> str | None:
+    """The written-out reference whose loss is compared between forms, or None if the subset has none (ours).
+
+    Multiple choice: letter and option text; short answers: the first accepted answer; repeat: the sentence.
+    Refusals and instruction lists have no reference text.
+    """
+    if not question.reference or question.scorer not in ("multiple_choice", "short_answer", "repeat"):
+        return None
+    if question.scorer == "multiple_choice":
+        letter = question.reference[0]
+        return f"{letter}. {question.options[ord(letter) - ord('A')]}"
+    return question.reference[0]

@@ -1,0 +1,70 @@
+"""scores.json: per-question scores of one form and their aggregate."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from workflow_scripts.artifacts.files import ArtifactError, write_text
+from workflow_scripts.artifacts.records import Record
+
+SCHEMA = "scores/1"
+
+
+class QuestionScore(Record):
+    """Score of one answer."""
+
+    id: str
+    score: float = Field(ge=0, le=1)
+    parsed: str | None
+    outcome: str
+    rule: str
+    unparsed: bool
+    details: dict[str, Any] = Field(default={})
+    reference_nll: float | None = None
+    reference_tokens: int = 0
+
+
+class ScoreFile(Record):
+    """Scores of one (model, checkpoint, subset, form)."""
+
+    schema_: str = Field(default=SCHEMA, alias="schema")
+    model: str
+    checkpoint: str
+    subset: str
+    form: str
+    scorer: str
+    scorer_version: str
+    n: int
+    mean: float = Field(description="0 to 100.")
+    interval_low: float
+    interval_high: float
+    interval_method: str
+    unparsed_rate: float
+    secondary: dict[str, float] = Field(default={}, description="Further aggregates of the scorer, 0 to 100.")
+    nll_per_token: float | None = Field(description="Reference-answer loss, nats per token, pooled over questions.")
+    questions: list[QuestionScore]
+    provenance: dict[str, Any]
+
+    def write(self, path: Path) -> None:
+        """Write as JSON, atomically."""
+        write_text(Path(path), self.model_dump_json(by_alias=True, indent=1) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> "ScoreFile":
+        """Read and validate.
+
+        Raises:
+            ArtifactError: not found, wrong schema or bad field; names the file, the field and the remedy.
+        """
+        try:
+            found = cls.model_validate_json(Path(path).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ArtifactError(f"{path}: not found; run the scoring step first") from None
+        except ValidationError as error:
+            problem = error.errors()[0]
+            field = ".".join(str(part) for part in problem["loc"]) or "(file)"
+            raise ArtifactError(f"{path}, field {field}: {problem['msg']}; delete it and run again") from None
+        if found.schema_ != SCHEMA:
+            raise ArtifactError(f"{path}: schema {found.schema_!r}, expected {SCHEMA!r}; delete it and run again")
+        return found

@@ -1,0 +1,32 @@
+"""The speech stage's manifest.jsonl: one line per question that was to be spoken."""
+
+from pydantic import Field
+
+from workflow_scripts.artifacts.questions import Id
+from workflow_scripts.artifacts.records import Record, RecordFile
+
+
+class Utterance(Record):
+    """One spoken question. `audio` is relative to the manifest's folder; dropped ones keep their reason."""
+
+    id: Id
+    audio: str | None = Field(
+        description="Path of the FLAC file below the manifest's folder; None if synthesis failed."
+    )
+    sha256: str | None = Field(description="Of the FLAC file.")
+    seconds: float = Field(ge=0)
+    sample_rate: int
+    source_rate: int | None = Field(
+        default=None, description="Rate in Hz that the voice gave, before resampling; None if dropped."
+    )
+    transcript: str | None = Field(default=None, description="What the ASR heard.")
+    wer: float | None = Field(default=None, ge=0, description="Word error rate of the transcript, normalised.")
+    kept: bool
+    reason: str = Field(default="", description="Why it was dropped; empty if kept.")
+    attempts: int = Field(ge=0)
+
+
+SYNTHESIS = RecordFile("synthesis/1", Utterance)
+"""After synthesis, before the ASR: transcript and wer are None."""
+UTTERANCES = RecordFile("utterances/1", Utterance)
+"""After the ASR and the filters."""

@@ -1,0 +1,1 @@
+"""The assets stage: everything that is fetched, as folders of verified files."""

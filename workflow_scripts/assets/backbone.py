@@ -1,0 +1,34 @@
+"""Checks that a fetched model can be a study's language model, before anything is computed for it."""
+
+from pathlib import Path
+
+from workflow_scripts.assets.errors import AssetError
+from workflow_scripts.speech_lm.chat import ChatTemplate
+from workflow_scripts.speech_lm.protocol import SpeechLMError
+
+SAMPLE = "What is the capital of France?"
+
+
+def check_backbone(name: str, folder: Path, vocab_size: int | None) -> None:
+    """Check tokenizer and chat template of a transformers folder, without loading its weights.
+
+    Args:
+        name: what errors call the model.
+        vocab_size: rows of the token embeddings, None if unknown.
+
+    Raises:
+        AssetError: there is no chat template, it does not show the user's turn exactly once and unchanged, a token of
+            it is not in the vocabulary, or the tokenizer names no token that ends an answer.
+    """
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    try:
+        ChatTemplate(tokenizer, model_name=name, n_embeddings=vocab_size).write(SAMPLE)
+    except SpeechLMError as error:
+        raise AssetError(f"{error} (needed because `models` names {name!r} as a backbone)") from error
+    if tokenizer.eos_token_id is None:
+        raise AssetError(
+            f"{name}: the tokenizer has no eos_token, which has to end the answers of a backbone; use an "
+            "instruction-tuned model, or add it to tokenizer_config.json"
+        )

@@ -1,0 +1,87 @@
+"""Writing files so that a name only ever appears with complete content, and hashing them."""
+
+import contextlib
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from workflow_scripts.artifacts.asset_record import RECORD_NAME, FileRecord
+from workflow_scripts.artifacts.files import is_disk_full, sha256_file
+from workflow_scripts.assets.errors import AssetError, DiskFullError
+
+BLOCK = 1 << 20
+"""Bytes read at a time."""
+
+
+def describe(path: Path) -> FileRecord:
+    """Hash and size of a file."""
+    return FileRecord(sha256=sha256_file(path), size=path.stat().st_size)
+
+
+def part_path(path: Path) -> Path:
+    """The temporary name beside `path` under which its content grows."""
+    return path.with_name(path.name + ".part")
+
+
+def write_part(path: Path, blocks: Iterable[bytes]) -> str:
+    """Write blocks to the temporary name of `path`, flushed to disk. Returns the SHA-256 of the content."""
+    digest = hashlib.sha256()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(part_path(path), "wb") as out:
+        for block in blocks:
+            digest.update(block)
+            out.write(block)
+        out.flush()
+        os.fsync(out.fileno())
+    return digest.hexdigest()
+
+
+def place(source: Path, target: Path) -> None:
+    """Make `target` the same file as `source`: a hard link, or a copy where links are not possible."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    source, part = source.resolve(), part_path(target)
+    if target.exists() and target.samefile(source):
+        return
+    part.unlink(missing_ok=True)
+    try:
+        os.link(source, part)
+    except OSError:
+        # Another file system, or one without hard links.
+        shutil.copyfile(source, part)
+    os.replace(part, target)
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Relative paths of all files below a folder, sorted; hidden ones are left out.
+
+    So is an asset record at the top: a folder fetched elsewhere may serve as a source, but gets a record of its own.
+    """
+    found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return sorted(
+        path for path in found if not any(part.startswith(".") for part in path.parts) and path != Path(RECORD_NAME)
+    )
+
+
+@contextlib.contextmanager
+def disk_full_explained(folder: Path, needed: int | None = None) -> Iterator[None]:
+    """Turn "no space left" into an error that says how many bytes are free and, where known, are needed."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, AssetError) or not is_disk_full(error):
+            raise
+        raise DiskFullError(disk_full_message(folder, needed)) from error
+
+
+def disk_full_message(folder: Path, needed: int | None = None) -> str:
+    """Free and needed bytes at the nearest existing folder, with the remedy."""
+    while not folder.exists():
+        folder = folder.parent
+    need = f", at least {needed:,} bytes are needed" if needed is not None else ""
+    free = shutil.disk_usage(folder).free
+    return (
+        f"the disk (or quota) is full at {folder}: {free:,} bytes free{need}; "
+        "free some space and start again, what is already fetched is kept"
+    )

@@ -1,0 +1,87 @@
+"""Makes one benchmark subset: raw rows -> prompts -> filters -> a seeded sample, with the count each filter drops.
+
+Prompts are VoiceBench's (paper section 4): the multiple-choice instruction is part of the prompt, all else is the bare
+question. What is spoken is spoken_text(prompt). Ids are subset and raw row: neither sample size nor seed matters.
+"""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from workflow_scripts.artifacts.files import ArtifactError
+from workflow_scripts.artifacts.provenance import provenance
+from workflow_scripts.artifacts.questions import QUESTIONS, Question
+from workflow_scripts.benchmark.filters import NOT_DRAWN, FilterReport, Speakable, filter_candidates
+from workflow_scripts.benchmark.layouts import read_candidates
+from workflow_scripts.settings.benchmark import SubsetSettings
+
+logger = logging.getLogger(__name__)
+
+
+def build_questions(
+    asset: Path, questions: Path, filters: Path, *, subset: str, settings: dict[str, Any], n: int, seed: int
+) -> None:
+    """Write questions.jsonl and filters.csv of one subset.
+
+    Args:
+        asset: the raw data's asset.json; the raw file lies beside it.
+        questions, filters: files to write.
+        subset: key of the subset.
+        settings: its SubsetSettings as a mapping.
+        n: questions to draw from those that pass the filters.
+        seed: seed of the draw.
+
+    Raises:
+        ArtifactError: a raw row is unusable, or fewer than `n` questions pass the filters.
+    """
+    chosen = SubsetSettings.model_validate(settings)
+    raw = Path(asset).parent / chosen.file
+    report = FilterReport()
+    speakable = filter_candidates(read_candidates(raw, chosen.layout), report, max_words=chosen.max_words)
+    if len(speakable) < n:
+        raise ArtifactError(
+            f"{raw}: {len(speakable)} of {report.total} questions pass the filters of subset {subset!r}, {n} are asked "
+            f"for ({report.summary()}); lower benchmark.subsets.{subset}.questions or raise its max_words"
+        )
+    logger.info("%s: %d of %d rows pass the filters (%s)", subset, len(speakable), report.total, report.summary())
+    drawn = np.sort(np.random.default_rng(seed).choice(len(speakable), size=n, replace=False))
+    records = [_question(speakable[index], subset, chosen) for index in drawn.tolist()]
+    if len(speakable) > n:
+        report.drop(NOT_DRAWN, len(speakable) - n)
+    report.write(Path(filters))
+    facts = provenance(chosen.model_dump(mode="json"), subset=subset, n=n, seed=seed, filters=dict(report.dropped))
+    QUESTIONS.write(Path(questions), records, facts)
+
+
+def _question(speakable: Speakable, subset: str, settings: SubsetSettings) -> Question:
+    candidate = speakable.candidate
+    return Question(
+        id=f"{subset.replace('.', '-')}-{candidate.row:04d}",
+        subset=subset,
+        prompt=candidate.prompt,
+        spoken=speakable.spoken,
+        reference=candidate.reference,
+        options=candidate.options,
+        instructions=candidate.instructions,
+        scorer=settings.scorer,
+        source={"asset": settings.asset, "file": settings.file, "row": candidate.row},
+    )
+
+
+if __name__ == "__main__":
+    from workflow_scripts.artifacts.logs import run_step
+
+    run_step(
+        snakemake,
+        lambda s: build_questions(
+            s.input.asset,
+            s.output.questions,
+            s.output.filters,
+            subset=s.params.subset,
+            settings=s.params.settings,
+            n=s.params.n,
+            seed=s.params.seed,
+        ),
+    )

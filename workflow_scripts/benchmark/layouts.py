@@ -1,0 +1,176 @@
+"""Reads raw data files into candidate questions, one reader per layout."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from workflow_scripts.artifacts.files import ArtifactError
+
+CHOICE_QUESTION = (
+    "What is the answer to the above multiple choice question? Select one of the following: A, B, C, or D."
+)
+"""Closing line of the multiple-choice prompts of VoiceBench."""
+REPEAT_PREFIX = "Repeat after me: "
+MAX_ANSWER_WORDS = 3
+"""Short-answer rows whose first answer is longer are dropped: containment is then no fair test."""
+_OPTION_START = re.compile(r"^([A-Z])\. ", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One raw row as a question, before the filters.
+
+    row: number in the raw file, from 1. core: the text that makes it this question (without options or fixed phrases).
+    reason: why the layout itself rules it out, or empty.
+    """
+
+    row: int
+    prompt: str
+    core: str
+    reference: list[str] = field(default_factory=list)
+    options: list[str] = field(default_factory=list)
+    instructions: list[dict[str, Any]] = field(default_factory=list)
+    reason: str = ""
+
+
+class RowError(ValueError):
+    """What is wrong with one row; the caller adds file and row."""
+
+
+def read_candidates(path: Path, layout: str) -> list[Candidate]:
+    """All rows of a raw file as candidates, in file order.
+
+    Raises:
+        ArtifactError: the file is missing, or a row cannot be read, lacks a field or has an empty text; names both.
+    """
+    rows = _yaml_seeds(path) if layout == "advbench" else json_rows(path)
+    found = []
+    for number, row in rows:
+        try:
+            found.append(_LAYOUTS[layout](number, row))
+        except RowError as error:
+            raise ArtifactError(
+                f"{path}, row {number}: {error}; check that the asset is complete and that layout {layout!r} is right"
+            ) from None
+    return found
+
+
+def json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(line number from 1, object) of a JSON-lines file; blank lines are skipped."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8").split("\n")
+    except FileNotFoundError:
+        raise ArtifactError(f"{path}: not found; check `file` of the subset or source against the asset") from None
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ArtifactError(f"{path}, row {number}: not JSON ({error}); fetch the asset again") from None
+        if not isinstance(row, dict):
+            raise ArtifactError(f"{path}, row {number}: {type(row).__name__} instead of an object; fetch it again")
+        yield number, row
+
+
+def text_of(row: dict[str, Any], name: str) -> str:
+    """A non-empty, trimmed text field of a row.
+
+    Raises:
+        RowError: missing, not a text, or empty.
+    """
+    if name not in row:
+        raise RowError(f"no field {name!r} (it has {sorted(row)})")
+    if not isinstance(row[name], str):
+        raise RowError(f"field {name!r} is {type(row[name]).__name__}, expected text")
+    if not row[name].strip():
+        raise RowError(f"question with empty text (field {name!r})")
+    return row[name].strip()
+
+
+def _yaml_seeds(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    try:
+        document = yaml.load(
+            Path(path).read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        )
+    except FileNotFoundError:
+        raise ArtifactError(f"{path}: not found; check `file` of the subset against the asset") from None
+    except yaml.YAMLError as error:
+        raise ArtifactError(f"{path}: not YAML ({error}); fetch the asset again") from None
+    if not isinstance(document, dict) or not isinstance(document.get("seeds"), list):
+        raise ArtifactError(f"{path}: no list `seeds`; layout 'advbench' reads the seeds of a pyrit prompt file")
+    for number, seed in enumerate(document["seeds"], start=1):
+        yield number, seed if isinstance(seed, dict) else {}
+
+
+def _multiple_choice(number: int, row: dict[str, Any], separator: str) -> Candidate:
+    question, options = text_of(row, "question"), text_of(row, "options")
+    answer = text_of(row, "answer")
+    parts = _OPTION_START.split(options)
+    letters, texts = parts[1::2], [text.strip() for text in parts[2::2]]
+    if letters != list("ABCD") or parts[0].strip():
+        raise RowError(f"options {options[:60]!r} are not the four lines A. to D.")
+    if not all(texts):
+        raise RowError(f"question with empty text (option {letters[texts.index('')]})")
+    if answer[0] not in letters:
+        raise RowError(f"answer {answer[:20]!r} starts with no letter of {letters}")
+    lines = [f"{letter}. {text}" for letter, text in zip(letters, texts)]
+    prompt = "\n".join([question, *lines]) + separator + CHOICE_QUESTION
+    reason = "option of several lines" if any("\n" in text for text in texts) else ""
+    return Candidate(number, prompt, question, [answer[0]], texts, reason=reason)
+
+
+def _openbookqa(number: int, row: dict[str, Any]) -> Candidate:
+    return _multiple_choice(number, row, "\n")
+
+
+def _mmlu(number: int, row: dict[str, Any]) -> Candidate:
+    return _multiple_choice(number, row, "\n\n")
+
+
+def _nq_open(number: int, row: dict[str, Any]) -> Candidate:
+    question, answers = text_of(row, "question"), row.get("answer")
+    if not isinstance(answers, list) or not answers or not all(isinstance(a, str) and a.strip() for a in answers):
+        raise RowError(f"answer {answers!r} is not a list of texts")
+    long = len(answers[0].split()) > MAX_ANSWER_WORDS
+    return Candidate(number, question, question, answers, reason="long answer" if long else "")
+
+
+def _advbench(number: int, row: dict[str, Any]) -> Candidate:
+    text = text_of(row, "value")
+    return Candidate(number, text, text)
+
+
+def _ifeval(number: int, row: dict[str, Any]) -> Candidate:
+    prompt, names, arguments = text_of(row, "prompt"), row.get("instruction_id_list"), row.get("kwargs")
+    if not isinstance(names, list) or not isinstance(arguments, list) or len(names) != len(arguments) or not names:
+        raise RowError("instruction_id_list and kwargs must be non-empty lists of equal length")
+    instructions = [
+        {"id": name, "kwargs": {key: value for key, value in (given or {}).items() if value is not None}}
+        for name, given in zip(names, arguments)
+    ]
+    return Candidate(number, prompt, prompt, instructions=instructions)
+
+
+def _sentences(number: int, row: dict[str, Any]) -> Candidate:
+    return sentence_candidate(number, text_of(row, "sourceString"))
+
+
+def sentence_candidate(number: int, sentence: str) -> Candidate:
+    """A sentence to be repeated: the reference is the sentence itself."""
+    return Candidate(number, REPEAT_PREFIX + sentence, sentence, [sentence])
+
+
+_LAYOUTS: dict[str, Callable[[int, dict[str, Any]], Candidate]] = {
+    "openbookqa": _openbookqa,
+    "mmlu": _mmlu,
+    "nq_open": _nq_open,
+    "advbench": _advbench,
+    "ifeval": _ifeval,
+    "sentences": _sentences,
+}

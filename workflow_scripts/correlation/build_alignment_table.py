@@ -1,0 +1,269 @@
+"""Similarity and alignment by layer and by checkpoint, averaged as in the paper, each beside its chance level.
+
+Paper (section 5; averaging order as read in its section 9.1): a checkpoint's Sim and APS are means over layers 1..L per
+sample, then over samples. Layer 0 (embeddings) is in layers.csv only. Subset `all` is the unweighted mean over subsets
+of the same column, as Overall is; its n is the sum.
+
+Calibrated (ours): (raw - null) / (1 - null) for similarities, raw / null for distances, on the averaged values. Perfect
+agreement is 1 (0 for distances), chance is 0 (1 for distances). Undefined values (Spearman of a constant path or of
+fewer than four tokens) are left out of means and counted in `monotonicity_n` and `monotonicity_skipped`.
+"""
+
+import logging
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from workflow_scripts.artifacts.files import ArtifactError
+from workflow_scripts.artifacts.measurements import ALIGNMENT, SIMILARITY, Measured, read_measurements
+from workflow_scripts.artifacts.tables import write_table
+
+logger = logging.getLogger(__name__)
+
+ALL = "all"
+METRICS = ("cosine", "euclidean")
+DISTANCES = frozenset({"euclidean"})
+
+KEY_COLUMNS = ("model", "checkpoint", "step", "subset")
+LAYER_COLUMNS = (
+    *KEY_COLUMNS,
+    "layer",
+    "metric",
+    "n",
+    "similarity",
+    "similarity_null",
+    "similarity_null_sd",
+    "similarity_calibrated",
+    "path_score",
+    "path_score_null",
+    "path_score_calibrated",
+    "monotonicity",
+    "monotonicity_null",
+    "monotonicity_n",
+    "consistency",
+    "consistency_null",
+    "norm_ratio",
+)
+CHECKPOINT_COLUMNS = (
+    *KEY_COLUMNS,
+    "n",
+    *(
+        f"{name}_{metric}{part}"
+        for name in ("sim", "aps")
+        for part in ("", "_null", "_calibrated")
+        for metric in METRICS
+    ),
+    *(f"monotonicity_{metric}{part}" for part in ("", "_null") for metric in METRICS),
+    "monotonicity_skipped",
+    "consistency",
+    "consistency_null",
+)
+MEASURES = {
+    SIMILARITY: (*METRICS, "log_norm_ratio"),
+    ALIGNMENT: ("consistency", *(f"{name}_{metric}" for name in ("path_score", "monotonicity") for metric in METRICS)),
+}
+"""What each kind of file must hold."""
+
+COUNTS = frozenset({"n", "monotonicity_n", "monotonicity_skipped"})
+"""Columns that are added up over subsets; all others are averaged."""
+
+Key = tuple[str, str, str]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """All samples of one (model, checkpoint, subset), shards joined, sorted by id.
+
+    Attributes:
+        ids: the N questions.
+        measures: by name; arrays (N, L+1), float64, NaN where undefined.
+    """
+
+    ids: list[str]
+    measures: dict[str, Measured]
+
+
+def build_alignment_table(
+    similarity: Sequence[Path], alignment: Sequence[Path], layers: Path, checkpoints: Path
+) -> None:
+    """Write layers.csv and checkpoints.csv.
+
+    Args:
+        similarity, alignment: measurement files of all shards, in any order; model, checkpoint and subset are taken
+            from their attributes.
+
+    Raises:
+        ArtifactError: the two kinds of files do not hold the same samples, a sample occurs twice, or an attribute or a
+            measure is missing; names the file.
+    """
+    pooled, aligned = read_samples(similarity, SIMILARITY), read_samples(alignment, ALIGNMENT)
+    if pooled.keys() != aligned.keys():
+        odd = sorted(pooled.keys() ^ aligned.keys())[:3]
+        raise ArtifactError(f"similarity and alignment files cover different (model, checkpoint, subset): {odd}")
+    layer_rows, checkpoint_rows = [], []
+    for key in sorted(pooled):
+        if pooled[key].ids != aligned[key].ids:
+            odd = sorted(set(pooled[key].ids) ^ set(aligned[key].ids))[:5]
+            raise ArtifactError(f"{'/'.join(key)}: similarity and alignment hold different questions, such as {odd}")
+        joined = Samples(pooled[key].ids, pooled[key].measures | aligned[key].measures)
+        layer_rows += layer_means(key, joined)
+        checkpoint_rows.append(checkpoint_means(key, joined))
+    write_table(layers, with_all(layer_rows, ("model", "checkpoint", "step", "layer", "metric")), LAYER_COLUMNS)
+    write_table(checkpoints, with_all(checkpoint_rows, ("model", "checkpoint", "step")), CHECKPOINT_COLUMNS)
+    skipped = sum(row["monotonicity_skipped"] for row in checkpoint_rows)
+    logger.info("%d checkpoint rows; %d undefined Spearman coefficients left out", len(checkpoint_rows), skipped)
+
+
+def read_samples(paths: Iterable[Path], schema: str) -> dict[Key, Samples]:
+    """Samples of each (model, checkpoint, subset), whatever the order of the files."""
+    parts: dict[Key, list[tuple[Path, Any]]] = defaultdict(list)
+    for path in paths:
+        content = read_measurements(path, schema)
+        if missing := [name for name in ("model", "checkpoint", "subset") if name not in content.attributes]:
+            raise ArtifactError(f"{path}: attribute(s) {missing} missing; delete it and run again")
+        if missing := [name for name in MEASURES[schema] if name not in content.measures]:
+            raise ArtifactError(f"{path}: measure(s) {missing} missing; delete it and run again")
+        key = tuple(str(content.attributes[name]) for name in ("model", "checkpoint", "subset"))
+        parts[key].append((path, content))
+    return {key: _join(files) for key, files in parts.items()}
+
+
+def layer_means(key: Key, samples: Samples) -> list[dict[str, Any]]:
+    """Rows of layers.csv of one subset: one per layer 0..L and metric, means over samples.
+
+    `similarity_null_sd` is the root mean square over samples of the null's SD: the spread of one mismatched pair.
+    """
+    rows = []
+    consistency, norm_ratio = samples.measures["consistency"], samples.measures["log_norm_ratio"]
+    for metric in METRICS:
+        raw, path = samples.measures[metric], samples.measures[f"path_score_{metric}"]
+        order = samples.measures[f"monotonicity_{metric}"]
+        for layer in range(raw.raw.shape[1]):
+            row = key_columns(key) | {"layer": layer, "metric": metric, "n": len(samples.ids)}
+            for name, measured in (("similarity", raw), ("path_score", path)):
+                value, null = mean(measured.raw[:, layer]), mean(measured.null_mean[:, layer])
+                row |= {name: value, f"{name}_null": null, f"{name}_calibrated": calibrated(value, null, metric)}
+            row["similarity_null_sd"] = float(np.sqrt(mean(raw.null_sd[:, layer] ** 2)))
+            row["monotonicity"] = mean(order.raw[:, layer])
+            row["monotonicity_null"] = mean(order.null_mean[:, layer])
+            row["monotonicity_n"] = int(np.isfinite(order.raw[:, layer]).sum())
+            row["consistency"] = mean(consistency.raw[:, layer])
+            row["consistency_null"] = mean(consistency.null_mean[:, layer])
+            row["norm_ratio"] = mean(norm_ratio.raw[:, layer])
+            rows.append(row)
+    return rows
+
+
+def checkpoint_means(key: Key, samples: Samples) -> dict[str, Any]:
+    """The row of checkpoints.csv of one subset: layers 1..L averaged per sample, then samples.
+
+    `monotonicity_skipped` counts (sample, layer, metric) triples, layers 1..L, whose Spearman coefficient is undefined.
+    """
+    row = key_columns(key) | {"n": len(samples.ids), "monotonicity_skipped": 0}
+    for metric in METRICS:
+        for name, measure in (("sim", metric), ("aps", f"path_score_{metric}")):
+            value, null = _sample_mean(samples, measure, "raw"), _sample_mean(samples, measure, "null_mean")
+            row |= {f"{name}_{metric}": value, f"{name}_{metric}_null": null}
+            row[f"{name}_{metric}_calibrated"] = calibrated(value, null, metric)
+        measure = f"monotonicity_{metric}"
+        row[measure] = _sample_mean(samples, measure, "raw")
+        row[f"{measure}_null"] = _sample_mean(samples, measure, "null_mean")
+        row["monotonicity_skipped"] += int(np.isnan(samples.measures[measure].raw[:, 1:]).sum())
+    row["consistency"] = _sample_mean(samples, "consistency", "raw")
+    row["consistency_null"] = _sample_mean(samples, "consistency", "null_mean")
+    return row
+
+
+def calibrated(raw: float, null: float, metric: str) -> float:
+    """`raw` on a scale with fixed points for chance and agreement (module docstring); NaN if the null leaves none."""
+    if metric in DISTANCES:
+        return raw / null if null > 0 else float("nan")
+    return (raw - null) / (1 - null) if null < 1 else float("nan")
+
+
+def mean(values: np.ndarray) -> float:
+    """Mean of the defined values; NaN if there is none."""
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if len(defined) else float("nan")
+
+
+def with_all(rows: Sequence[Mapping[str, Any]], key: Sequence[str]) -> list[dict[str, Any]]:
+    """Rows by subset, each group of equal `key` preceded by its row of subset `all`.
+
+    Means of `all` weigh every subset the same and leave out subsets where the column is undefined; counts are added up.
+    """
+    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = defaultdict(list)
+    for row in rows:
+        groups[tuple(row[name] for name in key)].append(row)
+    result: list[dict[str, Any]] = []
+    for members in groups.values():
+        joined: dict[str, Any] = {name: members[0][name] for name in key} | {"subset": ALL}
+        for name in members[0].keys() - joined.keys():
+            values = [member[name] for member in members]
+            joined[name] = sum(values) if name in COUNTS else mean(np.array(values, dtype=np.float64))
+        result += [joined, *(dict(member) for member in members)]
+    return result
+
+
+def key_columns(key: Key) -> dict[str, Any]:
+    """The first columns of a row; `step` is empty for checkpoints that are no training step (`final`)."""
+    model, checkpoint, subset = key
+    found = re.fullmatch(r"step-(\d+)", checkpoint)
+    return {
+        "model": model,
+        "checkpoint": checkpoint,
+        "step": int(found[1]) if found else None,
+        "subset": subset,
+    }
+
+
+def _join(files: Sequence[tuple[Path, Any]]) -> Samples:
+    """Concatenate shards and sort by id, so that sums do not depend on the order of files."""
+    names = set(files[0][1].measures)
+    seen: dict[str, Path] = {}
+    for path, content in files:
+        if set(content.measures) != names:
+            raise ArtifactError(f"{path}: measures {sorted(set(content.measures) ^ names)} are not in every shard")
+        for name in content.ids:
+            if name in seen:
+                raise ArtifactError(f"{path}: question {name!r} is also in {seen[name]}; shards must not overlap")
+            seen[name] = path
+    ids = [name for _, content in files for name in content.ids]
+    order = sorted(range(len(ids)), key=ids.__getitem__)
+    parts = ("raw", "null_mean", "null_sd", "p")
+    measures = {
+        name: Measured(
+            *(
+                np.concatenate([getattr(content.measures[name], part) for _, content in files]).astype(np.float64)[
+                    order
+                ]
+                for part in parts
+            )
+        )
+        for name in names
+    }
+    return Samples([ids[index] for index in order], measures)
+
+
+def _sample_mean(samples: Samples, measure: str, part: str) -> float:
+    values = getattr(samples.measures[measure], part)[:, 1:]
+    return mean(np.array([mean(row) for row in values]))
+
+
+if __name__ == "__main__":
+    from workflow_scripts.artifacts.logs import run_step
+
+    run_step(
+        snakemake,
+        lambda s: build_alignment_table(
+            [Path(path) for path in s.input.similarity],
+            [Path(path) for path in s.input.alignment],
+            Path(s.output.layers),
+            Path(s.output.checkpoints),
+        ),
+    )

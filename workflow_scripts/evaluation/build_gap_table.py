@@ -1,0 +1,251 @@
+"""gap.csv and decline.csv: scores by form, the modality gap, and what the decline from an untuned model consists of.
+
+Paper (sections 4, 5 and 8): GAP = M_text - M_speech in points of 0 to 100; Overall is the unweighted mean of subsets.
+Ours: the knowledge-only mean, ASR text as a third form, the reference-answer loss gap, the untuned backbone on written
+and on recognised text, and intervals everywhere. `unparsed_*` are shares; `wer_*`, in percent, belong to the scorer
+`repeat` only.
+
+Intervals: a score's interval in one subset is the scorer's own closed form (scores.json); every other interval is a
+paired bootstrap over questions within subsets (`resampling`). The loss gap is nll_speech - nll_text in nats per token
+of the reference answer, sums over the questions that have both; in `overall` it is the mean over subsets that have one.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from workflow_scripts.artifacts.files import ArtifactError
+from workflow_scripts.artifacts.tables import write_table
+from workflow_scripts.evaluation.resampling import Resampler, interval, mean_over_subsets
+from workflow_scripts.evaluation.score_index import BASE, FORMS, FormScores, Subsets, read_scores, step_of
+from workflow_scripts.scoring.overall import overall as overall_score
+
+logger = logging.getLogger(__name__)
+
+OVERALL, KNOWLEDGE = "overall", "knowledge"
+
+
+def _with_interval(*names: str) -> tuple[str, ...]:
+    return tuple(f"{name}{end}" for name in names for end in ("", "_low", "_high"))
+
+
+GAP_COLUMNS = (
+    *("model", "checkpoint", "step", "subset", "n"),
+    *_with_interval(*FORMS, "gap"),
+    *(f"{name}_{form}" for name in ("unparsed", "nll") for form in FORMS),
+    *_with_interval("loss_gap"),
+    *(f"wer_{form}" for form in FORMS),
+)
+DIFFERENCES = {
+    "erosion": ("base_text", "tuned_text"),
+    "asr_loss": ("base_text", "base_asr"),
+    "tuned_asr_loss": ("tuned_text", "tuned_asr"),
+    "modality_gap": ("tuned_text", "tuned_speech"),
+    "decline": ("base_text", "tuned_speech"),
+}
+"""Columns of decline.csv that are differences of two reference scores; decline = erosion + modality_gap."""
+REFERENCES = ("base_text", "base_asr", "tuned_text", "tuned_asr", "tuned_speech")
+DECLINE_COLUMNS = (
+    *("model", "checkpoint", "step", "subset"),
+    *REFERENCES,
+    *_with_interval(*DIFFERENCES),
+    "n",
+)
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """A number with its bootstrap draws (draws,); `own` is an interval that replaces the bootstrap's."""
+
+    value: float
+    draws: np.ndarray
+    own: tuple[float, float] | None = None
+
+    def __sub__(self, other: "Resampled") -> "Resampled":
+        return Resampled(self.value - other.value, self.draws - other.draws)
+
+    def columns(self, name: str) -> dict[str, float]:
+        """`name`, `name_low` and `name_high`."""
+        low, high = interval(self.draws) if self.own is None else self.own
+        return {name: self.value, f"{name}_low": low, f"{name}_high": high}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Everything about one model and checkpoint on one subset, or on a mean of subsets; absent forms are left out."""
+
+    n: int
+    scores: dict[str, Resampled]
+    unparsed: dict[str, float]
+    nll: dict[str, float]
+    loss_gap: Resampled | None
+    wer: dict[str, float] = field(default_factory=dict)
+
+
+def build_gap_table(
+    scores: Sequence[Path],
+    gap: Path,
+    decline: Path,
+    *,
+    overall: Sequence[str],
+    knowledge: Sequence[str],
+    backbones: Mapping[str, str],
+    draws: int,
+    seed: int,
+) -> None:
+    """Write gap.csv and decline.csv.
+
+    Args:
+        scores: score files of all models, checkpoints, subsets and forms, in any order.
+        overall, knowledge: subsets of the two means; an empty `knowledge` gives no knowledge rows.
+        backbones: model -> key of its untuned backbone; models without one, and public models
+            whose backbone was not scored, are not in decline.csv.
+        draws, seed: of the bootstrap.
+
+    Raises:
+        ArtifactError: questions differ between files of a subset, or a subset or a backbone's scores are missing.
+    """
+    index, resampler = read_scores(scores), Resampler(draws, seed)
+    cells = {key: _cells(key, index[key], overall, knowledge, resampler) for key in index}
+    order = sorted(index, key=lambda key: (key[0], -1 if (step := step_of(key[1])) is None else step, key[1]))
+    gap_rows = [_gap_row(key, subset, cell) for key in order for subset, cell in cells[key].items()]
+    decline_rows = []
+    for model, checkpoint in order:
+        if checkpoint == BASE or backbones.get(model) is None:
+            continue
+        base = cells.get((backbones[model], BASE))
+        if base is None and step_of(checkpoint) is None:
+            continue
+        if base is None:
+            raise ArtifactError(f"no scores of the untuned backbone {backbones[model]!r} of {model!r}; score it first")
+        for subset, cell in cells[model, checkpoint].items():
+            if subset not in base:
+                raise ArtifactError(f"the untuned backbone {backbones[model]!r} has no scores on {subset!r}")
+            decline_rows.append(_decline_row((model, checkpoint), subset, base[subset], cell))
+    write_table(gap, gap_rows, GAP_COLUMNS)
+    write_table(decline, decline_rows, DECLINE_COLUMNS)
+    logger.info("%d gap rows, %d decline rows from %d score files", len(gap_rows), len(decline_rows), len(scores))
+
+
+def subset_cell(subset: str, forms: Mapping[str, FormScores], resampler: Resampler) -> Cell:
+    """The cell of one subset."""
+    return Cell(
+        n=len(next(iter(forms.values())).ids),
+        scores={
+            form: Resampled(one.mean, resampler.means(subset, one.scores, one.mean), (one.low, one.high))
+            for form, one in forms.items()
+        },
+        unparsed={form: one.unparsed for form, one in forms.items()},
+        nll={form: one.nll_per_token for form, one in forms.items() if one.nll_per_token is not None},
+        loss_gap=loss_gap(subset, forms, resampler),
+        wer={form: one.secondary["word_error_rate"] for form, one in forms.items() if one.scorer == "repeat"},
+    )
+
+
+def loss_gap(subset: str, forms: Mapping[str, FormScores], resampler: Resampler) -> Resampled | None:
+    """nll_speech - nll_text, nats per reference token; None without questions that have both."""
+    if "speech" not in forms or "text" not in forms:
+        return None
+    text, speech = forms["text"], forms["speech"]
+    both = np.flatnonzero((text.tokens > 0) & (speech.tokens > 0) & ~np.isnan(text.nll) & ~np.isnan(speech.nll))
+    if not len(both):
+        return None
+
+    def per_token(one: FormScores) -> Resampled:
+        above, below = one.nll[both], one.tokens[both]
+        return Resampled(above.sum() / below.sum(), resampler.ratios(subset, len(one.ids), both, above, below))
+
+    return per_token(speech) - per_token(text)
+
+
+def mean_cell(cells: Mapping[str, Cell], subsets: Sequence[str]) -> Cell:
+    """The unweighted mean of `subsets`; n is the sum. Losses are means over the subsets that have one."""
+    members = [cells[subset] for subset in subsets]
+    forms = [form for form in FORMS if all(form in cell.scores for cell in members)]
+    scores = {
+        form: Resampled(
+            overall_score({subset: cells[subset].scores[form].value for subset in subsets}),
+            mean_over_subsets({subset: cells[subset].scores[form].draws for subset in subsets}, subsets),
+        )
+        for form in forms
+    }
+    gaps = [cell.loss_gap for cell in members if cell.loss_gap is not None]
+    losses = {form: [cell.nll[form] for cell in members if form in cell.nll] for form in forms}
+    return Cell(
+        n=sum(cell.n for cell in members),
+        scores=scores,
+        unparsed={form: float(np.mean([cell.unparsed[form] for cell in members])) for form in forms},
+        nll={form: float(np.mean(values)) for form, values in losses.items() if values},
+        loss_gap=Resampled(float(np.mean([one.value for one in gaps])), np.mean([one.draws for one in gaps], axis=0))
+        if gaps
+        else None,
+    )
+
+
+def _cells(
+    key: tuple[str, str],
+    subsets: Subsets,
+    overall: Sequence[str],
+    knowledge: Sequence[str],
+    resampler: Resampler,
+) -> dict[str, Cell]:
+    """Cells of one model and checkpoint: overall, knowledge, then subsets by name."""
+    if missing := [name for name in (*overall, *knowledge) if name not in subsets]:
+        raise ArtifactError(
+            f"{'/'.join(key)}: no scores on subset(s) {missing}, which count in a mean; score them first"
+        )
+    single = {subset: subset_cell(subset, subsets[subset], resampler) for subset in sorted(subsets)}
+    means = {OVERALL: mean_cell(single, overall)} if overall else {}
+    if knowledge:
+        means[KNOWLEDGE] = mean_cell(single, knowledge)
+    return means | single
+
+
+def _gap_row(key: tuple[str, str], subset: str, cell: Cell) -> dict[str, Any]:
+    row: dict[str, Any] = _key_columns(key, subset) | {"n": cell.n}
+    for form, score in cell.scores.items():
+        row |= score.columns(form)
+    if "text" in cell.scores and "speech" in cell.scores:
+        row |= (cell.scores["text"] - cell.scores["speech"]).columns("gap")
+    if cell.loss_gap is not None:
+        row |= cell.loss_gap.columns("loss_gap")
+    for name, values in (("unparsed", cell.unparsed), ("nll", cell.nll), ("wer", cell.wer)):
+        row |= {f"{name}_{form}": value for form, value in values.items()}
+    return row
+
+
+def _decline_row(key: tuple[str, str], subset: str, base: Cell, tuned: Cell) -> dict[str, Any]:
+    known = {f"base_{form}": score for form, score in base.scores.items()}
+    known |= {f"tuned_{form}": score for form, score in tuned.scores.items()}
+    row: dict[str, Any] = _key_columns(key, subset) | {"n": tuned.n}
+    row |= {name: known[name].value for name in REFERENCES if name in known}
+    for name, (higher, lower) in DIFFERENCES.items():
+        if higher in known and lower in known:
+            row |= (known[higher] - known[lower]).columns(name)
+    return row
+
+
+def _key_columns(key: tuple[str, str], subset: str) -> dict[str, Any]:
+    return {"model": key[0], "checkpoint": key[1], "step": step_of(key[1]), "subset": subset}
+
+
+if __name__ == "__main__":
+    from workflow_scripts.artifacts.logs import run_step
+
+    run_step(
+        snakemake,
+        lambda s: build_gap_table(
+            [Path(path) for path in s.input.scores],
+            Path(s.output.gap),
+            Path(s.output.decline),
+            overall=s.params.overall,
+            knowledge=s.params.knowledge,
+            backbones=s.params.backbones,
+            draws=s.params.draws,
+            seed=s.params.seed,
+        ),
+    )

@@ -1,0 +1,68 @@
+"""Figure 6 of the paper: token similarity matrices of one question and layer, with the alignment path marked."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from workflow_scripts.artifacts.files import ArtifactError
+from workflow_scripts.artifacts.measurements import ALIGNMENT, read_measurements
+from workflow_scripts.figures.style import PAGE_INCHES, Look, figure, save
+
+METRICS = {"cosine": ("cosine similarity", "viridis"), "euclidean": ("Euclidean distance", "viridis_r")}
+
+
+MOST_LABELS = 36
+"""More token labels than this would overlap; then every second (third, ...) token is labelled."""
+
+
+def shown_token(token: str) -> str:
+    """A token without the marks that byte-level (Ġ, Ċ) and SentencePiece (▁) vocabularies use for white space."""
+    return token.replace("Ġ", " ").replace("▁", " ").replace("Ċ", "\\n").strip()
+
+
+def plot_token_matrix(alignment: Path, pdf: Path, svg: Path, png: Path, display: Mapping[str, Any]) -> None:
+    """Draw the first example: cosine and Euclid side by side, text tokens across, speech positions down.
+
+    The layer is display.example_layer, or the middle of the stack.
+    """
+    content = read_measurements(alignment, ALIGNMENT)
+    model = str(content.attributes["model"])
+    look = Look(display, [model])
+    if not content.examples:
+        raise ArtifactError(f"{alignment}: holds no example matrix; delete it and run again with at least one example")
+    name = next(iter(content.examples))
+    number = content.ids.index(name)
+    tokens = content.example_tokens[name]
+    n_layers = content.examples[name]["cosine"].shape[0] - 1
+    layer = look.example_layer if look.example_layer is not None else n_layers // 2
+    if layer > n_layers:
+        raise ArtifactError(f"{alignment}: has layers 0 to {n_layers}; set display.example_layer ({layer}) within them")
+    labelled = np.arange(0, len(tokens), math.ceil(len(tokens) / MOST_LABELS))
+    with figure(1, 2, PAGE_INCHES, 3.4, sharey=True) as (drawn, axes):
+        for axis, (metric, (label, colors)) in zip(axes[0], METRICS.items()):
+            matrix = content.examples[name][metric][layer].astype(np.float32)
+            image = axis.imshow(matrix, aspect="auto", cmap=colors, interpolation="nearest", origin="lower")
+            path = content.paths[metric][number][layer]
+            axis.plot(
+                np.arange(len(path)), path, "o-", color="white", markeredgecolor="black", markersize=3, linewidth=0.6
+            )
+            axis.set_xticks(labelled, [shown_token(tokens[k]) for k in labelled], rotation=90, parse_math=False)
+            axis.set_title(f"{label}, layer {layer} of {n_layers}", loc="left")
+            drawn.colorbar(image, ax=axis, shrink=0.85)
+        axes[0, 0].set_ylabel("speech position")
+        drawn.suptitle(
+            f"{look.label(model)}, {content.attributes['checkpoint']}, question {name}", fontsize=8, x=0.01, ha="left"
+        )
+        save(drawn, pdf, svg, png)
+
+
+if __name__ == "__main__":
+    from workflow_scripts.artifacts.logs import run_step
+
+    run_step(
+        snakemake,
+        lambda s: plot_token_matrix(s.input.alignment, s.output.pdf, s.output.svg, s.output.png, s.params.display),
+    )

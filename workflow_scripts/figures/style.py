@@ -1,0 +1,129 @@
+"""One look for all figures: print sizes, colour-blind-safe colours, deterministic files."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+
+from workflow_scripts.artifacts.files import atomic_path
+from workflow_scripts.settings.display import DisplaySettings
+
+PAGE_INCHES = 6.9
+"""Width of a two-column page: figures are drawn at their printed size."""
+PAGE_HEIGHT_INCHES = 9.3
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Okabe and Ito's colours, distinguishable with the common colour vision deficiencies."""
+COSINE, EUCLIDEAN, NULL = "#0072B2", "#E69F00", "#8C8C8C"
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+"""One more than colours, so that no pair repeats before 56 models."""
+STYLE: dict[str, Any] = {
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "legend.fontsize": 7,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 4,
+    "legend.frameon": False,
+    "figure.constrained_layout.use": True,
+    "svg.hashsalt": "modgap",
+    "svg.fonttype": "none",
+    "pdf.fonttype": 42,
+    "savefig.dpi": 200,
+}
+
+
+@contextmanager
+def figure(rows: int, columns: int, width: float, height: float, **options: Any) -> Iterator[tuple[Figure, Any]]:
+    """A figure of `width` x `height` inches with a grid of axes (always a 2-D array), closed at the end."""
+    with plt.rc_context(STYLE):
+        drawn, axes = plt.subplots(rows, columns, figsize=(width, height), squeeze=False, **options)
+        try:
+            yield drawn, axes
+        finally:
+            plt.close(drawn)
+
+
+def panel_inches(rows: int, wanted: float) -> float:
+    """Height of one of `rows` panels: `wanted`, or less so that all fit on a page."""
+    return min(wanted, PAGE_HEIGHT_INCHES / rows)
+
+
+def save(drawn: Figure, pdf: str | Path, svg: str | Path, png: str | Path) -> None:
+    """Write the three files atomically, without dates, so that equal data gives equal bytes.
+
+    The layout is found once, so that all three files have the same.
+    """
+    drawn.draw_without_rendering()
+    drawn.set_layout_engine("none")
+    for path, kind, metadata in (
+        (pdf, "pdf", {"CreationDate": None}),
+        (svg, "svg", {"Date": None}),
+        (png, "png", {"Software": None}),
+    ):
+        with atomic_path(Path(path)) as temporary:
+            drawn.savefig(temporary, format=kind, metadata=metadata)
+
+
+class Look:
+    """Labels, colours and markers of models and subsets.
+
+    Args:
+        display: DisplaySettings as plain values.
+        models: the models of the figure; those without a configured colour get the next one of the palette.
+    """
+
+    def __init__(self, display: Mapping[str, Any], models: Sequence[str] = ()):
+        self._display = DisplaySettings.model_validate(display)
+        self.models = sorted(set(models))
+        used = {shown.color for shown in self._display.models.values()}
+        free = cycle([color for color in PALETTE if color not in used] or PALETTE)
+        self._colors = {
+            model: (self._display.models[model].color if model in self._display.models else None) or next(free)
+            for model in self.models
+        }
+
+    def label(self, model: str) -> str:
+        """Name of a model, with dollar signs kept from starting a formula."""
+        shown = self._display.models[model].label if model in self._display.models else model
+        return shown.replace("$", r"\$")
+
+    def color(self, model: str) -> str:
+        """Colour of a model."""
+        return self._colors[model]
+
+    def marker(self, model: str) -> str:
+        """Marker of a model, so that colour is never the only difference."""
+        return MARKERS[self.models.index(model) % len(MARKERS)]
+
+    def subset(self, subset: str) -> str:
+        """Name of a subset."""
+        shown = self._display.subsets.get(subset, {"overall": "Overall", "knowledge": "Knowledge"}.get(subset, subset))
+        return shown.replace("$", r"\$")
+
+    @property
+    def example_layer(self) -> int | None:
+        """Layer of the token-matrix figure, if configured."""
+        return self._display.example_layer
+
+
+def number(value: Any) -> float:
+    """A table cell as a float, NaN if empty."""
+    return float("nan") if value is None else float(value)
+
+
+def printed(value: Any, digits: int) -> str:
+    """A table cell as text with `digits` decimals, a dash if empty."""
+    return "\N{EN DASH}" if value is None else f"{float(value):.{digits}f}"

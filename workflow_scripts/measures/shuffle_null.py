@@ -1,0 +1,226 @@
+"""The shuffled-pair null: what a measure gives when speech is paired with the transcript of another question.
+
+Ours; the paper reports raw values. Representations share directions (a common mean, position), so unrelated
+pairs reach high cosines, path scores and even Spearman coefficients. Every similarity therefore stands
+beside the distribution of the same statistic over B derangements, drawn among samples of similar lengths
+because the best of T_s frames is better when T_s is larger.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from workflow_scripts.measures.states import nan_mean
+
+Kind = Literal["cosine", "distance"]
+
+SAMPLES_PER_BIN = 8
+"""Length bins are made as fine as this mean occupancy allows."""
+
+MOST_BINS = 4
+"""Quantile bins per length axis at most."""
+
+
+@dataclass(frozen=True)
+class NullSummary:
+    """A statistic and its null. Shapes `...` are those of one sample's value: () or (L+1,), for instance.
+
+    raw         mean over samples of the matched pairs
+    mean, sd    of the B draws' sample means (sd with B - 1; NaN for one draw)
+    calibrated  see `calibrate`
+    p           (k + 1) / (B + 1), k draws at least as good as raw; one-sided; NaN where raw is undefined
+    samples     number of samples with a defined matched value
+    draws       B
+    """
+
+    raw: np.ndarray
+    mean: np.ndarray
+    sd: np.ndarray
+    calibrated: np.ndarray
+    p: np.ndarray
+    samples: np.ndarray
+    draws: int
+
+
+@dataclass(frozen=True)
+class BestLayer:
+    """The best of the layers 1..L and its p value with the choice of layer repeated in every draw."""
+
+    layer: int
+    raw: float
+    p: float
+
+
+def derangements(T_s: np.ndarray, T_t: np.ndarray, draws: int, seed: int, quantiles: int | None = None) -> np.ndarray:
+    """Partner indices (draws, n) int64: speech of sample i is compared with text of sample `result[b, i]`.
+
+    Each row is a permutation without fixed points, uniform among those that stay within the length bins
+    (`length_bins`) of the n samples with T_s frames and T_t tokens. Small cases: n = 2 has one derangement,
+    so all rows are the same swap; n = 3 has two, the rotations. With few samples the draws repeat and the
+    null's SD is that of few values: prefer shards of 20 samples or more.
+
+    Raises ValueError for n < 2 (there is nobody to swap with), draws < 1, or lengths of different shape.
+    """
+    if draws < 1:
+        raise ValueError(f"draws is {draws}, expected at least 1")
+    bins = length_bins(T_s, T_t, quantiles)
+    rng = np.random.default_rng(seed)
+    partners = np.empty((draws, bins.size), dtype=np.int64)
+    for label in np.unique(bins):
+        members = np.flatnonzero(bins == label)
+        partners[:, members] = members[_uniform_derangements(members.size, draws, rng)]
+    return partners
+
+
+def length_bins(T_s: np.ndarray, T_t: np.ndarray, quantiles: int | None = None) -> np.ndarray:
+    """Bin label (n,) of each sample by quantiles of T_s and, crossed with them, of T_t; every bin has >= 2
+    samples.
+
+    `quantiles` bins per axis; by default floor(sqrt(n / 8)), between 1 and 4, so that a bin holds about 8
+    samples or more on average. A bin with one sample is merged with its nearest bin, measured between mean
+    length ranks. Raises ValueError for n < 2 or lengths of different shape.
+    """
+    T_s, T_t = np.asarray(T_s), np.asarray(T_t)
+    if T_s.ndim != 1 or T_s.shape != T_t.shape:
+        raise ValueError(f"lengths have shapes {T_s.shape} and {T_t.shape}, expected (n,) twice")
+    if T_s.size < 2:
+        raise ValueError(f"a shuffled-pair null needs at least 2 samples in a shard, got {T_s.size}; enlarge the shard")
+    if quantiles is None:
+        quantiles = int(np.clip(np.sqrt(T_s.size / SAMPLES_PER_BIN), 1, MOST_BINS))
+    if quantiles < 1:
+        raise ValueError(f"quantiles is {quantiles}, expected at least 1")
+    labels = _quantile_bin(T_s, quantiles) * quantiles + _quantile_bin(T_t, quantiles)
+    ranks = np.stack([_midranks(T_s), _midranks(T_t)], axis=1)
+    return _merge_singletons(labels, ranks)
+
+
+def calibrate(raw: np.ndarray, null_mean: np.ndarray, kind: Kind) -> np.ndarray:
+    """Express a value by its chance level: 0 is chance and 1 perfect for scores; 1 is chance, 0 perfect for
+    distances.
+
+    kind "cosine": (raw - null) / (1 - null), for any score with maximum 1 (cosine, APS, monotonicity,
+    consistency). kind "distance": raw / null. NaN where the denominator is 0. Raises ValueError for another
+    kind.
+    """
+    raw, null_mean = np.asarray(raw, dtype=np.float64), np.asarray(null_mean, dtype=np.float64)
+    if _higher_is_better(kind):
+        numerator, denominator = raw - null_mean, 1 - null_mean
+    else:
+        numerator, denominator = np.broadcast_arrays(raw, null_mean)
+    undefined = np.full(np.broadcast_shapes(numerator.shape, denominator.shape), np.nan)
+    return np.divide(numerator, denominator, out=undefined, where=denominator != 0)
+
+
+def p_value(raw: np.ndarray, null: np.ndarray, kind: Kind) -> np.ndarray:
+    """(k + 1) / (B + 1) with k the number of null values (B, ...) at least as good as raw (...); NaN if raw
+    is NaN.
+
+    Undefined (NaN) null values count as at least as good, which can only make the test more careful.
+    B = 20 cannot go below 0.048; use B >= 199 where p itself matters.
+    """
+    raw, null = np.asarray(raw, dtype=np.float64), np.asarray(null, dtype=np.float64)
+    worse = null < raw if _higher_is_better(kind) else null > raw
+    k = null.shape[0] - worse.sum(axis=0)
+    return np.where(np.isnan(raw), np.nan, (k + 1) / (null.shape[0] + 1))
+
+
+def summarise_null(raw: np.ndarray, draws: np.ndarray, kind: Kind) -> NullSummary:
+    """Sample mean of a measure against its null, from matched values (n, ...) and mismatched ones (B, n,
+    ...).
+
+    NaN entries (undefined monotonicity) are left out of the sample means. Raises ValueError if the shapes
+    differ.
+    """
+    raw, draws = _checked(raw, draws)
+    raw_mean = nan_mean(raw)
+    null = nan_mean(np.moveaxis(draws, 1, 0))
+    null_mean = nan_mean(null)
+    return NullSummary(
+        raw=raw_mean,
+        mean=null_mean,
+        sd=_nan_sd(null),
+        calibrated=calibrate(raw_mean, null_mean, kind),
+        p=p_value(raw_mean, null, kind),
+        samples=(~np.isnan(raw)).sum(axis=0),
+        draws=draws.shape[0],
+    )
+
+
+def null_per_sample(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and SD (B - 1) over the draws (B, n, ...) for every sample, (n, ...) each: what is stored beside
+    raw."""
+    draws = np.asarray(draws, dtype=np.float64)
+    return nan_mean(draws), _nan_sd(draws)
+
+
+def best_layer(raw: np.ndarray, draws: np.ndarray, kind: Kind) -> BestLayer:
+    """Best layer among 1..L by sample mean, from raw (n, L+1) and draws (B, n, L+1).
+
+    Every draw picks its own best layer, so p is honest about the choice. Raises ValueError on shapes that
+    differ, or if no layer 1..L is defined.
+    """
+    raw, draws = _checked(raw, draws)
+    sign = 1.0 if _higher_is_better(kind) else -1.0
+    means = sign * nan_mean(raw)[1:]
+    if means.size == 0 or np.isnan(means).all():
+        raise ValueError("no layer 1..L has a defined mean; there is no best layer")
+    null = sign * nan_mean(np.moveaxis(draws, 1, 0))[:, 1:]
+    null_best = np.max(np.where(np.isnan(null), -np.inf, null), axis=1)
+    layer = int(np.nanargmax(means))
+    return BestLayer(layer + 1, float(sign * means[layer]), float(p_value(means[layer], null_best, "cosine")))
+
+
+def _higher_is_better(kind: Kind) -> bool:
+    if kind not in ("cosine", "distance"):
+        raise ValueError(f"kind is {kind!r}, expected 'cosine' (a score with maximum 1) or 'distance'")
+    return kind == "cosine"
+
+
+def _checked(raw: np.ndarray, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    raw, draws = np.asarray(raw, dtype=np.float64), np.asarray(draws, dtype=np.float64)
+    if raw.ndim < 1 or draws.shape[1:] != raw.shape or 0 in draws.shape:
+        raise ValueError(f"matched values have shape {raw.shape}, draws {draws.shape}; expected (n, ...), (B, n, ...)")
+    return raw, draws
+
+
+def _nan_sd(values: np.ndarray) -> np.ndarray:
+    """SD over the first axis with n - 1, without NaN entries; NaN where fewer than two are left."""
+    count = (~np.isnan(values)).sum(axis=0)
+    square = np.where(np.isnan(values), 0.0, (values - nan_mean(values)) ** 2).sum(axis=0)
+    return np.where(count > 1, np.sqrt(square / np.maximum(count - 1, 1)), np.nan)
+
+
+def _uniform_derangements(size: int, draws: int, rng: np.random.Generator) -> np.ndarray:
+    """(draws, size) permutations without fixed points, uniform by rejection: about 1/e of permutations
+    qualify."""
+    identity = np.arange(size)
+    result = np.tile(identity, (draws, 1))
+    todo = np.arange(draws)
+    while todo.size:
+        result[todo] = rng.permuted(result[todo], axis=1)
+        todo = todo[(result[todo] == identity).any(axis=1)]
+    return result
+
+
+def _quantile_bin(lengths: np.ndarray, quantiles: int) -> np.ndarray:
+    """0..quantiles-1. Equal lengths share a bin, so a bin may stay empty."""
+    edges = np.quantile(lengths, np.arange(1, quantiles) / quantiles)
+    return np.searchsorted(edges, lengths, side="right")
+
+
+def _midranks(lengths: np.ndarray) -> np.ndarray:
+    ordered = np.sort(lengths)
+    return (np.searchsorted(ordered, lengths, "left") + np.searchsorted(ordered, lengths, "right")) / 2
+
+
+def _merge_singletons(labels: np.ndarray, ranks: np.ndarray) -> np.ndarray:
+    while True:
+        names, counts = np.unique(labels, return_counts=True)
+        if names.size == 1 or counts.min() >= 2:
+            return labels
+        lonely = names[counts == 1][0]
+        centres = np.stack([ranks[labels == name].mean(axis=0) for name in names])
+        distance = np.linalg.norm(centres - ranks[labels == lonely][0], axis=1)
+        distance[names == lonely] = np.inf
+        labels = np.where(labels == lonely, names[np.argmin(distance)], labels)

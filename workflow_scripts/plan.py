@@ -1,0 +1,337 @@
+"""The DAG's bookkeeping: which checkpoints, shards and files a config asks for.
+
+Used while the Snakefile is parsed, so it imports nothing heavy and reads no results. Rules bind the functions of `Plan`
+as input functions; steps never see it.
+"""
+
+import ast
+import functools
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from workflow_scripts.artifacts.checkpoints import checkpoint_name
+from workflow_scripts.artifacts.shards import shard_names
+from workflow_scripts.settings import INSTRUCTIONS, PUNKT, Config
+
+PACKAGE = "workflow_scripts"
+NOT_NUMBERS = ("artifacts", "settings", "plan")
+"""Packages whose edits do not change numbers: formats carry their own version, settings arrive as params."""
+BASE = "base"
+FIGURES = {
+    "decline": ("Gap", "Decline by reference (paper: Figure 2)"),
+    "learning": ("Gap", "Learning curves"),
+    "layers": ("Similarity", "By layer (paper: Figure 4)"),
+    "similarity_gap": ("Similarity", "Against the gap (paper: Figure 5)"),
+    "token_matrix": ("Alignment", "Token matrices (paper: Figure 6)"),
+    "aps_gap": ("Alignment", "APS against the gap (paper: Figure 7)"),
+    "monotonicity": ("Alignment", "Monotonicity and consistency (paper: Figure 8)"),
+}
+TABLES = {
+    "table1_interventions": "Interventions (paper: Table 1)",
+    "table2_gap": "Scores and gap (paper: Table 2)",
+    "table3_pipeline": "Pipeline of ASR and backbone (paper: Table 3)",
+    "table9_alignment": "Alignment statistics (paper: Table 9)",
+}
+
+
+class Plan:
+    """Names and paths of a study.
+
+    Args:
+        config: the validated config.
+        root: folder that holds the Snakefile.
+    """
+
+    def __init__(self, config: Config, root: Path):
+        self.config = config
+        self.root = Path(root)
+
+    @property
+    def gpus_per_job(self) -> int:
+        """GPUs that a job with a model books on this machine: without one, models share the cores freely.
+
+        The SLURM profile sets its own numbers, as a login node need not have the GPUs of its cluster.
+        """
+        return int(shutil.which("nvidia-smi") is not None)
+
+    # --- names -------------------------------------------------------------------------------------------------
+
+    @property
+    def subsets(self) -> list[str]:
+        """Benchmark subsets."""
+        return sorted(self.config.benchmark.subsets)
+
+    @property
+    def overall_subsets(self) -> list[str]:
+        """Subsets that count in Overall."""
+        return [name for name in self.subsets if self.config.benchmark.subsets[name].overall]
+
+    @property
+    def knowledge_subsets(self) -> list[str]:
+        """Subsets of the knowledge-only mean."""
+        return [name for name in self.subsets if self.config.benchmark.subsets[name].knowledge]
+
+    @property
+    def analysed_subsets(self) -> list[str]:
+        """Subsets whose hidden states are compared."""
+        return sorted(self.config.activations.subsets or self.overall_subsets)
+
+    @property
+    def models(self) -> list[str]:
+        """Keys of `models`."""
+        return sorted(self.config.models)
+
+    @property
+    def backbones(self) -> list[str]:
+        """Assets used as backbone."""
+        return sorted({model.backbone for model in self.config.models.values()})
+
+    def n_questions(self, subset: str) -> int:
+        """Questions drawn from a subset."""
+        return self.config.benchmark.subsets[subset].questions or self.config.benchmark.questions_per_subset
+
+    def shards(self, subset: str) -> list[str]:
+        """Shards of a subset."""
+        return shard_names(self.n_questions(subset), self.config.benchmark.questions_per_shard)
+
+    def checkpoints(self, model: str) -> list[str]:
+        """Checkpoints of a model, in order of training."""
+        recipe = self.config.training.recipes[self.config.models[model].recipe]
+        return [checkpoint_name(step) for step in recipe.checkpoint_steps]
+
+    def model_facts(self) -> dict[str, dict[str, str]]:
+        """Strategy, backbone and warm-up of each model: what regressions group by."""
+        facts = {}
+        for name in self.models:
+            entry = self.config.models[name]
+            warmup = self.config.training.recipes[entry.recipe].warmup
+            facts[name] = {"strategy": entry.strategy, "backbone": entry.backbone, "warmup": warmup}
+        return facts
+
+    def identity(self) -> dict[str, Any]:
+        """All settings that decide numbers, for the manifest: the whole config without display."""
+        return self.config.model_dump(mode="json", exclude={"display"})
+
+    # --- files -------------------------------------------------------------------------------------------------
+
+    def asset(self, key: str) -> Callable[[Any], str]:
+        """Input function: the record of the asset that `key` of the model's entry names."""
+        return lambda wildcards: f"resources/{getattr(self.config.models[wildcards.model], key)}/asset.json"
+
+    def subset_asset(self, wildcards: Any) -> str:
+        """The raw data of a subset."""
+        return f"resources/{self.config.benchmark.subsets[wildcards.subset].asset}/asset.json"
+
+    def instruction_assets(self, _: Any = None) -> list[str]:
+        """The raw data of the training prompts."""
+        names = {source.asset for source in self.config.training.instructions.sources}
+        return [f"resources/{name}/asset.json" for name in sorted(names)]
+
+    def questions(self, subset: str) -> str:
+        """Questions of a subset."""
+        return f"results/benchmark/{subset}/questions.jsonl"
+
+    def manifest(self, subset: str) -> str:
+        """Utterances of a subset in the study's voice."""
+        return f"results/speech/{self.config.speech.voice}/{subset}/manifest.jsonl"
+
+    def features(self, encoder: str, subset: str) -> str:
+        """Encoder output of a subset."""
+        return f"results/speech/{self.config.speech.voice}/{subset}/{encoder}.features.h5"
+
+    def model_questions(self, wildcards: Any) -> str:
+        """Questions for the job's subset."""
+        return self.questions(wildcards.subset)
+
+    def model_manifest(self, wildcards: Any) -> str:
+        """Utterances for the job's subset."""
+        return self.manifest(wildcards.subset)
+
+    def model_features(self, wildcards: Any) -> str:
+        """Encoder output that the job's model reads."""
+        return self.features(self.config.models[wildcards.model].encoder, wildcards.subset)
+
+    def training_features(self, wildcards: Any) -> str:
+        """Encoder output of the training prompts, for a model or a warm-up."""
+        encoder = getattr(wildcards, "encoder", None) or self.config.models[wildcards.model].encoder
+        return self.features(encoder, INSTRUCTIONS)
+
+    def model_answers(self, wildcards: Any) -> str:
+        """The training answers of the model's backbone."""
+        return f"results/training/answers/{self.config.models[wildcards.model].backbone}.jsonl"
+
+    def model_warmup(self, wildcards: Any) -> list[str]:
+        """The warmed-up adapter of a model, if its recipe has a warm-up."""
+        entry = self.config.models[wildcards.model]
+        if self.config.training.recipes[entry.recipe].warmup == "none":
+            return []
+        folder = f"results/training/warmup/{entry.backbone}/{entry.encoder}/{entry.recipe}/{entry.seed}"
+        return [f"{folder}/adapter.safetensors"]
+
+    def checkpoint_index(self, wildcards: Any) -> str:
+        """What a job loads its model's weights by."""
+        return f"results/training/{wildcards.model}/checkpoints.json"
+
+    def recipe(self, wildcards: Any) -> dict[str, Any]:
+        """The recipe of a model, as plain settings."""
+        name = self.config.models[wildcards.model].recipe
+        return self.config.training.recipes[name].model_dump(mode="json")
+
+    def forms(self, model: str) -> list[str]:
+        """Forms in which a model is asked: a plain backbone cannot hear."""
+        return ["text", "asr"] if model in self.backbones else ["text", "speech", "asr"]
+
+    def job_answers(self, wildcards: Any) -> list[str]:
+        """All shards and forms of the answers of one model, checkpoint and subset."""
+        folder = f"results/evaluation/{wildcards.model}/{wildcards.checkpoint}/{wildcards.subset}"
+        forms, shards = self.forms(wildcards.model), self.shards(wildcards.subset)
+        return [f"{folder}/{form}.{shard}.answers.jsonl" for form in forms for shard in shards]
+
+    def all_scores(self, _: Any = None) -> list[str]:
+        """Every score file of the study."""
+        pairs = [(model, checkpoint) for model in self.models for checkpoint in self.checkpoints(model)]
+        pairs += [(backbone, BASE) for backbone in self.backbones]
+        return [
+            f"results/evaluation/{model}/{checkpoint}/{subset}/{form}.scores.json"
+            for model, checkpoint in pairs
+            for subset in self.subsets
+            for form in self.forms(model)
+        ]
+
+    def all_measured(self, stage: str) -> list[str]:
+        """Every similarity or alignment file of the study."""
+        return [
+            f"results/{stage}/{model}/{checkpoint}/{subset}/{shard}.h5"
+            for model in self.models
+            for checkpoint in self.checkpoints(model)
+            for subset in self.analysed_subsets
+            for shard in self.shards(subset)
+        ]
+
+    def all_edits(self, _: Any = None) -> list[str]:
+        """Every file of edited answers: the last checkpoint of each model."""
+        subset = self.config.intervention.subset
+        return [
+            f"results/intervention/{model}/{self.checkpoints(model)[-1]}/{subset}/{shard}.answers.jsonl"
+            for model in self.models
+            for shard in self.shards(subset)
+        ]
+
+    # --- figures and report ------------------------------------------------------------------------------------
+
+    def figure(self, name: str, report: Callable[..., Any]) -> dict[str, Any]:
+        """Named outputs of a figure; the SVG appears in Snakemake's own report."""
+        files = {extension: f"results/figures/{name}.{extension}" for extension in ("pdf", "png")}
+        category, subcategory = FIGURES[name]
+        caption = f"../report/{name}.rst"
+        svg = report(f"results/figures/{name}.svg", caption=caption, category=category, labels={"figure": subcategory})
+        return files | {"svg": svg}
+
+    def figure_files(self, extension: str) -> list[str]:
+        """Every figure with one extension."""
+        return [f"results/figures/{name}.{extension}" for name in FIGURES]
+
+    def tables(self, report: Callable[..., Any]) -> dict[str, Any]:
+        """Named outputs of the table step: `<name>_csv` and `<name>_tex`."""
+        outputs: dict[str, Any] = {f"{name}_tex": f"results/tables/{name}.tex" for name in TABLES}
+        for name, label in TABLES.items():
+            csv = f"results/tables/{name}.csv"
+            outputs[f"{name}_csv"] = report(
+                csv, caption="../report/tables.rst", category="Tables", labels={"table": label}
+            )
+        return outputs
+
+    def table_files(self, extension: str) -> list[str]:
+        """Every table with one extension."""
+        return [f"results/tables/{name}.{extension}" for name in TABLES]
+
+    def result_files(self) -> list[str]:
+        """The files whose numbers a paper would quote."""
+        return [
+            "results/evaluation/gap.csv",
+            "results/evaluation/decline.csv",
+            "results/correlation/layers.csv",
+            "results/correlation/checkpoints.csv",
+            "results/correlation/points.csv",
+            "results/correlation/regression.csv",
+            "results/intervention/tests.csv",
+            *(f"results/training/{model}/log.csv" for model in self.models),
+            *self.table_files("csv"),
+        ]
+
+    def used_assets(self) -> list[str]:
+        """Records of every asset that a file of the study is made from."""
+        names = {self.config.speech.asr.asset, PUNKT}
+        names |= {subset.asset for subset in self.config.benchmark.subsets.values()}
+        names |= {source.asset for source in self.config.training.instructions.sources}
+        for model in self.config.models.values():
+            names |= {model.backbone, model.encoder}
+        return [f"resources/{name}/asset.json" for name in sorted(names)]
+
+    def example_alignment(self) -> str:
+        """The alignment file whose token matrices are drawn: first model, last checkpoint, intervention subset."""
+        model, subset = self.models[0], self.config.intervention.subset
+        folder = f"results/alignment/{model}/{self.checkpoints(model)[-1]}"
+        return f"{folder}/{subset}/{self.shards(subset)[0]}.h5"
+
+    def last_answers(self) -> list[str]:
+        """Answers of every model's last checkpoint, all subsets, forms and shards."""
+        return [
+            f"results/evaluation/{model}/{self.checkpoints(model)[-1]}/{subset}/{form}.{shard}.answers.jsonl"
+            for model in self.models
+            for subset in self.subsets
+            for form in self.forms(model)
+            for shard in self.shards(subset)
+        ]
+
+    def last_scores(self) -> list[str]:
+        """Scores of every model's last checkpoint."""
+        return [
+            f"results/evaluation/{model}/{self.checkpoints(model)[-1]}/{subset}/{form}.scores.json"
+            for model in self.models
+            for subset in self.subsets
+            for form in self.forms(model)
+        ]
+
+    # --- code --------------------------------------------------------------------------------------------------
+
+    def code(self, script: str) -> list[str]:
+        """A step's source and every module of ours that it imports and that decides numbers.
+
+        Declared as an input, these are compared by content: an edit reruns what it changes, a fresh checkout does not.
+        """
+        return sorted(str(path.relative_to(self.root)) for path in _closure(self.root, self.root / PACKAGE / script))
+
+
+@functools.cache
+def _closure(root: Path, path: Path) -> frozenset[Path]:
+    found, waiting = set(), [path]
+    while waiting:
+        source = waiting.pop()
+        if source not in found:
+            found.add(source)
+            waiting.extend(_imports(root, source))
+    return frozenset(found)
+
+
+@functools.cache
+def _imports(root: Path, path: Path) -> tuple[Path, ...]:
+    modules = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            modules.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            modules.add(node.module)
+            modules.update(f"{node.module}.{alias.name}" for alias in node.names)
+    files = []
+    for module in modules:
+        parts = module.split(".")
+        if parts[0] != PACKAGE or len(parts) < 2 or parts[1] in NOT_NUMBERS:
+            continue
+        target = root.joinpath(*parts)
+        for candidate in (target.with_suffix(".py"), target / "__init__.py"):
+            if candidate.is_file():
+                files.append(candidate)
+    return tuple(files)

@@ -1,0 +1,110 @@
+"""Words of tables and figures: titles, captions and column headings, shared by LaTeX and the page."""
+
+from collections.abc import Mapping
+
+FIGURES: Mapping[str, tuple[str, str]] = {
+    "decline": (
+        "From written to spoken questions",
+        "Scores (0-100) of each model's last checkpoint under five references: untuned backbone on text and on ASR "
+        "transcripts, tuned model on text, on ASR transcripts and on speech. Overall is the unweighted mean of the "
+        "benchmark's subsets. The whisker is the 95 % interval of the modality gap, counted down from the tuned "
+        "model's text score. After Figure 2 of the paper.",
+    ),
+    "learning": (
+        "Learning curves",
+        "Left: loss per answer token on held-out prompts, spoken (solid) and written (dashed). Right: word error rate "
+        "when asked to repeat a held-out sentence; the written request is the floor.",
+    ),
+    "layers": (
+        "Similarity by layer",
+        "Cosine similarity and Euclidean distance between the mean states of the spoken and the written question, one "
+        "curve per checkpoint. Grey: the shuffled-pair null of the last checkpoint (mean and two standard deviations), "
+        "that is speech of one question against the text of another of like length. After Figure 4 of the paper.",
+    ),
+    "similarity_gap": (
+        "Similarity against the gap",
+        "Sequence-level similarity (mean over layers 1 to L), one point per checkpoint, lines join the checkpoints of "
+        "a run. Dashed: the pooled fit, with R2, its interval over checkpoints, and the partial R2 given models and "
+        "training time. The right-most panels are the baseline to beat: training time alone. After Figure 5 of the "
+        "paper.",
+    ),
+    "token_matrix": (
+        "Token similarity matrices",
+        "One spoken question (rows: speech positions) against its text (columns: tokens) in one layer, with the "
+        "alignment path: the best speech position of each text token. After Figure 6 of the paper.",
+    ),
+    "aps_gap": (
+        "Alignment Path Score against the gap",
+        "As the figure of similarity, for the Alignment Path Score: the mean similarity along the alignment path, over "
+        "layers 1 to L. After Figure 7 of the paper.",
+    ),
+    "monotonicity": (
+        "Monotonicity and consistency",
+        "Monotonicity: Spearman correlation of text position and path position. Consistency: share of text tokens for "
+        "which cosine and Euclid choose the same speech position. Dashed: the shuffled-pair null in the curve's "
+        "colour. After Figure 8 of the paper.",
+    ),
+}
+"""Title and caption by name of the figure's file, in the order of the page."""
+
+TABLES: Mapping[str, tuple[str, str]] = {
+    "table2_gap": (
+        "Scores and gap",
+        "Scores (0-100) by checkpoint and modality. Overall: unweighted mean of the benchmark's subsets; GAP: text "
+        "minus speech, with a paired bootstrap interval; n: questions in Overall.",
+    ),
+    "table3_pipeline": (
+        "Pipeline of ASR and untuned backbone",
+        "Untuned backbones on ASR transcripts and on reference text (0-100).",
+    ),
+    "table9_alignment": (
+        "Alignment statistics",
+        "Alignment statistics of the last checkpoints, mean over layers 1..L and questions, beside the shuffled-pair "
+        "null.",
+    ),
+    "table1_interventions": (
+        "Interventions",
+        "Answers under edits of speech tokens, last checkpoints, against unedited speech. b and c count questions that "
+        "an edit turned right and wrong; p by exact McNemar with Holm's correction.",
+    ),
+}
+"""Title and caption by name of the table's file, in the order of the page."""
+
+HEADINGS: Mapping[str, str] = {
+    "model": "Model",
+    "step": "Step",
+    "modality": "Modality",
+    "overall": "Overall",
+    "gap": "GAP",
+    "gap_interval": "GAP, 95 %",
+    "n": "n",
+    "input": "Input",
+    "edit": "Edit",
+    "score": "Score",
+    "difference": "Change",
+    "b": "b (gained)",
+    "c": "c (lost)",
+    "p_holm": "p (Holm)",
+    "nll_change": "NLL change",
+    "verdict": "Verdict",
+    "monotonicity_cosine": "Monotonicity, cosine",
+    "monotonicity_cosine_null": "its null",
+    "monotonicity_euclidean": "Monotonicity, Euclid",
+    "monotonicity_euclidean_null": "its null",
+    "consistency": "Consistency",
+    "consistency_null": "its null",
+    "aps_cosine": "APS, cosine",
+    "aps_cosine_null": "its null",
+}
+"""Heading by column of the tables' CSV files; subsets have their display names."""
+
+COUNTS = frozenset({"n", "step", "b", "c"})
+"""Columns with whole numbers; all other numbers are printed with the same decimals, whole or not."""
+
+STAND_INS: Mapping[str, str] = {
+    "mmlu": "MMLU stands in for MMSU",
+    "nq": "NQ-open stands in for SD-QA",
+    "ifeval541": "IFEval is drawn from all 541 prompts instead of VoiceBench's 345",
+    "repeat": "the repeat task is not in the paper and not in Overall",
+}
+"""Where a subset is not the one that the paper used."""

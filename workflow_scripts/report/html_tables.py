@@ -1,0 +1,69 @@
+"""CSV tables as the page shows them: headings, numbers with fixed decimals, which columns hold numbers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from workflow_scripts.artifacts.tables import read_table
+from workflow_scripts.report.captions import COUNTS, HEADINGS, TABLES
+
+NOTHING = "\N{EN DASH}"
+MINUS = "\N{MINUS SIGN}"
+
+
+@dataclass(frozen=True)
+class ShownTable:
+    """A table ready to print.
+
+    Attributes:
+        name: anchor on the page.
+        numeric: per column, whether its cells are numbers (aligned right).
+        rows: texts of the cells, unescaped.
+    """
+
+    name: str
+    title: str
+    caption: str
+    headings: list[str]
+    numeric: list[bool]
+    rows: list[list[str]]
+
+
+def fixed(value: float | None, digits: int = 2) -> str:
+    """A number with `digits` decimals, a true minus sign, and a dash for nothing."""
+    if value is None:
+        return NOTHING
+    return f"{value:.{digits}f}".replace("-", MINUS)
+
+
+def with_interval(row: Mapping[str, Any], column: str, digits: int = 1) -> str:
+    """`value [low, high]` of a column with `_low` and `_high` beside it."""
+    if row.get(column) is None:
+        return NOTHING
+    value, low, high = (fixed(row.get(f"{column}{end}"), digits) for end in ("", "_low", "_high"))
+    return f"{value} [{low}, {high}]"
+
+
+def shown_table(path: Path, subsets: Mapping[str, str], digits: int = 2) -> ShownTable:
+    """Read a table of results/tables.
+
+    Args:
+        subsets: display names by key, for the columns that are subsets.
+    """
+    path = Path(path)
+    rows = read_table(path)
+    columns = list(rows[0]) if rows else []
+    title, caption = TABLES.get(path.stem, (path.stem.replace("_", " "), ""))
+    return ShownTable(
+        name=path.stem,
+        title=title,
+        caption=caption,
+        headings=[HEADINGS.get(column) or subsets.get(column) or column.replace("_", " ") for column in columns],
+        numeric=[not any(isinstance(row[column], str) for row in rows) for column in columns],
+        rows=[[_cell(row[column], 0 if column in COUNTS else digits) for column in columns] for row in rows],
+    )
+
+
+def _cell(value: Any, digits: int) -> str:
+    return value if isinstance(value, str) else fixed(value, digits)

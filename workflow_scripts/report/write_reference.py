@@ -1,0 +1,142 @@
+"""Copy a finished run's tables, figures and manifest into a folder that can be committed, with a page about them.
+
+`python -m workflow_scripts.report.write_reference results docs/reference-study`. Every number on the page comes from
+the copied files.
+"""
+
+import json
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from workflow_scripts.artifacts.files import require, write_text
+from workflow_scripts.artifacts.tables import read_table
+from workflow_scripts.report.captions import FIGURES
+from workflow_scripts.report.claims import RULE, Claim, regression_claims
+from workflow_scripts.report.headline import Headline, headlines
+from workflow_scripts.report.html_tables import fixed, with_interval
+
+TABLES = (
+    "evaluation/gap.csv",
+    "evaluation/decline.csv",
+    "correlation/layers.csv",
+    "correlation/checkpoints.csv",
+    "correlation/points.csv",
+    "correlation/regression.csv",
+    "intervention/tests.csv",
+)
+
+
+def write_reference(results: Path, target: Path) -> None:
+    """Copy what a paper would quote from `results` into `target` and write `target`/README.md.
+
+    Raises:
+        ArtifactError: the run is not finished; names the missing file.
+    """
+    manifest = json.loads(require(results / "report/manifest.json", "snakemake all").read_text(encoding="utf-8"))
+    for folder in ("tables", "figures"):
+        shutil.rmtree(target / folder, ignore_errors=True)
+        (target / folder).mkdir(parents=True)
+    for name in TABLES:
+        shutil.copy2(require(results / name, "snakemake all"), target / "tables" / Path(name).name)
+    for path in sorted((results / "tables").iterdir()):
+        shutil.copy2(path, target / "tables" / path.name)
+    for path in sorted((results / "training").glob("*/log.csv")):
+        shutil.copy2(path, target / "tables" / f"training_{path.parent.name}.csv")
+    for name in FIGURES:
+        for extension in ("png", "svg"):
+            shutil.copy2(results / f"figures/{name}.{extension}", target / "figures")
+    shutil.copy2(results / "report/manifest.json", target / "manifest.json")
+    read = {Path(name).stem: read_table(results / name) for name in TABLES}
+    write_text(target / "README.md", page(manifest, read))
+
+
+def page(manifest: Mapping[str, Any], read: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """The Markdown page: what was run, the headline numbers, claims and figures."""
+    models = sorted(manifest["settings"]["models"])
+    hardware, seconds = manifest["hardware"], manifest["wall_seconds"]
+    found = headlines(models, read["gap"], read["decline"], read["checkpoints"])
+    spoken = ", ".join(
+        f"{name} {facts['kept']} of {facts['spoken']} ({facts['hours']} h, WER {facts['mean_wer']})"
+        for name, facts in sorted(manifest["utterances"].items())
+    )
+    times = ", ".join(f"{stage} {value:.0f}" for stage, value in sorted(seconds.items(), key=lambda item: -item[1]))
+    lines = [
+        "# Reference study",
+        "",
+        "One run of `make all` on the default `config.yaml`, written by `make reference-study`. Stand-ins and limits:",
+        "the front page of this repository. One seed per strategy and one synthetic voice: read it as a check of the",
+        "instrument, not as evidence about speech LLMs in general.",
+        "",
+        f"- Code {_short(manifest['code_version'])}, settings {manifest['settings_hash']}, {hardware['processor']}, "
+        f"{hardware['cores']} cores, {hardware['memory_gb']} GB, no GPU",
+        f"- Utterances kept of spoken: {spoken}",
+        f"- Job seconds by stage, two cores: {times}",
+        "",
+        "## Headline numbers",
+        "",
+        "Last checkpoint unless the line says otherwise; details in `tables/`.",
+        "",
+        *_markdown_table(["", *models], [_headline_cells(line) for line in found]),
+        "",
+        "## Does similarity predict the gap better than training time?",
+        "",
+        RULE,
+        "",
+        *_markdown_table(
+            ["outcome", "measure", "verdict", "R2 [95 %]", "R2 of training time", "checkpoints", "runs"],
+            [_claim_cells(claim) for claim in regression_claims(read["regression"])],
+        ),
+        "",
+        "## Edits of speech tokens",
+        "",
+        *_markdown_table(
+            ["model", "edit", "n", "gained", "lost", "p (Holm)", "change of reference loss", "verdict"],
+            [_edit_cells(row) for row in read["tests"]],
+        ),
+        "",
+        "## Figures",
+        "",
+    ]
+    for name, (title, caption) in FIGURES.items():
+        lines += [f"### {title}", "", f"![{title}](figures/{name}.png)", "", caption, ""]
+    return "\n".join(lines)
+
+
+def _short(version: str) -> str:
+    """Twelve digits of the commit, and whether tracked files differed from it."""
+    return version[:12] + ("-dirty" if version.endswith("-dirty") else "")
+
+
+def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+    table = [header, ["---"] * len(header), *rows]
+    return ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in table]
+
+
+def _headline_cells(line: Headline) -> list[str]:
+    return [f"**{line.name}** ({line.note})", *line.values]
+
+
+def _claim_cells(claim: Claim) -> list[str]:
+    row = claim.row
+    counts = [fixed(row["n_checkpoints"], 0), fixed(row["n_runs"], 0)]
+    return [
+        claim.outcome,
+        claim.predictor,
+        claim.verdict,
+        with_interval(row, "r2", 2),
+        fixed(claim.baseline["r2"]),
+        *counts,
+    ]
+
+
+def _edit_cells(row: Mapping[str, Any]) -> list[str]:
+    counts = [fixed(row[name], 0) for name in ("n", "b", "c")]
+    change = with_interval(row, "nll_change", 3)
+    return [row["model"], row["edit"], *counts, fixed(row["p_holm"], 3), change, row["verdict"]]
+
+
+if __name__ == "__main__":
+    write_reference(Path(sys.argv[1]), Path(sys.argv[2]))

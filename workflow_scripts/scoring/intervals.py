@@ -1,0 +1,52 @@
+"""Closed-form 95 % intervals for the means of a score file (Wilson 1927; normal approximation).
+
+Questions are taken as independent draws. Comparisons between models or forms on the same questions are paired and
+belong to the statistics package.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+Z_95 = 1.959963984540054
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A 95 % interval on the scale 0 to 1 and the method that gave it."""
+
+    low: float
+    high: float
+    method: str
+
+
+def wilson_interval(successes: int, n: int) -> Interval:
+    """Wilson score interval of a share of 0/1 outcomes; sensible at 0 %, 100 % and small n.
+
+    Raises:
+        ValueError: n < 1, or successes outside 0..n.
+    """
+    if n < 1 or not 0 <= successes <= n:
+        raise ValueError(f"need 0 <= successes <= n and n >= 1, got {successes} of {n}")
+    share, z2 = successes / n, Z_95**2
+    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = Z_95 / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
+    low = 0.0 if successes == 0 else max(0.0, centre - half)
+    high = 1.0 if successes == n else min(1.0, centre + half)
+    return Interval(low, high, "wilson")
+
+
+def normal_interval(mean: float, deviations: Sequence[float]) -> Interval:
+    """``mean`` +- 1.96 standard errors, cut to 0..1.
+
+    Args:
+        mean: the estimate.
+        deviations: per question, its contribution's deviation from the mean (for a ratio of sums: the linearised one).
+
+    With fewer than two questions the spread is unknown and the interval is all of 0..1.
+    """
+    n = len(deviations)
+    if n < 2:
+        return Interval(0.0, 1.0, "none (n < 2)")
+    half = Z_95 * math.sqrt(sum(deviation**2 for deviation in deviations) / (n - 1) / n)
+    return Interval(max(0.0, mean - half), min(1.0, mean + half), "normal")

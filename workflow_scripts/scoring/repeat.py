@@ -1,0 +1,38 @@
+"""Did the model say the sentence it was asked to repeat? (ours)
+
+The word error rate of the answer against the sentence, both normalised as for speech recognition. The score
+max(0, 1 - WER) is 1 for a perfect repetition and 0 from one error per word on; insertions count, so an answer that
+wraps the sentence in chatter loses.
+"""
+
+from dataclasses import dataclass
+
+from workflow_scripts.scoring.text_normalisation import normalise_words, word_error_rate
+
+NAME = "repeat"
+VERSION = "1"
+
+
+@dataclass(frozen=True)
+class Repetition:
+    """How faithfully a sentence was repeated.
+
+    Attributes:
+        score: max(0, 1 - word_error_rate), 0 to 1.
+        word_error_rate: word errors per word of the sentence; above 1 with many insertions.
+        heard: the answer after normalisation.
+    """
+
+    score: float
+    word_error_rate: float
+    heard: str
+
+
+def compare_repetition(answer: str, sentence: str) -> Repetition:
+    """Score ``answer`` as a repetition of ``sentence``.
+
+    Raises:
+        ValueError: the sentence has no words after normalisation.
+    """
+    rate = word_error_rate(sentence, answer)
+    return Repetition(score=max(0.0, 1.0 - rate), word_error_rate=rate, heard=normalise_words(answer))

@@ -1,0 +1,102 @@
+"""Short free answers against one or several accepted references (paper §4, SD-QA; the rules are ours).
+
+Answer and reference are normalised the SQuAD way (case, punctuation, articles) after the word normalisation of
+`text_normalisation`, so "the 2nd" equals "second" and "twenty" equals "20". Three measures, best reference each:
+
+- ``contains``, the score: the reference's tokens occur in the answer, in order and next to each other. Matching whole
+  tokens keeps "ten" out of "often", the known trap of substring tests.
+- ``token_f1``: harmonic mean of token precision and recall. It punishes long answers.
+- ``token_recall``: share of the reference's tokens found in the answer. It does not.
+
+None of these is PEDANT, the scorer behind VoiceBench's SD-QA column. A sentence that names the reference only to deny
+it counts as containing it.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from workflow_scripts.scoring.text_normalisation import normalise_words
+
+NAME = "short_answer"
+VERSION = "1"
+
+_ARTICLES = frozenset({"a", "an", "the"})
+
+
+@dataclass(frozen=True)
+class ShortAnswer:
+    """How an answer agrees with the accepted references.
+
+    Attributes:
+        contains: some reference is contained at token boundaries.
+        matched: the first reference contained, as given; None without one.
+        token_f1: highest token F1 over the references, 0 to 1.
+        token_recall: highest share of a reference's tokens found, 0 to 1.
+        empty: the answer has no tokens after normalisation.
+    """
+
+    contains: bool
+    matched: str | None
+    token_f1: float
+    token_recall: float
+    empty: bool
+
+
+def answer_tokens(text: str) -> list[str]:
+    """Tokens of ``text`` after word normalisation, without the articles a, an, the."""
+    return [word for word in normalise_words(text).split() if word not in _ARTICLES]
+
+
+def check_references(references: Sequence[str]) -> None:
+    """Refuse references that no answer can be compared with; call it when questions are loaded.
+
+    Raises:
+        ValueError: there is no reference, or one normalises to nothing ("A", "The", "?!"). Such a reference would match
+            every answer under a substring rule and no answer under ours.
+    """
+    if isinstance(references, str) or not references:
+        raise ValueError(f"references must be a non-empty list of strings, got {references!r}")
+    for reference in references:
+        if not answer_tokens(reference):
+            raise ValueError(
+                f"the reference {reference!r} has no tokens after normalisation, so nothing can match it; "
+                "remove it from the question or write it out"
+            )
+
+
+def _contains(answer: list[str], reference: list[str]) -> bool:
+    # Tokens hold no spaces, so padding with spaces turns a token match into a fast string search.
+    return bool(reference) and f" {' '.join(reference)} " in f" {' '.join(answer)} "
+
+
+def _f1_and_recall(answer: list[str], reference: list[str]) -> tuple[float, float]:
+    shared = sum((Counter(answer) & Counter(reference)).values())
+    if not shared:
+        return 0.0, 0.0
+    return 2 * shared / (len(answer) + len(reference)), shared / len(reference)
+
+
+def compare_short_answer(answer: str, references: Sequence[str]) -> ShortAnswer:
+    """Compare an answer with every accepted reference; a reference without tokens never matches.
+
+    Raises:
+        ValueError: there is no reference, or none has tokens after normalisation.
+    """
+    if isinstance(references, str) or not references:
+        raise ValueError(f"references must be a non-empty list of strings, got {references!r}")
+    tokens = answer_tokens(answer)
+    usable = [
+        (reference, reference_tokens) for reference in references if (reference_tokens := answer_tokens(reference))
+    ]
+    if not usable:
+        check_references(references)
+    measures = [_f1_and_recall(tokens, reference_tokens) for _, reference_tokens in usable]
+    matched = next((reference for reference, reference_tokens in usable if _contains(tokens, reference_tokens)), None)
+    return ShortAnswer(
+        contains=matched is not None,
+        matched=matched,
+        token_f1=max(f1 for f1, _ in measures),
+        token_recall=max(recall for _, recall in measures),
+        empty=not tokens,
+    )

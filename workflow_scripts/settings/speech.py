@@ -1,0 +1,74 @@
+"""Settings of the speech stage: voices, ASR and what is kept."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from workflow_scripts.settings.base import Settings
+
+
+class HibariVoice(Settings):
+    """The hibari TTS engine: pure Python, one American female voice, bit-equal output for one seed."""
+
+    engine: Literal["hibari"] = Field(description="Engine name.")
+    speed: float = Field(default=1.0, gt=0.25, lt=4, description="Speaking rate, 1 is normal.")
+    seed: int = Field(default=0, description="Seed of the voice.")
+
+
+class CommandVoice(Settings):
+    """Any external TTS program, called once per utterance without a shell."""
+
+    engine: Literal["command"] = Field(description="Engine name.")
+    command: list[str] = Field(
+        min_length=1, description="Program and arguments; {text} and {out} (a .wav path) are replaced."
+    )
+    timeout_seconds: float = Field(default=120, gt=0, description="Longest run for one utterance.")
+
+    @model_validator(mode="after")
+    def _has_out(self) -> "CommandVoice":
+        if not any("{out}" in part for part in self.command):
+            raise ValueError(f"command {self.command} has no {{out}}: the program must be told where to write")
+        if not any("{text}" in part for part in self.command):
+            raise ValueError(f"command {self.command} has no {{text}}: the program must be told what to say")
+        return self
+
+
+class RecordedVoice(Settings):
+    """Audio that comes with a data set: one file per question id."""
+
+    engine: Literal["recorded"] = Field(description="Engine name.")
+    folder: str = Field(description="Folder with {subset}/{id}.flac or .wav files.")
+
+
+Voice = Annotated[HibariVoice | CommandVoice | RecordedVoice, Field(discriminator="engine")]
+
+
+class AsrSettings(Settings):
+    """The recogniser that writes the asr form and measures WER."""
+
+    asset: str = Field(description="Key of `assets`: a Whisper model folder.")
+    batch_size: int = Field(default=16, gt=0, description="Utterances per batch.")
+
+
+class SpeechSettings(Settings):
+    """Voices, ASR and filters."""
+
+    voices: dict[str, Voice] = Field(description="The voices by name.", min_length=1)
+    voice: str = Field(description="The voice that reads the benchmark and the training prompts.")
+    asr: AsrSettings = Field(description="The recogniser.")
+    window_seconds: float = Field(
+        default=30,
+        gt=0,
+        le=30,
+        description="Audio is padded with silence to a multiple of this before the encoder; 30 is Whisper's own.",
+    )
+    training_wer_limit: float | None = Field(
+        default=0.1, ge=0, description="Training utterances above this WER are dropped (paper: 0.1)."
+    )
+    benchmark_wer_limit: float | None = Field(
+        default=None,
+        ge=0,
+        description="The same for benchmark questions; off by default, WER is always recorded.",
+    )
+    max_seconds: float = Field(default=30, gt=0, le=30, description="Longer audio is refused with a reason, never cut.")
+    retries: int = Field(default=2, ge=0, description="Further attempts after a failed utterance.")

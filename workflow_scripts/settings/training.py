@@ -1,0 +1,108 @@
+"""Settings of the training stage and of the models under study."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from workflow_scripts.settings.base import Settings
+
+
+class PromptSource(Settings):
+    """Rows of one data file that become training prompts."""
+
+    asset: str = Field(description="Key of `assets`.")
+    file: str = Field(description="File inside the asset.")
+    layout: Literal["question", "sentence"] = Field(
+        description="`question`: asked as it stands, answered by the base model. `sentence`: 'Repeat after me: ...'."
+    )
+    field: str = Field(description="JSON field with the text.")
+    exclude_file: str | None = Field(
+        default=None,
+        description="File of the same asset whose texts must not be used (a benchmark's test part).",
+    )
+    share: float = Field(gt=0, description="Relative number of prompts from this source.")
+
+
+class InstructionSettings(Settings):
+    """The training prompts and the answers they are trained to get."""
+
+    prompts: int = Field(gt=0, description="Number of training prompts.")
+    heldout: int = Field(gt=0, description="Further prompts kept out of training for the learning curve.")
+    min_words: int = Field(default=3, gt=0, description="Shortest prompt in words.")
+    max_words: int = Field(default=18, gt=0, description="Longest prompt in words.")
+    max_new_tokens: int = Field(default=24, gt=0, description="Longest base-model answer, in tokens.")
+    sources: list[PromptSource] = Field(min_length=1, description="Where prompts come from.")
+
+
+class WarmupSettings(Settings):
+    """CTC warm-up of the adapter against the backbone's own token embeddings (DESIGN 5)."""
+
+    epochs: int = Field(default=1, gt=0, description="Passes over the training utterances.")
+    batch_size: int = Field(default=32, gt=0, description="Utterances per step.")
+    learning_rate: float = Field(default=1e-3, gt=0, description="Peak rate of AdamW.")
+
+
+class LoraSettings(Settings):
+    """Shape of the LoRA update."""
+
+    r: int = Field(default=8, gt=0, description="Rank (paper: 8).")
+    alpha: float = Field(default=4.0, gt=0, description="Scale is alpha / r (paper: 4).")
+    dropout: float = Field(default=0.1, ge=0, lt=1, description="Dropout on the LoRA input (paper: 0.1).")
+    targets: list[str] = Field(
+        default=["q_proj", "k_proj", "v_proj", "o_proj"], description="Linear maps that get an update."
+    )
+
+
+class AdapterSettings(Settings):
+    """The paper's adapter: two fully connected layers on stacked encoder frames."""
+
+    stack: int = Field(default=5, gt=0, description="Neighbouring encoder frames joined into one position.")
+    hidden_size: int = Field(default=2048, gt=0, description="Width between the two layers.")
+    activation: Literal["relu", "gelu"] = Field(default="relu", description="Nonlinearity between them.")
+
+
+class RecipeSettings(Settings):
+    """How an LSLM is trained."""
+
+    warmup: Literal["ctc", "none"] = Field(description="CTC warm-up of the adapter first, or a random adapter.")
+    ctc: WarmupSettings = Field(default=WarmupSettings(), description="Settings of the warm-up.")
+    adapter: AdapterSettings = Field(default=AdapterSettings(), description="Shape of the adapter.")
+    lora: LoraSettings = Field(default=LoraSettings(), description="Used by strategy lora.")
+    learning_rate: dict[Literal["lora", "full"], float] = Field(description="Peak rate of the LLM by strategy.")
+    adapter_learning_rate: float | None = Field(
+        default=None, gt=0, description="Peak rate of the adapter; default: the LLM's."
+    )
+    batch_size: int = Field(gt=0, description="Samples per optimiser step, spoken and written together.")
+    micro_batch_size: int | None = Field(
+        default=None, gt=0, description="Samples per forward pass; default: batch_size (no accumulation)."
+    )
+    written_share: float = Field(ge=0, lt=1, description="Share of a batch that is text instruction -> response.")
+    checkpoint_steps: list[int] = Field(
+        min_length=2, description="Steps at which a checkpoint is kept; 0 is the untrained start."
+    )
+    warmup_ratio: float = Field(default=0.03, ge=0, lt=1, description="Share of steps with rising rate.")
+    weight_decay: float = Field(default=0.0, ge=0, description="AdamW weight decay.")
+
+    @model_validator(mode="after")
+    def _steps_rise(self) -> "RecipeSettings":
+        if self.checkpoint_steps != sorted(set(self.checkpoint_steps)) or self.checkpoint_steps[0] < 0:
+            raise ValueError(f"checkpoint_steps {self.checkpoint_steps} must rise strictly from 0 or more")
+        return self
+
+
+class TrainingSettings(Settings):
+    """Training data and recipes."""
+
+    instructions: InstructionSettings = Field(description="Training prompts.")
+    recipes: dict[str, RecipeSettings] = Field(description="Recipes by name; a model names one.")
+
+
+class TrainedModel(Settings):
+    """An LSLM trained by this workflow."""
+
+    family: Literal["composite"] = Field(default="composite", description="Encoder + adapter + causal LM.")
+    backbone: str = Field(description="Key of `assets`: the instruct LLM.")
+    encoder: str = Field(description="Key of `assets`: the Whisper model whose encoder is used, frozen.")
+    strategy: Literal["lora", "full"] = Field(description="What is trained beside the adapter.")
+    recipe: str = Field(description="Key of training.recipes.")
+    seed: int = Field(default=0, ge=0, description="Seed of initialisation, order and dropout.")

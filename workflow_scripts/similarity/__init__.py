@@ -1,0 +1,1 @@
+"""Sequence-level similarity of spoken and written questions by layer, beside its chance level."""

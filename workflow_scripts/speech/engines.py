@@ -1,0 +1,110 @@
+"""Voices: each engine turns one question into samples. Same question and settings, same samples, in any order."""
+
+import subprocess
+import tempfile
+import zlib
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from workflow_scripts.artifacts.files import disk_full_named
+from workflow_scripts.artifacts.questions import Question
+from workflow_scripts.settings.speech import CommandVoice, HibariVoice, RecordedVoice, Voice
+from workflow_scripts.speech.audio import BadAudioError, read_source
+
+
+class MissingRecordingError(ValueError):
+    """A recorded voice has no file for a question; trying again cannot help."""
+
+
+class Engine(Protocol):
+    """What a voice must do."""
+
+    def say(self, question: Question) -> tuple[np.ndarray, int]:
+        """Samples, (n,) or (n, channels), and their rate in Hz. Raises any exception if it fails."""
+        ...
+
+
+class HibariEngine:
+    """hibari on one core; its noise component is seeded per question, so a pool's order does not matter."""
+
+    def __init__(self, voice: HibariVoice) -> None:
+        from hibari import Hibari
+
+        self._voice = voice
+        self._hibari = Hibari(threads=1)
+
+    def say(self, question: Question) -> tuple[np.ndarray, int]:
+        """24 kHz audio of `question.spoken`."""
+        seed = zlib.crc32(f"{self._voice.seed}/{question.id}".encode())
+        samples = self._hibari(question.spoken, speed=self._voice.speed, seed=seed)
+        return samples, self._hibari.sample_rate
+
+
+class CommandEngine:
+    """An external program, started once per question without a shell.
+
+    `{text}` and `{out}` are replaced inside each argument. A text that begins with `-` gets a leading space, so that it
+    cannot become an option of the program.
+    """
+
+    def __init__(self, voice: CommandVoice) -> None:
+        self._voice = voice
+
+    def say(self, question: Question) -> tuple[np.ndarray, int]:
+        """Audio of the .wav file the program wrote.
+
+        Raises:
+            OSError, RuntimeError: the program failed, or wrote no file or a damaged one.
+            ArtifactError: the disk with the temporary files is full.
+        """
+        text = f" {question.spoken}" if question.spoken.startswith("-") else question.spoken
+        temporary = Path(tempfile.gettempdir())
+        with disk_full_named(temporary), tempfile.TemporaryDirectory(prefix="voice-") as folder:
+            out = Path(folder) / "out.wav"
+            # Split instead of two replacements: the text may itself contain "{out}".
+            arguments = [
+                text.join(piece.replace("{out}", str(out)) for piece in part.split("{text}"))
+                for part in self._voice.command
+            ]
+            run = subprocess.run(
+                arguments,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=self._voice.timeout_seconds,
+                check=False,
+            )
+            if run.returncode != 0:
+                last = run.stderr.decode("utf-8", "replace").strip()[-200:]
+                raise RuntimeError(f"{arguments[0]} ended with status {run.returncode}: {last}")
+            if not out.exists():
+                raise RuntimeError(f"{arguments[0]} ended normally but wrote no file at {{out}}")
+            try:
+                return read_source(out)
+            except BadAudioError as error:  # the program may do better next time
+                raise RuntimeError(f"{arguments[0]} ended normally but {error}") from None
+
+
+class RecordedEngine:
+    """Audio that exists already: `{folder}/{subset}/{id}.flac` or `.wav`, at any rate."""
+
+    def __init__(self, voice: RecordedVoice, subset: str) -> None:
+        self._folder = Path(voice.folder) / subset
+
+    def say(self, question: Question) -> tuple[np.ndarray, int]:
+        """The file's audio; MissingRecordingError if there is none, BadAudioError if it is damaged."""
+        for suffix in (".flac", ".wav"):
+            path = self._folder / f"{question.id}{suffix}"
+            if path.exists():
+                return read_source(path)
+        raise MissingRecordingError(f"no recording {self._folder / question.id}.flac or .wav")
+
+
+def make_engine(voice: Voice, subset: str) -> Engine:
+    """The engine of a voice's settings."""
+    if isinstance(voice, HibariVoice):
+        return HibariEngine(voice)
+    if isinstance(voice, CommandVoice):
+        return CommandEngine(voice)
+    return RecordedEngine(voice, subset)

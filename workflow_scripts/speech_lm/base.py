@@ -1,0 +1,180 @@
+"""States, answers and answer losses of any decoder-only language model: written once, for all adapter families."""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from workflow_scripts.speech_lm.anatomy import causal_lm, decoder_of, final_norm_of, vocabulary_logits
+from workflow_scripts.speech_lm.generation import NotFiniteError, check_reach, greedy
+from workflow_scripts.speech_lm.hooks import captured_states, edited_inputs
+from workflow_scripts.speech_lm.protocol import Answer, AnswerLoss, Edit, Query, SpeechLM, SpeechLMError
+
+_LENGTH_STEP = 16
+_LOGIT_ROWS = 256  # rows of the vocabulary product held at once in answer_loss
+
+
+class DecoderSpeechLM(SpeechLM):
+    """A `SpeechLM` around a transformers causal language model that accepts `inputs_embeds`.
+
+    Subclasses render queries (`encode_text`, `encode_speech`). Batches are right-padded: attention is causal, so no
+    real position sees the padding and no mask is needed. Sorting queries into batches is the caller's job
+    (`batching.batches`).
+    """
+
+    def __init__(self, name: str, model: nn.Module, tokenizer: Any) -> None:
+        self.name = name
+        self.model = model
+        self.tokenizer = tokenizer
+        decoder = decoder_of(model)
+        self.decoder = decoder
+        self.decoder_layers = list(decoder.layers)
+        self.final_norm = final_norm_of(model)
+        self.lm_head = causal_lm(model).get_output_embeddings()
+        self.n_layers = len(self.decoder_layers)
+        embeddings = causal_lm(model).get_input_embeddings().weight
+        self.hidden_size = embeddings.shape[1]
+        self.device, self.dtype = embeddings.device, embeddings.dtype
+        model.eval()
+
+    @abstractmethod
+    def encode_text(self, text: str) -> Query: ...
+
+    @property
+    def stop_ids(self) -> frozenset[int]:
+        """Ids that end an answer: the generation config's and the tokenizer's end tokens."""
+        config = getattr(causal_lm(self.model), "generation_config", None)
+        configured = getattr(config, "eos_token_id", None)
+        ids = configured if isinstance(configured, list | tuple) else [configured]
+        return frozenset(int(i) for i in [*ids, self.tokenizer.eos_token_id] if i is not None)
+
+    @torch.no_grad()
+    def states(self, queries: Sequence[Query], *, edits: Sequence[Sequence[Edit]] | None = None) -> list[Tensor]:
+        """Hidden states of the spans, one forward pass: a list of (L+1, span length, d) CPU tensors in model dtype.
+
+        With `edits` (one sequence per query) the pass is the edited one and `states[l]` shows the edited input.
+        """
+        embeds, _ = self._pad(queries, edits)
+        spans = [torch.arange(*query.span) for query in queries]
+        rows = torch.cat([torch.full((len(span),), row) for row, span in enumerate(spans)])
+        with (
+            edited_inputs(self.decoder_layers, edits),
+            captured_states(self.decoder_layers, rows, torch.cat(spans)) as states,
+        ):
+            self.decoder(inputs_embeds=embeds, use_cache=False)
+        stacked = torch.stack([state for state in states if state is not None])
+        return list(stacked.split([len(span) for span in spans], dim=1))
+
+    def generate(
+        self,
+        queries: Sequence[Query],
+        *,
+        max_new_tokens: int,
+        edits: Sequence[Sequence[Edit]] | None = None,
+        stop_ids: Sequence[int] | None = None,
+    ) -> list[Answer]:
+        """Greedy answers. `edits[i]` acts on query i during prefill; `stop_ids` None means the model's own.
+
+        Raises SpeechLMError naming model and query if the logits are not finite.
+        """
+        start = time.perf_counter()
+        embeds, lengths = self._pad(queries, edits)
+        try:
+            decoded = greedy(
+                self.model,
+                embeds,
+                lengths,
+                max_new_tokens=max_new_tokens,
+                stop_ids=self.stop_ids if stop_ids is None else frozenset(stop_ids),
+                edits=edits,
+            )
+        except NotFiniteError as error:
+            query = queries[error.row]
+            asked = f"{query.seconds:.2f} s of speech" if query.form == "speech" else repr("".join(query.tokens)[:80])
+            raise SpeechLMError(
+                f"{self.name}: the answer to {asked} has NaN or infinite logits; check the checkpoint's training log, "
+                "or run this model in float32"
+            ) from error
+        texts = [self.tokenizer.decode(row.token_ids, skip_special_tokens=True) for row in decoded]
+        share = (time.perf_counter() - start) / len(queries)
+        return [Answer(text, row.token_ids, row.finish_reason, share) for text, row in zip(texts, decoded)]
+
+    @torch.no_grad()
+    def answer_loss(
+        self,
+        queries: Sequence[Query],
+        answers: Sequence[str],
+        *,
+        edits: Sequence[Sequence[Edit]] | None = None,
+    ) -> list[AnswerLoss]:
+        """Sum of -ln p(token | query, tokens before) over each answer's tokens, in nats, one forward pass.
+
+        Answer tokens only: the end-of-turn token is not counted. Raises ValueError for an empty answer.
+        """
+        if len(answers) != len(queries):
+            raise ValueError(f"{len(answers)} answers for {len(queries)} queries")
+        ids = [self.tokenizer(answer, add_special_tokens=False)["input_ids"] for answer in answers]
+        if not all(ids):
+            raise ValueError(f"answer {answers[[bool(i) for i in ids].index(False)]!r} has no tokens")
+        embeds, lengths = self._pad(queries, edits, following=ids)
+        with edited_inputs(self.decoder_layers, edits):
+            hidden = self.decoder(inputs_embeds=embeds, use_cache=False).last_hidden_state
+        counts = [len(i) for i in ids]
+        rows = torch.repeat_interleave(torch.arange(len(ids)), torch.tensor(counts))
+        columns = torch.cat([torch.arange(start - 1, start - 1 + n) for start, n in zip(lengths, counts)])
+        picked = hidden[rows.to(hidden.device), columns.to(hidden.device)]
+        targets = torch.tensor([token for row in ids for token in row], device=hidden.device)
+        nll = torch.cat(
+            [
+                nn.functional.cross_entropy(vocabulary_logits(self.model, h).float(), t, reduction="none")
+                for h, t in zip(picked.split(_LOGIT_ROWS), targets.split(_LOGIT_ROWS))
+            ]
+        )
+        sums = [float(part.double().sum()) for part in nll.cpu().split(counts)]
+        return [AnswerLoss(total, n) for total, n in zip(sums, counts)]
+
+    def embed(self, query: Query) -> Tensor:
+        """(T, d) input embeddings of a query on the model's device."""
+        if "inputs_embeds" in query.inputs:
+            return query.inputs["inputs_embeds"][0].to(self.device, self.dtype)
+        ids = query.inputs["input_ids"][0].to(self.device)
+        return causal_lm(self.model).get_input_embeddings()(ids)
+
+    def _pad(
+        self,
+        queries: Sequence[Query],
+        edits: Sequence[Sequence[Edit]] | None,
+        following: Sequence[Sequence[int]] | None = None,
+    ) -> tuple[Tensor, list[int]]:
+        """Right-padded embeddings (B, T, d), T a multiple of 16, and the queries' lengths.
+
+        `following` ids are appended to each query (not counted in its length). Few different T keep the number of
+        kernels that have to be prepared small; the padding costs less than that.
+        """
+        if not queries:
+            raise ValueError("there must be at least one query in a batch")
+        if edits is not None and len(edits) != len(queries):
+            raise ValueError(f"{len(edits)} sequences of edits for {len(queries)} queries: give one per query")
+        for query, query_edits in zip(queries, edits or ()):
+            for edit in query_edits:
+                if len(edit.positions) and int(edit.positions.max()) >= query.length:
+                    raise ValueError(
+                        f"Edit(layer={edit.layer}) addresses position {int(edit.positions.max())} of a query of "
+                        f"{query.length} positions"
+                    )
+        rows = [self.embed(query) for query in queries]
+        lengths = [len(row) for row in rows]
+        if following is not None:
+            table = causal_lm(self.model).get_input_embeddings()
+            rows = [torch.cat([r, table(torch.tensor(list(i), device=self.device))]) for r, i in zip(rows, following)]
+        width = -(-max(len(row) for row in rows) // _LENGTH_STEP) * _LENGTH_STEP
+        check_reach(self.model, max(len(row) for row in rows))
+        embeds = torch.zeros((len(rows), width, self.hidden_size), device=self.device, dtype=self.dtype)
+        for index, row in enumerate(rows):
+            embeds[index, : len(row)] = row
+        return embeds, lengths

@@ -1,0 +1,129 @@
+"""Greedy decoding of a right-padded batch with a cache that lets every row keep its own length."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from workflow_scripts.speech_lm.anatomy import causal_lm, decoder_of, sliding_window_of, vocabulary_logits
+from workflow_scripts.speech_lm.hooks import edited_inputs
+from workflow_scripts.speech_lm.protocol import Edit, SpeechLMError
+from workflow_scripts.speech_lm.ragged_cache import RaggedCache
+
+# The batch shrinks only to these sizes, so that kernels meet few different shapes.
+_BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """New ids of one row without the stop id, and why it ended: "stop" or "length"."""
+
+    token_ids: tuple[int, ...]
+    finish_reason: str
+
+
+class NotFiniteError(FloatingPointError):
+    """A model's logits are NaN or infinite; `row` is the row of the batch."""
+
+    def __init__(self, row: int) -> None:
+        super().__init__(f"the logits of row {row} are not finite")
+        self.row = row
+
+
+@torch.no_grad()
+def greedy(
+    model: nn.Module,
+    embeds: Tensor,
+    lengths: Sequence[int],
+    *,
+    max_new_tokens: int,
+    stop_ids: Collection[int],
+    edits: Sequence[Sequence[Edit]] | None = None,
+) -> list[Decoded]:
+    """Most likely continuation of every row, one token at a time.
+
+    embeds: (B, T, d) right-padded input embeddings; lengths: (B,) real positions. Edits act during prefill only; later
+    steps see them through the cache. Argmax in float32; on ties the lowest id wins. A row ends at the first id in
+    `stop_ids` (not kept) or after `max_new_tokens`. Raises SpeechLMError for architectures the cache cannot serve:
+    layers with another kind of cache, or sequences longer than a sliding window; NotFiniteError for NaN and infinity.
+    """
+    if max_new_tokens < 1:
+        raise ValueError(f"max_new_tokens is {max_new_tokens}; it must be at least 1")
+    decoder, embed = decoder_of(model), causal_lm(model).get_input_embeddings()
+    capacity = embeds.shape[1] + max_new_tokens
+    check_reach(model, capacity)
+    cache = RaggedCache(len(decoder.layers), capacity)
+    slots = torch.tensor(list(lengths), device=embeds.device)
+    with edited_inputs(decoder.layers, edits):
+        hidden = decoder(inputs_embeds=embeds, past_key_values=cache, use_cache=True).last_hidden_state
+    if not all(layer.is_initialized for layer in cache.layers):
+        unused = [index for index, layer in enumerate(cache.layers) if not layer.is_initialized]
+        raise SpeechLMError(
+            f"{type(decoder).__name__}: layers {unused} keep their state outside past_key_values; "
+            "this decoder loop cannot serve them, write an adapter class with its own generate"
+        )
+    hidden = hidden[torch.arange(len(slots), device=embeds.device), slots - 1]
+    rows = list(range(len(slots)))  # original row of every row still in the batch
+    answers: list[list[int]] = [[] for _ in rows]
+    reasons: dict[int, str] = {}
+    for step in range(max_new_tokens):
+        logits = vocabulary_logits(model, hidden).float()
+        chosen = logits.argmax(dim=-1)  # the place of a NaN if there is one
+        finite = logits.gather(1, chosen[:, None])[:, 0].isfinite().tolist()
+        if broken := [row for row, fine in zip(rows, finite) if not fine and row not in reasons]:
+            raise NotFiniteError(broken[0])
+        for row, token in zip(rows, chosen.tolist()):
+            if row in reasons:
+                continue
+            if token in stop_ids:
+                reasons[row] = "stop"
+            else:
+                answers[row].append(token)
+        active = [index for index, row in enumerate(rows) if row not in reasons]
+        if not active or step == max_new_tokens - 1:
+            break
+        kept = _shrink(len(rows), active)
+        if kept is not None:
+            keep = torch.tensor(kept, device=embeds.device)
+            cache.keep(keep)
+            slots, chosen = slots[keep], chosen[keep]
+            rows = [rows[index] for index in kept]
+        mask = cache.place(slots, embeds.dtype)
+        hidden = decoder(
+            inputs_embeds=embed(chosen[:, None]),
+            attention_mask=mask,
+            position_ids=slots[:, None],
+            past_key_values=cache,
+            use_cache=True,
+        ).last_hidden_state[:, 0]
+        slots = slots + 1
+    return [Decoded(tuple(ids), reasons.get(row, "length")) for row, ids in enumerate(answers)]
+
+
+def check_reach(model: nn.Module, n_positions: int) -> None:
+    """Raise SpeechLMError if `n_positions` exceed what the model's positions or sliding window cover."""
+    config = causal_lm(model).config.get_text_config()
+    limit = getattr(config, "max_position_embeddings", None)
+    if limit is not None and n_positions > limit:
+        raise SpeechLMError(f"{n_positions} positions are more than the model's {limit}; shorten prompt or answer")
+    window = sliding_window_of(model)
+    if window is not None and n_positions > window:
+        raise SpeechLMError(
+            f"{n_positions} positions are more than the model's sliding window of {window}; inside the window "
+            "sliding and full attention are the same, beyond it this decoder loop does not apply"
+        )
+
+
+def _shrink(n_rows: int, active: list[int]) -> list[int] | None:
+    """Batch indices to keep when enough rows have finished, else None.
+
+    Finished rows fill the batch up to the next allowed size and go on computing unused tokens.
+    """
+    size = next((size for size in _BATCH_SIZES if size >= len(active)), n_rows)
+    if size >= n_rows:
+        return None
+    finished = [index for index in range(n_rows) if index not in set(active)]
+    return sorted(active + finished[: size - len(active)])

@@ -1,0 +1,108 @@
+"""Reading and replacing decoder-layer inputs with forward pre-hooks.
+
+Both are context managers: handles are removed on the way out, also after an exception. Register edits first and
+captures second: hooks run in order of registration, so captures then see the edited value at the edited layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from workflow_scripts.speech_lm.protocol import Edit
+
+
+def _split(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, Callable[[Tensor], tuple]]:
+    """The hidden states a layer is called with, and how to put others in their place (first argument or keyword)."""
+    if args:
+        return args[0], lambda hidden: ((hidden, *args[1:]), kwargs)
+    return kwargs["hidden_states"], lambda hidden: (args, {**kwargs, "hidden_states": hidden})
+
+
+@contextmanager
+def edited_inputs(layers: Sequence[nn.Module], edits: Sequence[Sequence[Edit]] | None) -> Iterator[None]:
+    """While open, row b's edits replace layer inputs at its positions.
+
+    Open it around the prefill only. A layer called with fewer positions than an edit addresses (a cached decode
+    step) raises IndexError instead of writing somewhere else. Raises ValueError if an edit names a layer outside
+    0 .. L-1.
+    """
+    by_layer: dict[int, list[tuple[int, Edit]]] = {}
+    for row, row_edits in enumerate(edits or ()):
+        for edit in row_edits:
+            if not 0 <= edit.layer < len(layers):
+                raise ValueError(f"Edit(layer={edit.layer}): this model has editable layers 0 .. {len(layers) - 1}")
+            if len(edit.positions):
+                by_layer.setdefault(edit.layer, []).append((row, edit))
+    handles = []
+    try:
+        for index, layer_edits in by_layer.items():
+            rows = torch.cat([torch.full((len(edit.positions),), row) for row, edit in layer_edits])
+            positions = torch.cat([edit.positions.cpu() for _, edit in layer_edits]).long()
+            if int(positions.min()) < 0:
+                raise ValueError(f"Edit(layer={index}): position {int(positions.min())} is negative")
+            values = torch.cat([edit.values.detach() for _, edit in layer_edits])
+            hook = _replacing_hook(index, rows, positions, values)
+            handles.append(layers[index].register_forward_pre_hook(hook, with_kwargs=True))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _replacing_hook(index: int, rows: Tensor, positions: Tensor, values: Tensor) -> Callable[..., tuple]:
+    last = int(positions.max())
+
+    def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple:
+        hidden, put = _split(args, kwargs)
+        if last >= hidden.shape[1]:
+            raise IndexError(f"edit at layer {index}, position {last}, but the layer got {hidden.shape[1]} positions")
+        if values.shape[1] != hidden.shape[-1]:
+            raise ValueError(f"edit at layer {index} has width {values.shape[1]}, the model has {hidden.shape[-1]}")
+        hidden = hidden.clone()
+        at = rows.to(hidden.device), positions.to(hidden.device)
+        hidden[at] = values.to(hidden.device, hidden.dtype)
+        return put(hidden)
+
+    return hook
+
+
+@contextmanager
+def captured_states(layers: Sequence[nn.Module], rows: Tensor, positions: Tensor) -> Iterator[list[Tensor | None]]:
+    """While open, collects states at n places of the batch: yields a list of L+1 CPU tensors (n, d).
+
+    rows, positions: (n,) int64 batch row and position of each place. Entry l < L is the input of layer l, entry L
+    the raw output of the last layer. Only these places are copied, and at once, so memory does not grow with depth
+    on the accelerator.
+    """
+    states: list[Tensor | None] = [None] * (len(layers) + 1)
+
+    def take(index: int, hidden: Tensor) -> None:
+        at = rows.to(hidden.device), positions.to(hidden.device)
+        states[index] = hidden[at].detach().to("cpu")
+
+    def reading_hook(index: int) -> Callable[..., None]:
+        return lambda _module, args, kwargs: take(index, _split(args, kwargs)[0])
+
+    def output_hook(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
+        # transformers 5 gives a tensor, 4 and some remote code a tuple.
+        take(len(layers), output[0] if isinstance(output, tuple) else output)
+
+    handles = []
+    try:
+        for index, layer in enumerate(layers):
+            handles.append(layer.register_forward_pre_hook(reading_hook(index), with_kwargs=True))
+        handles.append(layers[-1].register_forward_hook(output_hook))
+        yield states
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def hook_count(layers: Sequence[nn.Module]) -> int:
+    """Hooks now on the layers (0 unless a context manager above is open or someone else has put hooks there)."""
+    return sum(len(layer._forward_pre_hooks) + len(layer._forward_hooks) for layer in layers)

@@ -1,0 +1,165 @@
+"""The contract between speech language models and everything that measures them.
+
+Symbols follow arXiv 2510.12116: a model has L decoder layers of width d; a spoken query occupies T_s positions of the
+language model's sequence, a written one T_t.
+
+State index rule, used everywhere: `states[l]` is the *input* of decoder layer l for l < L (`states[0]` = embeddings)
+and `states[L]` is the raw output of the last layer, before the final norm. `Edit(layer=l)` replaces exactly
+`states[l]`, so what is measured at l is edited at l.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+SAMPLE_RATE = 16_000
+"""Samples per second of every waveform handed to a model."""
+
+
+class SpeechLMError(RuntimeError):
+    """A model does not do what the measurements rely on, or cannot be used in the way asked for."""
+
+
+@dataclass(frozen=True, eq=False)
+class Speech:
+    """What a speech query is made of.
+
+    waveform: (samples,) float32, mono, 16 kHz; may be None where `features` are given.
+    rate: samples per second of the waveform.
+    seconds: length of the real audio.
+    features: (frames, d_enc) cached encoder output, real frames only, or None to have the model encode the waveform.
+    """
+
+    waveform: np.ndarray | None
+    rate: int
+    seconds: float
+    features: np.ndarray | Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Query:
+    """One query, ready for the language model: a batch of one, unpadded.
+
+    inputs: `{"input_ids": (1, T)}` or `{"inputs_embeds": (1, T, d)}`.
+    length: T, positions in the language model's sequence, template included.
+    span: (start, end) of the query itself, end exclusive.
+    tokens: one label per span position (decoded token, or start time of the speech position).
+    token_ids: ids of the span (text) or None (speech).
+    char_spans: per span position, character range in the query text (text) or None (speech).
+    seconds: audio length (speech) or None (text).
+    form: "text" or "speech".
+    """
+
+    inputs: dict[str, Tensor]
+    length: int
+    span: tuple[int, int]
+    tokens: tuple[str, ...]
+    token_ids: tuple[int, ...] | None
+    char_spans: tuple[tuple[int, int], ...] | None
+    seconds: float | None
+    form: str
+
+    def __post_init__(self) -> None:
+        start, end = self.span
+        if not 0 <= start < end <= self.length:
+            raise ValueError(f"span {self.span} does not lie inside a query of {self.length} positions")
+        if len(self.tokens) != end - start:
+            raise ValueError(f"{len(self.tokens)} labels for a span of {end - start} positions")
+
+
+@dataclass(frozen=True, eq=False)
+class Edit:
+    """Replacement of the input of decoder layer `layer` at some positions of one query, during prefill.
+
+    layer: 0 .. L-1; 0 edits the embeddings.
+    positions: (n,) int64, absolute positions in the language model's sequence.
+    values: (n, d), cast to the model's dtype when applied.
+    """
+
+    layer: int
+    positions: Tensor
+    values: Tensor
+
+    def __post_init__(self) -> None:
+        if self.positions.ndim != 1 or self.values.ndim != 2 or len(self.positions) != len(self.values):
+            raise ValueError(
+                f"Edit(layer={self.layer}): positions {tuple(self.positions.shape)} and values "
+                f"{tuple(self.values.shape)} must be (n,) and (n, d)"
+            )
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A generated answer.
+
+    text: decoded, special tokens dropped. token_ids: generated ids without the stop token.
+    finish_reason: "stop" (the model ended its turn) or "length" (max_new_tokens reached).
+    seconds: wall time of the batch divided by its rows.
+    """
+
+    text: str
+    token_ids: tuple[int, ...]
+    finish_reason: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class AnswerLoss:
+    """Teacher-forced cost of a given answer: `nll` = sum of -ln p over its `n_tokens` tokens, in nats."""
+
+    nll: float
+    n_tokens: int
+
+
+class SpeechLM(ABC):
+    """A language model that answers written and spoken queries and lets its hidden states be read and replaced."""
+
+    name: str
+    n_layers: int
+    hidden_size: int
+    tokenizer: Any
+    device: torch.device
+    dtype: torch.dtype
+    decoder_layers: list[nn.Module]
+    final_norm: nn.Module
+    lm_head: nn.Module
+
+    @abstractmethod
+    def encode_text(self, text: str) -> Query:
+        """Render a written query in the chat template."""
+
+    @abstractmethod
+    def encode_speech(self, speech: Speech) -> Query:
+        """Render a spoken query in the same template, the audio in the place of the text."""
+
+    @abstractmethod
+    def states(self, queries: Sequence[Query], *, edits: Sequence[Sequence[Edit]] | None = None) -> list[Tensor]:
+        """Hidden states of every query's span: one (L+1, span length, d) tensor per query, on the CPU."""
+
+    @abstractmethod
+    def generate(
+        self,
+        queries: Sequence[Query],
+        *,
+        max_new_tokens: int,
+        edits: Sequence[Sequence[Edit]] | None = None,
+        stop_ids: Sequence[int] | None = None,
+    ) -> list[Answer]:
+        """Greedy answers; `edits[i]` is applied to query i during prefill."""
+
+    @abstractmethod
+    def answer_loss(
+        self,
+        queries: Sequence[Query],
+        answers: Sequence[str],
+        *,
+        edits: Sequence[Sequence[Edit]] | None = None,
+    ) -> list[AnswerLoss]:
+        """Teacher-forced cost of a given answer to each query."""

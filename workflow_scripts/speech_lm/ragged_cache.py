@@ -1,0 +1,95 @@
+"""A key-value cache for rows of different length, filled at each row's own next position.
+
+transformers' caches keep one length for the whole batch, which forces left padding and a mask already at prefill, and
+grow by copying. Here rows are right-padded at prefill (plain causal attention, no mask: the fast kernel), every row
+then writes its next key and value over its own padding, and the buffers are allocated once.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import Cache, CacheLayerMixin
+
+
+class RaggedLayer(CacheLayerMixin):
+    """Keys and values of one decoder layer: (B, heads, capacity, head dim), B shrinking as rows are dropped."""
+
+    is_sliding = False
+    is_compileable = False
+    is_croppable = False
+
+    def __init__(self, book: RaggedCache) -> None:
+        super().__init__()
+        self.book = book
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        """Allocate the buffers from the shape of the first keys and values."""
+        batch, heads, _, width = key_states.shape
+        self.keys = key_states.new_zeros((batch, heads, self.book.capacity, width))
+        self.values = value_states.new_zeros((batch, heads, self.book.capacity, value_states.shape[-1]))
+        self.is_initialized = True
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args, **kwargs) -> tuple[Tensor, Tensor]:
+        """Store (B, heads, n, width): n = prompt at prefill, n = 1 afterwards; return what attention has to see."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+            n_prompt = key_states.shape[-2]
+            self.keys[:, :, :n_prompt] = key_states
+            self.values[:, :, :n_prompt] = value_states
+            return key_states, value_states
+        if key_states.shape[-2] != 1:
+            raise ValueError(f"after prefill one position at a time is added, not {key_states.shape[-2]}")
+        rows, slots = self.book.rows, self.book.slots
+        self.keys[rows, :, slots] = key_states[:, :, 0]
+        self.values[rows, :, slots] = value_states[:, :, 0]
+        visible = self.book.visible
+        return self.keys[:, :, :visible], self.values[:, :, :visible]
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        """Length and offset of the keys; transformers asks for it only when it builds the prefill mask itself."""
+        return query_length, 0
+
+    def get_seq_length(self) -> int:
+        """0 before prefill, afterwards the longest row."""
+        return self.book.visible if self.is_initialized else 0
+
+    def get_max_length(self) -> int:
+        """Positions allocated."""
+        return self.book.capacity
+
+    def keep(self, rows: Tensor) -> None:
+        """Drop all other rows."""
+        if self.is_initialized:
+            self.keys, self.values = self.keys[rows], self.values[rows]
+
+
+class RaggedCache(Cache):
+    """One `RaggedLayer` per decoder layer and the bookkeeping they share.
+
+    Call `place` before every decode step; it returns the attention mask of that step.
+    """
+
+    def __init__(self, n_layers: int, capacity: int) -> None:
+        self.capacity = capacity
+        self.rows: Tensor | None = None
+        self.slots: Tensor | None = None
+        self.visible = 0
+        super().__init__(layers=[RaggedLayer(self) for _ in range(n_layers)])
+
+    def place(self, slots: Tensor, dtype: torch.dtype) -> Tensor:
+        """Row b will write at `slots[b]` (B,) and see 0 .. slots[b]; gives the additive (B, 1, 1, K) mask.
+
+        K is rounded up to 16 within the capacity, so that kernels meet few different shapes.
+        """
+        self.rows = torch.arange(len(slots), device=slots.device)
+        self.slots = slots
+        self.visible = min(-(-(int(slots.max()) + 1) // 16) * 16, self.capacity)
+        hidden = torch.arange(self.visible, device=slots.device) > slots[:, None]
+        mask = torch.zeros(hidden.shape, dtype=dtype, device=slots.device)
+        return mask.masked_fill_(hidden, torch.finfo(dtype).min)[:, None, None, :]
+
+    def keep(self, rows: Tensor) -> None:
+        """Keep only `rows` (indices, in this order) in every layer."""
+        for layer in self.layers:
+            layer.keep(rows)

@@ -1,0 +1,61 @@
+"""Statistics of the study: arrays in, frozen dataclasses out.
+
+`regression` (fits, partial R2, Fisher interval), `run_validation` (leave-one-run-out, cluster bootstrap),
+`bootstrap` (paired, over items), `rates` (intervals of a rate), `paired_tests` (McNemar, Holm). NumPy and
+scipy.special only.
+"""
+
+from workflow_scripts.statistics.bootstrap import (
+    BootstrapInterval,
+    mean_of_subsets_bootstrap,
+    paired_bootstrap,
+)
+from workflow_scripts.statistics.paired_tests import (
+    McNemar,
+    exact_mcnemar_p,
+    holm,
+    mcnemar,
+    mcnemar_from_counts,
+)
+from workflow_scripts.statistics.rates import RateInterval, rate_interval
+from workflow_scripts.statistics.regression import (
+    Interval,
+    LinearFit,
+    PartialR2,
+    fit_per_group,
+    group_dummies,
+    linear_fit,
+    partial_r2,
+    r2_fisher_interval,
+)
+from workflow_scripts.statistics.run_validation import (
+    ClusterBootstrap,
+    LeaveOneRunOut,
+    cluster_bootstrap_r2,
+    leave_one_run_out_q2,
+)
+
+__all__ = [
+    "BootstrapInterval",
+    "ClusterBootstrap",
+    "Interval",
+    "LeaveOneRunOut",
+    "LinearFit",
+    "McNemar",
+    "PartialR2",
+    "RateInterval",
+    "cluster_bootstrap_r2",
+    "exact_mcnemar_p",
+    "fit_per_group",
+    "group_dummies",
+    "holm",
+    "leave_one_run_out_q2",
+    "linear_fit",
+    "mcnemar",
+    "mcnemar_from_counts",
+    "mean_of_subsets_bootstrap",
+    "paired_bootstrap",
+    "partial_r2",
+    "r2_fisher_interval",
+    "rate_interval",
+]

@@ -1,0 +1,63 @@
+"""Intervals for a rate: k successes in n independent trials. Standard methods, named in the result."""
+
+from dataclasses import dataclass
+from math import sqrt
+from statistics import NormalDist
+from typing import Literal
+
+from scipy.special import betaincinv
+
+
+@dataclass(frozen=True)
+class RateInterval:
+    """rate = successes / n in [0, 1] with its interval; `method` is "wilson" or "clopper-pearson". For n =
+    0 the rate is NaN and the interval [0, 1]."""
+
+    rate: float
+    low: float
+    high: float
+    successes: int
+    n: int
+    level: float
+    method: str
+
+
+def rate_interval(
+    successes: int,
+    n: int,
+    level: float = 0.95,
+    method: Literal["wilson", "clopper-pearson"] = "wilson",
+) -> RateInterval:
+    """Interval for a rate.
+
+    "wilson": score interval, coverage near `level` on average, right for reporting.
+    "clopper-pearson": exact, coverage never below `level`, wider.
+    Raises ValueError unless 0 <= successes <= n and both are whole, 0 < level < 1, and the method is known.
+    """
+    if successes != int(successes) or n != int(n) or not 0 <= successes <= n:
+        raise ValueError(f"{successes} successes in {n} trials; expected whole numbers, 0 <= successes <= n")
+    if not 0 < level < 1:
+        raise ValueError(f"level is {level}, expected a share between 0 and 1, e.g. 0.95")
+    if method not in ("wilson", "clopper-pearson"):
+        raise ValueError(f"method is {method!r}, expected 'wilson' or 'clopper-pearson'")
+    successes, n = int(successes), int(n)
+    if n == 0:
+        return RateInterval(float("nan"), 0.0, 1.0, 0, 0, level, method)
+    bounds = _wilson if method == "wilson" else _clopper_pearson
+    low, high = bounds(successes, n, level)
+    return RateInterval(successes / n, low, high, successes, n, level, method)
+
+
+def _wilson(k: int, n: int, level: float) -> tuple[float, float]:
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    centre = (k + z * z / 2) / (n + z * z)
+    half = z * sqrt(k * (n - k) / n + z * z / 4) / (n + z * z)
+    # At the ends the bound is 0 or 1 exactly; the formula misses it by rounding.
+    return (0.0 if k == 0 else centre - half, 1.0 if k == n else centre + half)
+
+
+def _clopper_pearson(k: int, n: int, level: float) -> tuple[float, float]:
+    tail = (1 - level) / 2
+    low = 0.0 if k == 0 else float(betaincinv(k, n - k + 1, tail))
+    high = 1.0 if k == n else float(betaincinv(k + 1, n - k, 1 - tail))
+    return low, high

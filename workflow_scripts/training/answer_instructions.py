@@ -1,0 +1,192 @@
+"""The answers an LSLM is trained to give: the untuned backbone's own greedy answers to the written prompts.
+
+Training on the model's own answers keeps what it says in text unchanged, so that the gap is about the input and not
+about a new answering style. Prompts of the scorer `repeat` are answered with the reference sentence itself.
+"""
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from workflow_scripts.artifacts.answers import ANSWERS, AnswerRecord
+from workflow_scripts.artifacts.files import ArtifactError, disk_full_named, sha256_text
+from workflow_scripts.artifacts.logs import progress
+from workflow_scripts.artifacts.provenance import provenance, settings_hash
+from workflow_scripts.artifacts.questions import QUESTIONS, Question
+from workflow_scripts.speech_lm.batching import batches
+from workflow_scripts.speech_lm.loading import load_speech_lm
+from workflow_scripts.speech_lm.protocol import SpeechLM
+
+logger = logging.getLogger(__name__)
+MAX_POSITIONS = 8192
+"""Rows times longest prompt of a batch; only unusually long prompts reach it."""
+
+
+def answer_instructions(
+    questions: Path,
+    backbone: Path,
+    output: Path,
+    *,
+    max_new_tokens: int,
+    batch_size: int,
+    system_prompt: str | None,
+) -> None:
+    """Answer every prompt of `questions` and write answers.jsonl in the order of the questions.
+
+    Args:
+        backbone: folder of the language model (transformers, safetensors).
+        max_new_tokens: longest generated answer, in tokens.
+        batch_size: prompts decoded together; prompts of like length share a batch.
+        system_prompt: None for the chat template's own.
+
+    A killed run goes on where it stopped: finished batches lie in a partial file beside `output`. Batches depend on
+    the prompts only, so the answers are the same as those of an uninterrupted run.
+
+    Raises:
+        ArtifactError: a `repeat` prompt has no reference sentence.
+    """
+    prompts = QUESTIONS.read(questions)
+    model = load_speech_lm(backbone=backbone, checkpoint=None, encoder=None, system_prompt=system_prompt)
+    settings = {"max_new_tokens": max_new_tokens, "batch_size": batch_size, "system_prompt": system_prompt}
+    fingerprint = settings_hash(
+        settings | {"prompts": [question.model_dump() for question in prompts], "backbone": str(backbone)}
+    )
+    partial = PartialAnswers(output.with_name(f".{output.name}.partial"), fingerprint)
+    generated = generate_answers(
+        model,
+        [question for question in prompts if question.scorer != "repeat"],
+        partial,
+        max_new_tokens=max_new_tokens,
+        batch_size=batch_size,
+    )
+    answers = {answer.id: answer for answer in generated}
+    records = [
+        repeat_answer(model, question) if question.scorer == "repeat" else answers[question.id] for question in prompts
+    ]
+    n_ended = sum(record.finish_reason == "stop" for record in records)
+    logger.info("%d answers, %d of them ended by the model or by the sentence's end", len(records), n_ended)
+    ANSWERS.write(output, records, provenance(settings, backbone=backbone.name, dtype=str(model.dtype)))
+    partial.remove()
+
+
+def generate_answers(
+    model: SpeechLM,
+    questions: Sequence[Question],
+    partial: "PartialAnswers",
+    *,
+    max_new_tokens: int,
+    batch_size: int,
+) -> list[AnswerRecord]:
+    """Greedy answers to written prompts; batches found in `partial` are not computed again, new ones are added."""
+    queries = [model.encode_text(question.prompt) for question in questions]
+    groups = batches([query.length for query in queries], batch_size, MAX_POSITIONS)
+    finished = partial.read()
+    if finished:
+        logger.info("%d of %d batches are there from an earlier run", len(finished), len(groups))
+    records: list[AnswerRecord] = []
+    for number, group in enumerate(progress(groups, len(groups), "batches of prompts answered", every_seconds=30)):
+        if number not in finished:
+            answers = model.generate([queries[index] for index in group], max_new_tokens=max_new_tokens)
+            finished[number] = [
+                AnswerRecord(
+                    id=questions[index].id,
+                    form="text",
+                    prompt_hash=prompt_hash(questions[index]),
+                    answer=answer.text,
+                    token_ids=list(answer.token_ids),
+                    finish_reason=answer.finish_reason,
+                    seconds=answer.seconds,
+                )
+                for index, answer in zip(group, answers, strict=True)
+            ]
+            partial.add(number, finished[number])
+        records.extend(finished[number])
+    return records
+
+
+def repeat_answer(model: SpeechLM, question: Question) -> AnswerRecord:
+    """The reference sentence of a `repeat` prompt as an answer that ends by itself.
+
+    Raises:
+        ArtifactError: the question has no reference.
+    """
+    if not question.reference:
+        raise ArtifactError(f"question {question.id!r} is to be repeated but has no reference sentence; build it again")
+    sentence = question.reference[0]
+    return AnswerRecord(
+        id=question.id,
+        form="text",
+        prompt_hash=prompt_hash(question),
+        answer=sentence,
+        token_ids=list(model.tokenizer(sentence, add_special_tokens=False)["input_ids"]),
+        finish_reason="stop",
+        seconds=0.0,
+    )
+
+
+def prompt_hash(question: Question) -> str:
+    """First 16 hex digits of the SHA-256 of the prompt."""
+    return sha256_text(question.prompt)[:16]
+
+
+class PartialAnswers:
+    """Finished batches of an unfinished run, one line each, after a line that says what the run was.
+
+    A file of another run (other prompts or settings) and a line cut off by a kill are ignored.
+    """
+
+    def __init__(self, path: Path, fingerprint: str) -> None:
+        self.path = path
+        self.fingerprint = fingerprint
+
+    def read(self) -> dict[int, list[AnswerRecord]]:
+        """Answers by batch number."""
+        lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
+        if not lines or _parsed(lines[0]) != {"fingerprint": self.fingerprint}:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.write_text(json.dumps({"fingerprint": self.fingerprint}) + "\n", encoding="utf-8")
+            return {}
+        found = [batch for batch in map(_parsed, lines[1:]) if batch is not None]
+        if len(found) < len(lines) - 1:
+            self._rewrite(lines)
+        return {batch["batch"]: [AnswerRecord(**answer) for answer in batch["answers"]] for batch in found}
+
+    def add(self, number: int, answers: Sequence[AnswerRecord]) -> None:
+        """Append a batch and flush it."""
+        line = json.dumps({"batch": number, "answers": [answer.model_dump() for answer in answers]})
+        with disk_full_named(self.path), open(self.path, "a", encoding="utf-8") as out:
+            out.write(line + "\n")
+
+    def remove(self) -> None:
+        """Delete the file; the output is complete."""
+        self.path.unlink(missing_ok=True)
+
+    def _rewrite(self, lines: Sequence[str]) -> None:
+        """Drop the cut-off line, so that the next batch starts on a line of its own."""
+        whole = [line for line in lines if _parsed(line) is not None]
+        self.path.write_text("\n".join(whole) + "\n", encoding="utf-8")
+
+
+def _parsed(line: str) -> dict[str, Any] | None:
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError:
+        return None
+
+
+if __name__ == "__main__":
+    from workflow_scripts.artifacts.logs import run_step
+
+    run_step(
+        snakemake,
+        lambda s: answer_instructions(
+            Path(s.input.questions),
+            Path(s.input.backbone).parent,
+            Path(s.output.answers),
+            max_new_tokens=s.params.max_new_tokens,
+            batch_size=s.params.batch_size,
+            system_prompt=s.params.system_prompt,
+        ),
+    )

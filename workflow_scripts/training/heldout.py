@@ -1,0 +1,73 @@
+"""The learning curve's held-out side: answer loss per token of prompts that are never trained on."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch.utils.data import Dataset
+
+from workflow_scripts.speech_lm.batching import batches
+from workflow_scripts.speech_lm.lslm import LSLM
+from workflow_scripts.training.collator import Collator
+from workflow_scripts.training.dataset import InstructionDataset, Sample
+
+MAX_POSITIONS = 4096
+
+
+@dataclass(frozen=True)
+class FormLoss:
+    """Teacher-forced loss of one form: nats per answer token (end token not counted), pooled over samples."""
+
+    form: str
+    loss_per_token: float
+    n_samples: int
+    n_tokens: int
+
+
+def heldout_losses(
+    lslm: LSLM, dataset: InstructionDataset, collator: Collator, *, batch_size: int, bf16: bool
+) -> Iterator[FormLoss]:
+    """Loss of the spoken, then of the written form of all instructions of `dataset`; the model's mode is restored.
+
+    bf16: matrix products in bfloat16, as in training. No random numbers are drawn.
+    """
+    n = len(dataset) // 2
+    device = next(lslm.parameters()).device
+    was_training = lslm.training
+    lslm.eval()
+    try:
+        for form, indices in (("speech", range(n)), ("text", range(n, 2 * n))):
+            nll, n_tokens = _total(lslm, dataset, indices, collator, batch_size, device, bf16)
+            if not math.isfinite(nll):
+                raise FloatingPointError(
+                    f"the held-out loss of the {form} form is {nll}; lower the recipe's learning_rate or "
+                    "adapter_learning_rate, or start from a warmed-up adapter"
+                )
+            yield FormLoss(form, nll / n_tokens, n, n_tokens)
+    finally:
+        lslm.train(was_training)
+
+
+@torch.no_grad()
+def _total(
+    lslm: LSLM,
+    dataset: Dataset[Sample],
+    indices: Sequence[int],
+    collator: Collator,
+    batch_size: int,
+    device: torch.device,
+    bf16: bool,
+) -> tuple[float, int]:
+    samples = [dataset[index] for index in indices]
+    total, n_tokens = 0.0, 0
+    lengths = [
+        len(sample.instruction.prompt_ids) if sample.features is None else len(sample.features) for sample in samples
+    ]
+    for group in batches(lengths, batch_size, MAX_POSITIONS * collator.stack):
+        batch = {name: tensor.to(device) for name, tensor in collator([samples[i] for i in group]).items()}
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            token_nll = lslm(**batch).token_nll
+        total += float(token_nll.double().sum())
+        n_tokens += len(token_nll)
+    return total, n_tokens

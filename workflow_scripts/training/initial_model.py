@@ -1,0 +1,57 @@
+"""The model before its first step: which parts are new, which are frozen, and in which number format."""
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from workflow_scripts.artifacts.files import ArtifactError
+from workflow_scripts.settings.training import AdapterSettings, RecipeSettings, TrainedModel
+from workflow_scripts.speech_lm.adapter import AdapterShape, SpeechAdapter
+from workflow_scripts.speech_lm.checkpoint import load_backbone
+from workflow_scripts.speech_lm.device import multiplies_bfloat16, resolve_device
+from workflow_scripts.speech_lm.lora import LoraSettings, attach_lora
+from workflow_scripts.speech_lm.lslm import LSLM
+
+
+def new_adapter(settings: AdapterSettings, d_encoder: int, d_model: int, seed: int) -> SpeechAdapter:
+    """A randomly initialised adapter (torch's default for linear maps), drawn from `seed` alone."""
+    shape = AdapterShape(d_encoder, settings.hidden_size, d_model, settings.stack, settings.activation)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return SpeechAdapter(shape)
+
+
+def new_lslm(
+    backbone: Path, d_encoder: int, entry: TrainedModel, settings: RecipeSettings, warmup: Path | None
+) -> LSLM:
+    """The model at step 0: the backbone, untouched, with a new or warmed-up adapter; what is trained is in float32.
+
+    lora: the backbone is frozen, in bfloat16 where the hardware multiplies it. full: everything is trained.
+
+    Raises:
+        ArtifactError: the warmed-up adapter has another shape than the recipe's.
+    """
+    device = resolve_device()
+    bf16 = multiplies_bfloat16(device)
+    language_model = load_backbone(
+        backbone, dtype=torch.bfloat16 if entry.strategy == "lora" and bf16 else torch.float32
+    )
+    d_model = language_model.get_input_embeddings().weight.shape[1]
+    adapter = new_adapter(settings.adapter, d_encoder, d_model, entry.seed)
+    if warmup is not None:
+        weights = load_file(warmup)
+        found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+        expected = {name: tuple(tensor.shape) for name, tensor in adapter.state_dict().items()}
+        if found != expected:
+            raise ArtifactError(f"{warmup}: shapes {found}, the recipe needs {expected}; delete it and run again")
+        adapter.load_state_dict(weights)
+    if device.type == "cpu":
+        # torch's fused attention has a slow backward pass on CPUs: written out, a step takes a fifth less.
+        language_model.set_attn_implementation("eager")
+    if entry.strategy == "lora":
+        lora = LoraSettings(settings.lora.r, settings.lora.alpha, settings.lora.dropout, tuple(settings.lora.targets))
+        language_model = attach_lora(language_model.requires_grad_(False), lora, seed=entry.seed)
+    else:
+        language_model.requires_grad_(True)
+    return LSLM(language_model, adapter)

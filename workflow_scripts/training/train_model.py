@@ -1,0 +1,288 @@
+"""Training of one speech LLM: LoRA or full fine-tuning on spoken and written instructions (paper, section 3).
+
+Written beside checkpoints.json: one folder per checkpoint step, and while the run is unfinished `trainer/`, from which
+a killed run resumes to the same final weights. The encoder is frozen: its features are computed once, before.
+
+Several GPUs: start the job's program under torchrun or accelerate (see `trainer.py`); the recipe's batch_size is the
+number of samples per optimiser step over all processes.
+"""
+
+import hashlib
+import json
+import logging
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoConfig, AutoTokenizer, PrinterCallback, TrainingArguments
+
+from workflow_scripts.artifacts.checkpoints import CheckpointEntry, CheckpointIndex, checkpoint_name
+from workflow_scripts.artifacts.features import FeatureReader
+from workflow_scripts.artifacts.files import ArtifactError, disk_full_named, sha256_file, write_text
+from workflow_scripts.artifacts.provenance import library_versions, provenance, settings_hash
+from workflow_scripts.settings.training import RecipeSettings, TrainedModel
+from workflow_scripts.speech_lm.chat import ChatTemplate
+from workflow_scripts.speech_lm.checkpoint import save_lslm
+from workflow_scripts.speech_lm.device import multiplies_bfloat16, resolve_device
+from workflow_scripts.speech_lm.lslm import LSLM
+from workflow_scripts.training.callbacks import CheckpointCallback
+from workflow_scripts.training.collator import Collator
+from workflow_scripts.training.curve import LearningCurve
+from workflow_scripts.training.dataset import HELDOUT, TRAIN, InstructionDataset, kept_questions, load_instructions
+from workflow_scripts.training.heldout import heldout_losses
+from workflow_scripts.training.initial_model import new_lslm
+from workflow_scripts.training.sampler import MixedBatchSampler
+from workflow_scripts.training.trainer import LSLMTrainer
+
+logger = logging.getLogger(__name__)
+LOGS_PER_RUN = 40
+HELDOUT_BATCH = 32
+
+
+def train_model(
+    questions: Path,
+    manifest: Path,
+    features: Path,
+    answers: Path,
+    backbone: Path,
+    warmup: Path | None,
+    checkpoints: Path,
+    curve: Path,
+    *,
+    name: str,
+    model: Mapping[str, Any],
+    recipe: Mapping[str, Any],
+    system_prompt: str | None,
+) -> None:
+    """Train the model `name`; write its checkpoint folders, log.csv and, last, checkpoints.json.
+
+    Args:
+        questions, manifest, features, answers: the instructions, their audio, its encoder output, the targets.
+        backbone: folder of the language model. warmup: adapter.safetensors of the warm-up, None for a random adapter.
+        model, recipe: values of `TrainedModel` and `RecipeSettings`.
+        system_prompt: None for the chat template's own.
+
+    Raises:
+        ArtifactError: inputs do not fit each other or the recipe, or the disk is full.
+        FloatingPointError: the loss is not finite.
+    """
+    entry, settings = TrainedModel.model_validate(model), RecipeSettings.model_validate(recipe)
+    if (settings.warmup == "ctc") != (warmup is not None):
+        raise ArtifactError(
+            f"recipe {entry.recipe!r} has warmup {settings.warmup!r}, but the adapter given is {warmup}"
+        )
+    folder = checkpoints.parent
+    reader = FeatureReader(features)
+    tokenizer = AutoTokenizer.from_pretrained(backbone, local_files_only=True)
+    template = ChatTemplate(tokenizer, system_prompt=system_prompt, model_name=entry.backbone)
+    by_split = {
+        split: InstructionDataset(load_instructions(found, answers, reader, template), reader)
+        for split, found in kept_questions(questions, manifest, reader).items()
+    }
+    collator = make_collator(template, settings.adapter.stack)
+    lslm = new_lslm(backbone, reader.width, entry, settings, warmup)
+    inputs = {path.name: sha256_file(path) for path in (questions, manifest, features, answers, warmup) if path}
+    facts = provenance(
+        {"model": dict(model), "recipe": dict(recipe), "system_prompt": system_prompt},
+        model=name,
+        warmup=settings.warmup,
+        n_train=len(by_split[TRAIN]) // 2,
+        n_heldout=len(by_split[HELDOUT]) // 2,
+        inputs=inputs,
+    )
+    args = training_arguments(folder / "trainer", settings, entry)
+    fingerprint = settings_hash(
+        {"settings": facts["settings"], "inputs": inputs, "libraries": library_versions(), "processes": args.world_size}
+    )
+    if args.should_save:
+        discard_other_run(folder, fingerprint)
+    args.distributed_state.wait_for_everyone()
+    learning_curve = LearningCurve(folder / "trainer" / "log.csv")
+    resume = last_state(folder / "trainer")
+    if resume is not None:
+        learning_curve.resume(int(resume.name.removeprefix("checkpoint-")))
+        logger.info("resuming from %s", resume)
+    sampler = MixedBatchSampler(
+        [-(-one.frames // settings.adapter.stack) + len(one.answer_ids) for one in by_split[TRAIN].instructions],
+        batch_size=settings.batch_size,
+        written_share=settings.written_share,
+        steps=settings.checkpoint_steps[-1],
+        seed=entry.seed,
+    )
+    trainer = LSLMTrainer(
+        lslm,
+        args,
+        sampler=sampler,
+        adapter_learning_rate=settings.adapter_learning_rate or settings.learning_rate[entry.strategy],
+        train_dataset=by_split[TRAIN],
+        data_collator=collator,
+    )
+    # Trained in float32, stored as the backbone is: what is evaluated has the same precision before and after.
+    stored = AutoConfig.from_pretrained(backbone, local_files_only=True).dtype
+    heldout_collator = make_collator(template, settings.adapter.stack, train_end=False)
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(
+        CheckpointCallback(
+            settings.checkpoint_steps,
+            log_every=max(1, settings.checkpoint_steps[-1] // LOGS_PER_RUN),
+            export=lambda step: save_lslm(
+                folder / checkpoint_name(step), lslm, step=step, seed=entry.seed, facts=facts, dtype=stored
+            ),
+            evaluate=lambda: list(
+                heldout_losses(lslm, by_split[HELDOUT], heldout_collator, batch_size=HELDOUT_BATCH, bf16=args.bf16)
+            ),
+            meter=trainer.meter,
+            curve=learning_curve,
+        )
+    )
+    log_run(lslm, sampler, args, by_split)
+    with disk_full_named(folder / "trainer"):
+        trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
+    if args.should_save:
+        learning_curve.save(curve)
+        write_index(checkpoints, name, settings.checkpoint_steps, facts)
+        shutil.rmtree(folder / "trainer")
+
+
+def make_collator(template: ChatTemplate, stack: int, *, train_end: bool = True) -> Collator:
+    """The collator of a chat template.
+
+    Raises:
+        ArtifactError: the tokenizer names no end token.
+    """
+    end = template.tokenizer.eos_token_id
+    if end is None:
+        raise ArtifactError(f"{template.model_name}: the tokenizer has no eos_token, which has to end the answers")
+    prefix, suffix = template.ids
+    return Collator(prefix, suffix, end, stack, train_end)
+
+
+def training_arguments(output: Path, settings: RecipeSettings, entry: TrainedModel) -> TrainingArguments:
+    """Trainer's arguments of a recipe: cosine schedule with warm-up, AdamW, gradient norm clipped at 1.
+
+    Raises:
+        ArtifactError: processes and micro-batches do not divide the batch, or one process sees several GPUs.
+    """
+    device = resolve_device()
+    steps = settings.checkpoint_steps[-1]
+    args = TrainingArguments(
+        output_dir=str(output),
+        max_steps=steps,
+        learning_rate=settings.learning_rate[entry.strategy],
+        lr_scheduler_type="cosine",
+        warmup_steps=round(settings.warmup_ratio * steps),
+        weight_decay=settings.weight_decay,
+        max_grad_norm=1.0,
+        bf16=multiplies_bfloat16(device),
+        use_cpu=device.type == "cpu",
+        seed=entry.seed,
+        save_strategy="no",  # the callback asks for it
+        save_total_limit=1,
+        logging_strategy="no",  # the callback logs
+        logging_nan_inf_filter=False,
+        report_to=[],
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        dataloader_pin_memory=device.type == "cuda",
+        ddp_find_unused_parameters=True,  # a micro-batch may be all written
+        label_names=["labels"],
+    )
+    if args.n_gpu > 1:
+        raise ArtifactError(
+            f"one process sees {args.n_gpu} GPUs; set CUDA_VISIBLE_DEVICES to one of them, or start with torchrun"
+        )
+    per_process, rest = divmod(settings.batch_size, args.world_size)
+    micro = settings.micro_batch_size or per_process
+    if rest or per_process % micro:
+        raise ArtifactError(
+            f"batch_size {settings.batch_size} does not divide into {args.world_size} processes x micro-batches of "
+            f"{micro}; change batch_size or micro_batch_size in the recipe"
+        )
+    args.per_device_train_batch_size = micro
+    args.gradient_accumulation_steps = per_process // micro
+    return args
+
+
+def discard_other_run(folder: Path, fingerprint: str) -> None:
+    """Delete what a run with other settings, inputs or libraries left behind; mark the folder as this run's."""
+    mark = folder / "trainer" / "run.json"
+    if mark.exists() and mark.read_text(encoding="utf-8") == json.dumps({"run": fingerprint}):
+        return
+    for stale in [*folder.glob("step-" + "[0-9]" * 6), folder / "trainer"]:
+        if stale.is_dir():
+            logger.info("deleting %s: it belongs to another run", stale)
+            shutil.rmtree(stale)
+    write_text(mark, json.dumps({"run": fingerprint}))
+
+
+def last_state(folder: Path) -> Path | None:
+    """The newest complete `checkpoint-<step>` folder of Trainer, None if there is none.
+
+    Trainer writes trainer_state.json last: a folder without a readable one was cut off by a kill.
+    """
+    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.removeprefix("checkpoint-")))
+    for path in reversed(found):
+        try:
+            json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
+        except (FileNotFoundError, json.JSONDecodeError):
+            logger.info("%s is incomplete, ignored", path)
+        else:
+            return path
+    return None
+
+
+def log_run(
+    lslm: LSLM, sampler: MixedBatchSampler, args: TrainingArguments, data: Mapping[str, InstructionDataset]
+) -> None:
+    """One line on what is trained."""
+    n_trained = sum(parameter.numel() for parameter in lslm.parameters() if parameter.requires_grad)
+    logger.info(
+        "%.1f M trained parameters; %d steps of %d spoken + %d written samples from %d instructions; %d held out; %s",
+        n_trained / 1e6,
+        sampler.steps,
+        sampler.n_spoken,
+        sampler.n_written,
+        sampler.n_instructions,
+        len(data[HELDOUT]) // 2,
+        "bfloat16 products" if args.bf16 else "float32",
+    )
+
+
+def write_index(path: Path, name: str, steps: list[int], facts: dict[str, Any]) -> None:
+    """checkpoints.json over the folders beside it."""
+    entries = [
+        CheckpointEntry(name=checkpoint_name(step), step=step, sha256=weights_hash(path.parent / checkpoint_name(step)))
+        for step in steps
+    ]
+    CheckpointIndex(schema="checkpoints/1", model=name, checkpoints=entries, provenance=facts).write(path)
+
+
+def weights_hash(folder: Path) -> str:
+    """SHA-256 over the names and hashes of a checkpoint's weight files, sorted by name."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.safetensors")):
+        digest.update(f"{path.relative_to(folder).as_posix()} {sha256_file(path)}\n".encode())
+    return digest.hexdigest()
+
+
+if __name__ == "__main__":
+    from workflow_scripts.artifacts.logs import run_step
+
+    run_step(
+        snakemake,
+        lambda s: train_model(
+            Path(s.input.questions),
+            Path(s.input.manifest),
+            Path(s.input.features),
+            Path(s.input.answers),
+            Path(s.input.backbone).parent,
+            Path(str(s.input.warmup)) if s.input.warmup else None,
+            Path(s.output.checkpoints),
+            Path(s.output.curve),
+            name=s.params.name,
+            model=s.params.model,
+            recipe=s.params.recipe,
+            system_prompt=s.params.system_prompt,
+        ),
+    )

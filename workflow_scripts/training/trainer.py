@@ -1,0 +1,140 @@
+"""transformers' Trainer for an `LSLM`: mixed batches, two learning rates, exact token means, small resume files.
+
+Several processes: started by torchrun or accelerate (environment variables RANK, LOCAL_RANK, WORLD_SIZE, MASTER_ADDR,
+MASTER_PORT), each process takes its part of every batch; files are written by the process with `args.should_save`.
+"""
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.utils.data import Sampler
+from transformers import Trainer, TrainingArguments
+
+from workflow_scripts.speech_lm.lslm import LSLM
+from workflow_scripts.training.sampler import MixedBatchSampler
+
+WEIGHTS_FILE = "model.safetensors"
+"""Name under which Trainer looks for weights when it resumes; here: only what is trained, in its own precision."""
+
+
+class LossMeter:
+    """Sums of the training loss per form since the last reading, of this process's samples."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0, 0])
+
+    def add(self, token_nll: Tensor, rows: Tensor, spoken: Tensor) -> None:
+        """token_nll (N,) and the row of each; spoken (B,) bool per row."""
+        for form, of_form in (("speech", spoken), ("text", ~spoken)):
+            chosen = of_form[rows]
+            sums = self._sums[form]
+            sums[0] += float(token_nll.detach()[chosen].double().sum())
+            sums[1] += int(of_form.sum())
+            sums[2] += int(chosen.sum())
+
+    def read(self) -> dict[str, tuple[float, int, int]]:
+        """(loss per token, samples, tokens) of speech, text and all, forms without tokens left out; starts anew."""
+        sums, self._sums = dict(self._sums), defaultdict(lambda: [0.0, 0, 0])
+        if sums:
+            sums["all"] = [sum(values) for values in zip(*sums.values())]
+        return {form: (nll / tokens, samples, tokens) for form, (nll, samples, tokens) in sums.items() if tokens}
+
+
+class LSLMTrainer(Trainer):
+    """Trainer of an `LSLM`; `compute_loss` gives the mean over all answer tokens of the optimiser step."""
+
+    def __init__(
+        self,
+        model: LSLM,
+        args: TrainingArguments,
+        *,
+        sampler: MixedBatchSampler,
+        adapter_learning_rate: float,
+        **options: Any,
+    ) -> None:
+        """args.learning_rate is the language model's; `sampler` yields whole optimiser steps (see there)."""
+        super().__init__(model, args, **options)
+        self.sampler = sampler
+        self.adapter_learning_rate = adapter_learning_rate
+        self.meter = LossMeter()
+        # Makes Trainer count the label tokens of the whole step, over micro-batches and processes.
+        self.model_accepts_loss_kwargs = True
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
+        return self.sampler
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """AdamW; groups: language model, adapter, each with decay on matrices and none on vectors."""
+        if self.optimizer is None:
+            settings = {"betas": (self.args.adam_beta1, self.args.adam_beta2), "eps": self.args.adam_epsilon}
+            groups = parameter_groups(
+                self.model, self.args.learning_rate, self.adapter_learning_rate, self.args.weight_decay
+            )
+            self.optimizer = torch.optim.AdamW(groups, lr=self.args.learning_rate, fused=True, **settings)
+        return self.optimizer
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
+        """Sum of the label costs over the number of label tokens of the whole optimiser step.
+
+        Raises:
+            FloatingPointError: the loss is not finite; names step and remedy.
+        """
+        output = model(**inputs)
+        # Gradients are averaged over processes, hence the factor.
+        loss = output.token_nll.sum() / num_items_in_batch * self.args.world_size
+        if not torch.isfinite(loss):
+            raise FloatingPointError(
+                f"the loss is {loss.item()} at step {self.state.global_step + 1}; lower the recipe's learning_rate or "
+                "adapter_learning_rate, or start from a warmed-up adapter"
+            )
+        self.meter.add(output.token_nll, output.rows, inputs["speech_mask"].any(dim=1))
+        return (loss, output) if return_outputs else loss
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
+        """The trained parameters only, as safetensors: the frozen rest comes from the backbone."""
+        folder = Path(output_dir or self.args.output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        trained = {name: p.detach().cpu().contiguous() for name, p in trained_parameters(self.model).items()}
+        save_file(trained, folder / WEIGHTS_FILE)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        """Put the parameters written by `_save` back, every one of them."""
+        saved = load_file(Path(resume_from_checkpoint) / WEIGHTS_FILE)
+        parameters = trained_parameters(model or self.model)
+        if saved.keys() != parameters.keys():
+            raise ValueError(f"{resume_from_checkpoint} is of another model; delete it and train again")
+        with torch.no_grad():
+            for name, parameter in parameters.items():
+                parameter.copy_(saved[name])
+
+
+def trained_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Parameters with gradients by name; tied ones once."""
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def parameter_groups(
+    model: nn.Module, learning_rate: float, adapter_learning_rate: float, weight_decay: float
+) -> list[dict[str, Any]]:
+    """Optimiser groups: the language model's first, then the adapter's; weight decay on matrices only."""
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = defaultdict(list)
+    for name, parameter in trained_parameters(model).items():
+        groups[name.startswith("adapter."), parameter.ndim < 2].append(parameter)
+    return [
+        {
+            "params": groups[key],
+            "lr": adapter_learning_rate if key[0] else learning_rate,
+            "weight_decay": 0.0 if key[1] else weight_decay,
+        }
+        for key in sorted(groups)
+    ]
