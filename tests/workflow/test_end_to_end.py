@@ -29,6 +29,11 @@ def finished(tmp_path_factory, fetched_resources):
     return workflow
 
 
+@pytest.mark.skipif("PYTEST_XDIST_WORKER" not in os.environ, reason="tests run in one process")
+def test_the_runner_keeps_a_group_on_one_worker(request):
+    assert request.node.nodeid.endswith("@real"), "xdist_group has no effect: check the pins of pytest and pytest-xdist"
+
+
 def test_every_stage_left_its_files(finished):
     results = finished.folder / "results"
     assert (results / "report/index.html").stat().st_size > 100_000
