@@ -31,7 +31,8 @@ rule answer_questions:
             dpath="benchmark/subsets/{subset}/max_new_tokens", within=config
         ),
         evaluation=lambda wildcards: {
-            key: config["evaluation"][key] for key in ("batch_size", "max_positions")
+            key: config["evaluation"][key]
+            for key in ("batch_size", "max_positions", "option_log_probs")
         },
         system_prompt=config["system_prompt"],
         seed=config["seed"],
@@ -71,7 +72,8 @@ rule answer_questions_base:
             dpath="benchmark/subsets/{subset}/max_new_tokens", within=config
         ),
         evaluation=lambda wildcards: {
-            key: config["evaluation"][key] for key in ("batch_size", "max_positions")
+            key: config["evaluation"][key]
+            for key in ("batch_size", "max_positions", "option_log_probs")
         },
         system_prompt=config["system_prompt"],
         seed=config["seed"],
