@@ -137,6 +137,7 @@ rule build_gap_table:
     output:
         gap="results/evaluation/gap.csv",
         decline="results/evaluation/decline.csv",
+        cascade="results/evaluation/cascade.csv",
     log:
         "logs/evaluation/gap.log",
     benchmark:
@@ -156,6 +157,6 @@ rule build_gap_table:
         draws=config["evaluation"]["bootstrap_draws"],
         seed=config["seed"],
     message:
-        "Gap table and decline decomposition"
+        "Gap table, decline decomposition and agreement with cascades"
     script:
         "../workflow_scripts/evaluation/build_gap_table.py"
