@@ -75,11 +75,11 @@ def answer_loop(lm: Any, encoders: Sequence[Any], max_new_tokens: int) -> list[l
 
 def answer_batched(lm: Any, encoders: Sequence[Any], max_new_tokens: int) -> list[list[int]]:
     """Token ids of each answer by the function that evaluation answers with, at its default settings."""
-    from workflow_scripts.evaluation.answering import answer_queries
+    from workflow_scripts.evaluation.answering import Wanted, answer_queries
     from workflow_scripts.settings.analysis import EvaluationSettings
 
     found = answer_queries(lm, encoders, [[] for _ in encoders], EvaluationSettings(), max_new_tokens, "benchmark")
-    return [list(answer.token_ids) for answer, _ in found]
+    return [list(outcomes[Wanted()].answer.token_ids) for outcomes in found]
 
 
 def encoders_of(lm: Any, questions: Sequence[Any], features: Any, form: str) -> list[Any]:

@@ -31,7 +31,8 @@ rule answer_questions:
             dpath="benchmark/subsets/{subset}/max_new_tokens", within=config
         ),
         evaluation=lambda wildcards: {
-            key: config["evaluation"][key] for key in ("batch_size", "max_positions")
+            key: config["evaluation"][key]
+            for key in ("batch_size", "max_positions", "option_log_probs")
         },
         system_prompt=config["system_prompt"],
         seed=config["seed"],
@@ -71,7 +72,8 @@ rule answer_questions_base:
             dpath="benchmark/subsets/{subset}/max_new_tokens", within=config
         ),
         evaluation=lambda wildcards: {
-            key: config["evaluation"][key] for key in ("batch_size", "max_positions")
+            key: config["evaluation"][key]
+            for key in ("batch_size", "max_positions", "option_log_probs")
         },
         system_prompt=config["system_prompt"],
         seed=config["seed"],
@@ -135,6 +137,7 @@ rule build_gap_table:
     output:
         gap="results/evaluation/gap.csv",
         decline="results/evaluation/decline.csv",
+        cascade="results/evaluation/cascade.csv",
     log:
         "logs/evaluation/gap.log",
     benchmark:
@@ -154,6 +157,71 @@ rule build_gap_table:
         draws=config["evaluation"]["bootstrap_draws"],
         seed=config["seed"],
     message:
-        "Gap table and decline decomposition"
+        "Gap table, decline decomposition and agreement with cascades"
     script:
         "../workflow_scripts/evaluation/build_gap_table.py"
+
+
+rule score_official:
+    input:
+        code=plan.code("evaluation/score_official.py"),
+        questions=[plan.questions(subset) for subset in plan.subsets],
+        answers=plan.all_answers(),
+        scores=plan.all_scores(),
+        evaluators=plan.official_files(),
+        nltk="resources/punkt-english/asset.json",
+    output:
+        table=report(
+            "results/evaluation/official.csv",
+            caption="../report/tables.rst",
+            category="Tables",
+            labels={"table": "Ours and VoiceBench's own evaluators"},
+        ),
+    log:
+        "logs/evaluation/official.log",
+    benchmark:
+        "results/rule_times/evaluation/official.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=60,
+    params:
+        official=lookup(dpath="scoring/official", within=config),
+        seed=config["seed"],
+    message:
+        "VoiceBench's evaluators on the same answers"
+    script:
+        "../workflow_scripts/evaluation/score_official.py"
+
+
+rule score_panda:
+    input:
+        code=plan.code("evaluation/score_panda.py"),
+        questions=[plan.questions(subset) for subset in plan.subsets],
+        answers=plan.all_answers(),
+        scores=plan.all_scores(),
+    output:
+        table=report(
+            "results/evaluation/panda.csv",
+            caption="../report/tables.rst",
+            category="Tables",
+            labels={"table": "PEDANT beside containment"},
+        ),
+    log:
+        "logs/evaluation/panda.log",
+    benchmark:
+        "results/rule_times/evaluation/panda.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=60,
+    params:
+        panda=lookup(dpath="scoring/panda", within=config),
+    message:
+        "PEDANT on the short answers"
+    script:
+        "../workflow_scripts/evaluation/score_panda.py"

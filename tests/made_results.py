@@ -302,7 +302,7 @@ def _write_form(
         mean=100 * float(np.mean(right)),
         interval_low=0.0,
         interval_high=100.0,
-        interval_method="wilson",
+        interval_method="clopper-pearson",
         unparsed_rate=0.0,
         nll_per_token=None,
         questions=[

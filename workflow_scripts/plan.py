@@ -200,6 +200,28 @@ class Plan:
             for form in self.forms(model)
         ]
 
+    def all_answers(self, _: Any = None) -> list[str]:
+        """Every answer file of the study."""
+        pairs = [(model, checkpoint) for model in self.models for checkpoint in self.checkpoints(model)]
+        pairs += [(backbone, BASE) for backbone in self.backbones]
+        return [
+            f"results/evaluation/{model}/{checkpoint}/{subset}/{form}.{shard}.answers.jsonl"
+            for model, checkpoint in pairs
+            for subset in self.subsets
+            for form in self.forms(model)
+            for shard in self.shards(subset)
+        ]
+
+    def official_files(self) -> list[str]:
+        """The evaluators of the VoiceBench checkout, if there is one: a change of them reruns the comparison."""
+        checkout = self.config.scoring.official
+        return [] if checkout is None else [f"{checkout}/src/evaluator/{name}.py" for name in ("mcq", "harm", "ifeval")]
+
+    def published_scores(self) -> list[str]:
+        """Tables of the opt-in published scorers that the config asks for."""
+        chosen = {"official": self.config.scoring.official, "panda": self.config.scoring.panda}
+        return [f"results/evaluation/{name}.csv" for name, asked in chosen.items() if asked is not None]
+
     def all_measured(self, stage: str) -> list[str]:
         """Every similarity or alignment file of the study."""
         return [
@@ -252,6 +274,8 @@ class Plan:
         return [
             "results/evaluation/gap.csv",
             "results/evaluation/decline.csv",
+            "results/evaluation/cascade.csv",
+            *self.published_scores(),
             "results/correlation/layers.csv",
             "results/correlation/checkpoints.csv",
             "results/correlation/points.csv",

@@ -180,3 +180,23 @@ def test_first_real_rows_are_voicebenchs(fetched_resources: Path) -> None:
     kept = filter_candidates(rows, report, max_words=60)
     assert "fog" in kept[0].candidate.prompt
     assert kept[1].candidate.prompt.startswith("Predators eat")
+
+
+@pytest.mark.parametrize(
+    ("row", "layout", "scorer", "message"),
+    [
+        ({"question": "who wrote it", "answer": ["The"]}, "nq_open", "short_answer", "'The' has no tokens"),
+        ({"question": "who wrote it", "answer": ["Ann"]}, "nq_open", "multiple_choice", "one letter of ''"),
+        (
+            {"question": "who wrote it", "answer": ["Ann"]},
+            "nq_open",
+            "instruction_following",
+            "at least one instruction",
+        ),
+    ],
+)
+def test_a_question_its_scorer_cannot_score_is_refused_before_anyone_is_asked(
+    tmp_path: Path, row: dict[str, Any], layout: str, scorer: str, message: str
+) -> None:
+    with pytest.raises(ArtifactError, match=rf"raw\.jsonl, row 1: .*{message}.*check benchmark\.subsets\.made\.scorer"):
+        build(tmp_path, [row], layout, scorer, n=1)

@@ -13,18 +13,21 @@ from workflow_scripts.artifacts.questions import QUESTIONS, Question
 from workflow_scripts.artifacts.utterances import UTTERANCES, Utterance
 from workflow_scripts.evaluation import answer_questions as tuned
 from workflow_scripts.evaluation import answer_questions_base as base
-from workflow_scripts.evaluation.answering import answer_texts
+from workflow_scripts.evaluation.answering import Wanted, answer_texts
 from workflow_scripts.settings.analysis import EvaluationSettings
-from workflow_scripts.speech_lm.protocol import Answer, AnswerLoss, Query
+from workflow_scripts.speech_lm.protocol import Answer, AnswerLoss, OptionLogProbs, Query
 from workflow_scripts.speech_lm.trained import TrainedLM
 
 
 class FakeLM:
-    """Answers 'T:<text>' or 'S:<first feature>'; the cost of a reference is its length times the query's length."""
+    """Answers 'T:<text>' or 'S:<first feature>'; the cost of a reference is its length times the query's length.
+
+    The letters of option k have ln p = -k - length, its text -length.
+    """
 
     def __init__(self):
         self.device, self.dtype = torch.device("cpu"), torch.float32
-        self.generated, self.costed, self.batches = [], [], []
+        self.generated, self.costed, self.batches, self.chosen = [], [], [], []
 
     def tokenizer(self, text, add_special_tokens):
         assert add_special_tokens is False
@@ -51,6 +54,17 @@ class FakeLM:
     def answer_loss(self, queries, answers):
         self.costed += [(query.inputs["label"], answer) for query, answer in zip(queries, answers)]
         return [AnswerLoss(float(len(a) * q.length), len(a.split())) for q, a in zip(queries, answers)]
+
+    def option_log_probs(self, queries, options):
+        self.chosen += [(query.inputs["label"], texts) for query, texts in zip(queries, options)]
+        return [
+            OptionLogProbs(
+                tuple(-float(k + q.length) for k in range(len(texts))),
+                (-float(q.length),) * len(texts),
+                tuple(len(text.split()) for text in texts),
+            )
+            for q, texts in zip(queries, options)
+        ]
 
 
 QUESTION = Question(
@@ -241,21 +255,48 @@ def test_backbone_answers_text_and_asr_like_a_tuned_model_would(files, tmp_path,
         assert (header["provenance"]["model"], header["provenance"]["checkpoint"]) == ("tiny-lm", "base")
 
 
+def test_options_of_a_question_belong_to_the_query_of_its_form(files, tmp_path, monkeypatch):
+    changes = {"scorer": "multiple_choice", "reference": ["B"], "options": ["a lake", "desert"]}
+    questions = [question.model_copy(update=changes) for question in QUESTIONS.read(files["questions"])]
+    QUESTIONS.write(files["questions"], questions, {})
+    lm, found = ask(files, tmp_path, monkeypatch)
+    by_form = {form: records[0].options for form, (records, _) in found.items()}
+    assert by_form["text"].letters == [-13, -14]
+    assert by_form["speech"].letters == [-7, -8]
+    assert by_form["speech"].texts == [-7, -7]
+    assert by_form["asr"] == by_form["text"]
+    assert by_form["text"].text_tokens == [2, 1]
+    assert found["asr"][0][2].options is None, "nothing was heard, so nothing was asked"
+    assert sorted(lm.costed)[0][1] == "B. desert"
+    assert len(lm.chosen) == len(set(lm.chosen)) == 4 + 5
+
+
+def test_options_can_be_left_out_and_other_scorers_have_none(files, tmp_path, monkeypatch):
+    lm, _ = ask(files, tmp_path, monkeypatch)
+    assert lm.chosen == []
+    changes = {"scorer": "multiple_choice", "reference": ["B"], "options": ["a lake", "desert"]}
+    questions = [question.model_copy(update=changes) for question in QUESTIONS.read(files["questions"])]
+    QUESTIONS.write(files["questions"], questions, {})
+    lm, found = ask(files, tmp_path, monkeypatch, evaluation=SETTINGS | {"option_log_probs": False})
+    assert lm.chosen == []
+    assert {record.options for records, _ in found.values() for record in records} == {None}
+
+
 def test_one_prompt_with_two_references_is_answered_once_and_costed_twice():
     lm = FakeLM()
-    wanted = [("a", "one"), ("a", "two words"), ("a", None), ("a", "one")]
-    found = answer_texts(lm, wanted, EvaluationSettings(), 9)
+    one, two, none = Wanted("one"), Wanted("two words"), Wanted()
+    found = answer_texts(lm, [("a", one), ("a", two), ("a", none), ("a", one)], EvaluationSettings(), 9)
     assert lm.generated == ["T:a"]
     assert sorted(lm.costed) == [("T:a", "one"), ("T:a", "two words")]
-    assert found["a", "two words"].loss == AnswerLoss(9.0, 2)
-    assert found["a", None].loss is None
+    assert found["a", two].loss == AnswerLoss(9.0, 2)
+    assert found["a", none].loss is None
 
 
 def test_an_empty_prompt_is_refused():
     with pytest.raises(ValueError, match="empty prompt"):
-        answer_texts(FakeLM(), [(" ", None)], EvaluationSettings(), 9)
+        answer_texts(FakeLM(), [(" ", Wanted())], EvaluationSettings(), 9)
 
 
 def test_the_longest_answer_length_reaches_the_model():
-    found = answer_texts(FakeLM(), [("long prompt", None)], EvaluationSettings(), 3)
-    assert found["long prompt", None].answer.text == "T:l"
+    found = answer_texts(FakeLM(), [("long prompt", Wanted())], EvaluationSettings(), 3)
+    assert found["long prompt", Wanted()].answer.text == "T:l"

@@ -8,11 +8,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workflow_scripts.artifacts.files import ArtifactError
-from workflow_scripts.artifacts.scores import QuestionScore, ScoreFile
+from workflow_scripts.artifacts.scores import EstimateRecord, OptionScoreRecord, QuestionScore, ScoreFile
 from workflow_scripts.artifacts.tables import read_table
-from workflow_scripts.evaluation.build_gap_table import DECLINE_COLUMNS, DIFFERENCES, GAP_COLUMNS, build_gap_table
+from workflow_scripts.evaluation.build_gap_table import (
+    DECLINE_COLUMNS,
+    DIFFERENCES,
+    GAP_COLUMNS,
+    REFERENCES,
+    build_gap_table,
+)
 from workflow_scripts.evaluation.resampling import Resampler, interval
+from workflow_scripts.evaluation.score_index import FORMS, MEASURES
 
+LAST = (
+    *("chance", "n_options"),
+    *(f"{name}_{of}{end}" for name in MEASURES for of in (*FORMS, "gap") for end in ("", "_low", "_high")),
+)
 OPTIONS = {"overall": ["a", "b"], "knowledge": ["b"], "backbones": {"m": "lm"}, "draws": 400, "seed": 1}
 
 
@@ -39,7 +50,7 @@ def write(folder, subset, form, scores, model="m", checkpoint="step-000400", nll
         "mean": 100 * float(np.mean(scores)),
         "interval_low": 10.0,
         "interval_high": 90.0,
-        "interval_method": "wilson",
+        "interval_method": "clopper-pearson",
         "unparsed_rate": 0.25,
         "nll_per_token": sum(n for n, _ in costed) / sum(t for _, t in costed) if costed else None,
         "questions": rows,
@@ -67,7 +78,7 @@ def study(folder):
 
 def build(folder, files, **changes):
     gap, decline = folder / "gap.csv", folder / "decline.csv"
-    build_gap_table(files, gap, decline, **(OPTIONS | changes))
+    build_gap_table(files, gap, decline, folder / "cascade.csv", **(OPTIONS | changes))
     return read_table(gap), read_table(decline)
 
 
@@ -119,7 +130,9 @@ def test_decline_parts_add_up(tmp_path):
     _, decline = build(tmp_path, study(tmp_path))
     row = pick(decline, subset="overall")
     assert (row["erosion"], row["modality_gap"], row["decline"]) == (25, 25, 50)
-    assert (row["asr_loss"], row["tuned_asr_loss"]) == (25, 12.5)
+    assert (row["asr_loss"], row["tuned_asr_loss"], row["modality_loss"]) == (25, 12.5, 12.5)
+    for name in REFERENCES:
+        assert row[f"{name}_low"] <= row[name] <= row[f"{name}_high"]
     assert {row["subset"] for row in decline} == {"overall", "knowledge", "a", "b"}
     for name in DIFFERENCES:
         assert row[f"{name}_low"] <= row[name] <= row[f"{name}_high"]
@@ -229,7 +242,9 @@ def test_golden_table(tmp_path):
     build(tmp_path, files, overall=["a"], knowledge=[])
     gap = list(csv.reader((tmp_path / "gap.csv").open()))
     assert tuple(gap[0]) == GAP_COLUMNS
-    assert [",".join(row) for row in gap[1:]] == [
+    assert GAP_COLUMNS[-len(LAST) :] == LAST
+    assert {cell for row in gap[1:] for cell in row[-len(LAST) :]} == {""}, "measures of multiple choice only"
+    assert [",".join(row[: -len(LAST)]) for row in gap[1:]] == [
         "lm,base,,overall,2,100,100,100,,,,0,0,0,,,,0.25,,0.25,,,,,,,,,",
         "lm,base,,a,2,100,10,90,,,,0,10,90,,,,0.25,,0.25,,,,,,,,,",
         "m,step-000400,400,overall,2,100,100,100,0,0,0,100,100,100,100,100,100,"
@@ -239,7 +254,132 @@ def test_golden_table(tmp_path):
     decline = (tmp_path / "decline.csv").read_text().splitlines()
     assert decline[0] == ",".join(DECLINE_COLUMNS)
     zero, hundred = "0,0,0", "100,100,100"
-    assert decline[1] == f"m,step-000400,400,overall,100,0,100,100,0,{zero},{hundred},{zero},{hundred},{hundred},2"
+    references = ",".join([hundred, zero, hundred, hundred, zero])
+    differences = ",".join([zero, hundred, zero, hundred, hundred, hundred])
+    assert decline[1] == f"m,step-000400,400,overall,{references},{differences},2"
+
+
+def choices(folder, form, right, letters, chance=0.25, **changes):
+    """A multiple-choice score file: `right` and the margin of the right letter per question (None: none measured)."""
+    rows = [
+        QuestionScore(
+            id=f"a{number}",
+            score=score,
+            parsed="A" if score else "B",
+            outcome="correct" if score else "wrong",
+            rule="whole",
+            unparsed=False,
+            details={"chance": chance},
+            options=None
+            if margin is None
+            else OptionScoreRecord(
+                letter="A",
+                letter_correct=margin > 0,
+                letter_log_prob=-0.5,
+                letter_margin=margin,
+                outside_mass=0.25,
+                option=None,
+                option_correct=False,
+                option_log_prob=-1,
+                option_margin=-margin,
+            ),
+        )
+        for number, (score, margin) in enumerate(zip(right, letters))
+    ]
+    estimates = {"chance_corrected": EstimateRecord(value=1, low=-7, high=9, n=len(rows), method="clopper-pearson")}
+    fields = {"scorer": "multiple_choice", "questions": rows, "estimates": estimates}
+    return write(folder, "a", form, right, **(fields | changes))
+
+
+def test_chance_corrected_accuracy_and_option_measures_stand_beside_the_score(tmp_path):
+    files = [
+        choices(tmp_path, "text", [1, 1, 1, 0], [2.0, 1.0, 1.0, -1.0]),
+        choices(tmp_path, "speech", [1, 0, 0, 0], [1.0, -1.0, -1.0, -2.0]),
+    ]
+    gap, _ = build(tmp_path, files, overall=["a"], knowledge=[], backbones={})
+    row = pick(gap, subset="a")
+    assert (row["chance"], row["n_options"]) == (25, 4)
+    assert (row["corrected_text"], row["corrected_speech"]) == pytest.approx((100 * 2 / 3, 0), abs=1e-4)
+    assert row["corrected_gap"] == pytest.approx(50 / 0.75, abs=1e-3)
+    assert (row["corrected_text_low"], row["corrected_text_high"]) == (-7, 9), "the score file's own interval"
+    assert (row["letter_accuracy_text"], row["letter_accuracy_speech"], row["letter_accuracy_gap"]) == (75, 25, 50)
+    assert (row["letter_margin_text"], row["letter_margin_speech"], row["letter_margin_gap"]) == (0.75, -0.75, 1.5)
+    assert 1 <= row["letter_margin_gap_low"] < 1.5 < row["letter_margin_gap_high"] <= 2
+    assert (row["option_accuracy_text"], row["option_margin_gap"], row["outside_mass_speech"]) == (0, -1.5, 0.25)
+    overall = pick(gap, subset="overall")
+    assert overall["letter_margin_gap"] == 1.5
+    assert overall["corrected_gap_low"] < overall["corrected_gap"] < overall["corrected_gap_high"]
+
+
+def test_option_measures_leave_out_questions_that_were_not_asked_in_a_form(tmp_path):
+    files = [
+        choices(tmp_path, "text", [1, 1, 0], [3.0, 1.0, -1.0]),
+        choices(tmp_path, "speech", [1, 1, 0], [1.0, 0.5, -2.0]),
+        choices(tmp_path, "asr", [1, 0, 0], [2.0, None, -1.0]),
+    ]
+    gap, _ = build(tmp_path, files, overall=["a"], knowledge=[], backbones={})
+    row = pick(gap, subset="a")
+    assert (row["n"], row["n_options"]) == (3, 2)
+    assert row["letter_margin_asr"] == 0.5
+    assert row["letter_margin_text"] == 1
+
+
+def test_means_take_option_measures_from_the_subsets_that_have_them(tmp_path):
+    files = [choices(tmp_path, form, [1, 0], [1.0, -1.0]) for form in ("text", "speech")]
+    files += [write(tmp_path, "b", form, [1, 1]) for form in ("text", "speech")]
+    gap, _ = build(tmp_path, files, backbones={})
+    assert pick(gap, subset="overall")["letter_accuracy_text"] == 50
+    assert pick(gap, subset="overall")["n_options"] == 2
+    assert pick(gap, subset="knowledge")["letter_accuracy_text"] is None
+
+
+def cascade_of(folder, files, **changes):
+    build(folder, files, **changes)
+    return read_table(folder / "cascade.csv")
+
+
+def test_cascades_are_the_tuned_model_and_its_backbone_on_recognised_text(tmp_path):
+    rows = cascade_of(tmp_path, study(tmp_path))
+    assert [(row["subset"], row["cascade"]) for row in rows] == [
+        (subset, name) for name in ("tuned_asr", "base_asr") for subset in ("all", "a", "b")
+    ]
+    row = pick(rows, subset="a", cascade="tuned_asr")  # speech 1100, tuned ASR 1110
+    assert (row["n"], row["success_speech"], row["success_cascade"]) == (4, 50, 75)
+    assert (row["agreement"], row["kappa"], row["n_both_wrong"]) == (0.75, 0.5, 1)
+    assert (row["error_overlap"], row["error_overlap_chance"]) == (0.5, 0.2)
+    assert row["kappa_low"] <= 0.5 <= row["kappa_high"]
+    assert pick(rows, subset="all", cascade="tuned_asr")["n"] == 8
+
+
+def test_a_model_that_hears_what_the_recogniser_hears_has_kappa_1(tmp_path):
+    outcomes = [1, 0, 1, 1, 0, 0]
+    files = [write(tmp_path, "a", form, outcomes) for form in ("speech", "asr")]
+    (row,) = cascade_of(tmp_path, files, overall=["a"], knowledge=[], backbones={})
+    assert (row["kappa"], row["kappa_low"], row["kappa_high"], row["error_overlap"]) == (1, 1, 1, 1)
+    assert row["same_wrong"] is None
+
+
+def test_independent_failures_have_kappa_near_0_and_the_overlap_of_chance(tmp_path):
+    rng = np.random.default_rng(4)
+    files = [write(tmp_path, "a", form, rng.integers(0, 2, 1500).tolist()) for form in ("speech", "asr")]
+    (row,) = cascade_of(tmp_path, files, overall=["a"], knowledge=[], backbones={})
+    assert row["kappa_low"] < 0 < row["kappa_high"]
+    assert row["error_overlap"] == pytest.approx(row["error_overlap_chance"], abs=0.04)
+
+
+def test_same_wrong_letters_are_counted_among_errors_with_a_letter(tmp_path):
+    files = [choices(tmp_path, form, [1, 0, 0, 0], [None] * 4) for form in ("speech", "asr")]
+    speech = ScoreFile.read(files[0])
+    other = [row.model_copy(update={"parsed": p}) for row, p in zip(speech.questions, ("A", "C", None, "B"))]
+    speech.model_copy(update={"questions": other}).write(files[0])
+    (row,) = cascade_of(tmp_path, files, overall=["a"], knowledge=[], backbones={})
+    assert (row["n_both_wrong"], row["n_both_wrong_letters"], row["same_wrong"]) == (3, 2, 0.5)
+
+
+def test_graded_scores_count_as_success_when_complete(tmp_path):
+    files = [write(tmp_path, "a", form, [1.0, 0.99, 0.5]) for form in ("speech", "asr")]
+    (row,) = cascade_of(tmp_path, files, overall=["a"], knowledge=[], backbones={})
+    assert row["success_speech"] == pytest.approx(100 / 3, abs=1e-3)
 
 
 def test_a_single_question_has_no_interval(tmp_path):

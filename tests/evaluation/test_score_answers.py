@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from workflow_scripts.artifacts.answers import ANSWERS, AnswerRecord
+from workflow_scripts.artifacts.answers import ANSWERS, AnswerRecord, OptionRecord
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.questions import QUESTIONS, Question
 from workflow_scripts.artifacts.scores import ScoreFile
@@ -134,6 +134,92 @@ def test_a_question_the_scorer_cannot_use_is_named(asked, tmp_path):
     answers = [write(tmp_path, form, RIGHT) for form in ("text", "speech")]
     with pytest.raises(ArtifactError, match=r"question 'q0' of s: a multiple-choice reference is one letter"):
         score(asked, answers, scorer="multiple_choice")
+
+
+def test_option_probabilities_are_read_from_the_answers_with_n_and_interval(tmp_path):
+    path = tmp_path / "questions.jsonl"
+    asked = [
+        Question(
+            id=f"q{number}",
+            subset="s",
+            prompt="?",
+            spoken="?",
+            reference=["B"],
+            options=["a lake", "a desert"],
+            scorer="multiple_choice",
+            source={},
+        )
+        for number in range(3)
+    ]
+    QUESTIONS.write(path, asked, {})
+    heard = [OptionRecord(letters=[-3.0, -1.0], texts=[-6.0, -4.0], text_tokens=[2, 2]), None]
+    heard.append(OptionRecord(letters=[-1.0, -2.0], texts=[-6.0, -16.0], text_tokens=[2, 2]))
+    answers = tmp_path / "text.jsonl"
+    records = [record(f"q{n}", "text", "B").model_copy(update={"options": one}) for n, one in enumerate(heard)]
+    ANSWERS.write(answers, records, {"form": "text", "shard": "00-of-01", "dropped": []})
+    found = score(path, [answers], forms=("text",), scorer="multiple_choice")["text"]
+    assert (found.mean, found.n) == (100, 3)
+    assert (found.estimates["letter_accuracy"].value, found.estimates["letter_accuracy"].n) == (50, 2)
+    assert found.estimates["letter_margin"].value == 0.5
+    assert found.estimates["option_accuracy"].value == 50
+    assert found.estimates["chance_corrected"].value == 100
+    assert found.estimates["chance_corrected"].low < 100
+    assert found.estimates["unparsed_rate"].high > 0
+    assert found.questions[1].options is None
+    assert (found.questions[2].options.letter, found.questions[2].options.letter_correct) == ("A", False)
+    assert found.provenance["option_probabilities"] == "1"
+
+
+def test_option_probabilities_that_fit_no_question_name_it(tmp_path, asked):
+    bad = record("q0", "text", "x").model_copy(
+        update={"options": OptionRecord(letters=[-1.0], texts=[-1.0], text_tokens=[1])}
+    )
+    rest = [record(name, "text", "x") for name in ("q1", "q2", "q3")]
+    ANSWERS.write(tmp_path / "t.jsonl", [bad, *rest], {"form": "text", "shard": "00-of-01", "dropped": []})
+    with pytest.raises(ArtifactError, match=r"question 'q0' of s: the right option 'Paris' is none of ''"):
+        score(asked, [tmp_path / "t.jsonl"], forms=("text",))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "\x00\x07Paris\x1b[0m\x00",
+        "x" * 100_000,
+        "word " * 20_000,
+        " \t\n\u2028\u200b ",
+        "Это Париж",
+        "这是巴黎",
+        "\u2028Paris\u2029",
+        "<script>Paris</script>",
+    ],
+    ids=["control", "one long word", "100k", "spaces", "cyrillic", "chinese", "line separators", "html"],
+)
+def test_odd_answers_pass_through_files_and_get_a_score(asked, tmp_path, answer):
+    found = score(asked, [write(tmp_path, form, RIGHT | {"q0": answer}) for form in ("text", "speech")])["text"]
+    assert found.n == 4
+    assert found.questions[0].score == ("Paris" in answer)
+    assert found.questions[0].unparsed == (not answer.strip(" \t\n\u2028\u200b"))
+
+
+def test_an_id_that_is_answered_twice_is_refused(asked, tmp_path):
+    with pytest.raises(ArtifactError, match="id 'q0' appears twice; ids must be unique"):
+        ANSWERS.write(tmp_path / "x.jsonl", [record("q0", "text", "a"), record("q0", "text", "b")], {})
+    path = write(tmp_path, "text", RIGHT)
+    path.write_text(path.read_text().replace('"id":"q1"', '"id":"q0"'))
+    with pytest.raises(ArtifactError, match=r"text\.00-of-01.*id 'q0' appears twice"):
+        score(asked, [path], forms=("text",))
+
+
+def test_an_unknown_scorer_is_refused_with_the_nearest_one(asked, tmp_path):
+    with pytest.raises(ArtifactError, match=r"unknown scorer 'short_anser'; did you mean 'short_answer'"):
+        score(asked, [write(tmp_path, "text", RIGHT)], forms=("text",), scorer="short_anser")
+
+
+def test_answers_of_an_older_format_say_what_to_do(asked, tmp_path):
+    path = write(tmp_path, "text", RIGHT)
+    path.write_text(path.read_text().replace("answers/2", "answers/1"))
+    with pytest.raises(ArtifactError, match="schema 'answers/1', expected 'answers/2'; delete it and run again"):
+        score(asked, [path], forms=("text",))
 
 
 def test_scoring_needs_no_deep_learning_library():

@@ -90,7 +90,7 @@ def test_multiple_choice_gives_unparsed_answers_chance_in_expectation_only():
     found = aggregate("multiple_choice", scores)
     assert found.mean == 50
     assert found.secondary["expected"] == pytest.approx(100 * (2 + 1 / 4) / 4)
-    assert (found.n, found.unparsed_rate, found.method) == (4, 0.25, "wilson")
+    assert (found.n, found.unparsed_rate, found.method) == (4, 0.25, "clopper-pearson")
     two = score_answer("multiple_choice", "who knows", ["A"], ("yes it is", "not at all"))
     assert two.details["expected"] == 0.5
 

@@ -8,7 +8,31 @@ from pydantic import Field, ValidationError
 from workflow_scripts.artifacts.files import ArtifactError, write_text
 from workflow_scripts.artifacts.records import Record
 
-SCHEMA = "scores/1"
+SCHEMA = "scores/2"
+
+
+class EstimateRecord(Record):
+    """A mean over `n` questions with its 95 % interval, empty where the spread is unknown."""
+
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+    method: str
+
+
+class OptionScoreRecord(Record):
+    """What the option log-probabilities of one question say (`scoring.option_probabilities`)."""
+
+    letter: str | None = Field(description="Most likely letter; null on a tie.")
+    letter_correct: bool
+    letter_log_prob: float = Field(description="ln p of the right letter, normalised over the letters.")
+    letter_margin: float = Field(description="ln p(right letter) - ln p(best wrong letter).")
+    outside_mass: float = Field(description="Probability of beginning with none of the letters.")
+    option: str | None = Field(description="Letter of the option whose text is most likely per character.")
+    option_correct: bool
+    option_log_prob: float
+    option_margin: float = Field(description="Lead of the right text over the best wrong one, nats per character.")
 
 
 class QuestionScore(Record):
@@ -23,6 +47,7 @@ class QuestionScore(Record):
     details: dict[str, Any] = Field(default={})
     reference_nll: float | None = None
     reference_tokens: int = 0
+    options: OptionScoreRecord | None = None
 
 
 class ScoreFile(Record):
@@ -42,6 +67,9 @@ class ScoreFile(Record):
     interval_method: str
     unparsed_rate: float
     secondary: dict[str, float] = Field(default={}, description="Further aggregates of the scorer, 0 to 100.")
+    estimates: dict[str, EstimateRecord] = Field(
+        default={}, description="Numbers beside the score with n and interval; units: docs/scoring.md."
+    )
     nll_per_token: float | None = Field(description="Reference-answer loss, nats per token, pooled over questions.")
     questions: list[QuestionScore]
     provenance: dict[str, Any]

@@ -15,6 +15,7 @@ from workflow_scripts.artifacts.provenance import provenance
 from workflow_scripts.artifacts.questions import QUESTIONS, Question
 from workflow_scripts.benchmark.filters import NOT_DRAWN, FilterReport, Speakable, filter_candidates
 from workflow_scripts.benchmark.layouts import read_candidates
+from workflow_scripts.scoring.question_check import check_question
 from workflow_scripts.settings.benchmark import SubsetSettings
 
 logger = logging.getLogger(__name__)
@@ -34,7 +35,8 @@ def build_questions(
         seed: seed of the draw.
 
     Raises:
-        ArtifactError: a raw row is unusable, or fewer than `n` questions pass the filters.
+        ArtifactError: a raw row is unusable, the subset's scorer cannot score a drawn question, or fewer than `n`
+            questions pass the filters.
     """
     chosen = SubsetSettings.model_validate(settings)
     raw = Path(asset).parent / chosen.file
@@ -48,6 +50,14 @@ def build_questions(
     logger.info("%s: %d of %d rows pass the filters (%s)", subset, len(speakable), report.total, report.summary())
     drawn = np.sort(np.random.default_rng(seed).choice(len(speakable), size=n, replace=False))
     records = [_question(speakable[index], subset, chosen) for index in drawn.tolist()]
+    for record in records:
+        try:
+            check_question(record.scorer, record.reference, record.options, record.instructions)
+        except ValueError as error:
+            raise ArtifactError(
+                f"{raw}, row {record.source['row']}: {error}; check benchmark.subsets.{subset}.scorer against its "
+                "layout"
+            ) from None
     if len(speakable) > n:
         report.drop(NOT_DRAWN, len(speakable) - n)
     report.write(Path(filters))

@@ -1,7 +1,8 @@
 """Answers of one checkpoint to the kept questions of one shard, in the forms text, speech and asr.
 
 Decoding is greedy. The cost of the reference answer, where the question has one, is teacher-forced in nats
-(`artifacts.questions.reference_answer`). Outputs: one answers.jsonl per form, all with the same ids.
+(`artifacts.questions.reference_answer`), and so are the options of a multiple-choice question (ln p of each letter and
+each text as the beginning of the answer). Outputs: one answers.jsonl per form, all with the same ids.
 """
 
 from collections.abc import Mapping
@@ -10,13 +11,14 @@ from typing import Any
 
 from workflow_scripts.artifacts.features import FeatureReader
 from workflow_scripts.artifacts.kept import ShardQuestions, check_ids, read_shard
-from workflow_scripts.artifacts.questions import Question, reference_answer
+from workflow_scripts.artifacts.questions import Question
 from workflow_scripts.artifacts.utterances import Utterance
 from workflow_scripts.evaluation.answering import (
     Encode,
     Outcome,
     answer_queries,
     record,
+    wanted_of,
     write_answers,
     written_records,
 )
@@ -84,10 +86,9 @@ def answer_spoken(
         lambda question=question, utterance=utterance: model.encode_speech(_speech(question, utterance, features))
         for question, utterance in asked.kept
     ]
-    wanted = [reference_answer(question) for question, _ in asked.kept]
-    references = [[] if text is None else [text] for text in wanted]
-    found = answer_queries(model, encoders, references, settings, max_new_tokens, "spoken questions")
-    return [Outcome(answer, losses[0] if losses else None) for answer, losses in found]
+    wanted = [wanted_of(question, settings) for question, _ in asked.kept]
+    found = answer_queries(model, encoders, [[one] for one in wanted], settings, max_new_tokens, "spoken questions")
+    return [outcomes[one] for one, outcomes in zip(wanted, found)]
 
 
 def _speech(question: Question, utterance: Utterance, features: FeatureReader) -> Speech:

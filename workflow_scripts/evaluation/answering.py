@@ -5,20 +5,20 @@ cover the same questions, those whose utterance was kept, so that every comparis
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from workflow_scripts.artifacts.answers import ANSWERS, AnswerRecord
+from workflow_scripts.artifacts.answers import ANSWERS, AnswerRecord, OptionRecord
 from workflow_scripts.artifacts.files import sha256_text
 from workflow_scripts.artifacts.kept import ShardQuestions
 from workflow_scripts.artifacts.logs import progress
 from workflow_scripts.artifacts.provenance import provenance
-from workflow_scripts.artifacts.questions import reference_answer
+from workflow_scripts.artifacts.questions import Question, reference_answer
 from workflow_scripts.settings.analysis import EvaluationSettings
 from workflow_scripts.speech_lm.batching import batches
-from workflow_scripts.speech_lm.protocol import Answer, AnswerLoss, Query, SpeechLM
+from workflow_scripts.speech_lm.protocol import Answer, AnswerLoss, OptionLogProbs, Query, SpeechLM
 
 logger = logging.getLogger(__name__)
 
@@ -29,85 +29,118 @@ Encode = Callable[[], Query]
 
 
 @dataclass(frozen=True)
+class Wanted:
+    """What is measured of a query beside its answer.
+
+    Attributes:
+        reference: the answer whose cost is measured, or None.
+        options: texts of the options whose probabilities are measured; empty for none.
+    """
+
+    reference: str | None = None
+    options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Outcome:
-    """An answer, and the cost of the reference answer if there is one."""
+    """An answer, the cost of the reference answer and the probabilities of the options, each if wanted."""
 
     answer: Answer
     loss: AnswerLoss | None
+    options: OptionLogProbs | None = None
+
+
+def wanted_of(question: Question, settings: EvaluationSettings) -> Wanted:
+    """The question's reference answer and, for multiple choice, its options."""
+    choice = question.scorer == "multiple_choice" and settings.option_log_probs
+    return Wanted(reference_answer(question), tuple(question.options) if choice else ())
 
 
 def answer_queries(
     model: SpeechLM,
     encoders: Sequence[Encode],
-    references: Sequence[Sequence[str]],
+    wanted: Sequence[Sequence[Wanted]],
     settings: EvaluationSettings,
     max_new_tokens: int,
     what: str,
-) -> list[tuple[Answer, list[AnswerLoss]]]:
-    """Greedy answers and teacher-forced costs of reference answers, in batches of similar length.
+) -> list[dict[Wanted, Outcome]]:
+    """Greedy answers, teacher-forced costs of reference answers and option probabilities, in batches of like length.
 
-    Queries are encoded twice, once for their length and once in their batch: the inputs of all spoken queries would not
-    fit memory at full scale, and encoding costs little beside the language model.
+    Queries are encoded again for every batch they are in: the inputs of all spoken queries would not fit memory at full
+    scale, and encoding costs little beside the language model.
 
     Args:
         encoders: one function per query that encodes it.
-        references: per query, the reference answers whose cost is wanted (none, one or several).
+        wanted: per query, what is measured beside the answer (several things where questions share a prompt).
         what: name in the progress log.
 
     Returns:
-        per query, the answer and one cost per reference, in the order given.
+        per query, the outcome of each thing wanted and that of `Wanted()`, the answer alone.
     """
     lengths = [encode().length for encode in encoders]
-    answers: dict[int, Answer] = {}
-    grouped = batches(lengths, settings.batch_size, settings.max_positions)
-    for group in progress(grouped, len(grouped), f"{what}: answer batches"):
-        queries = [encoders[index]() for index in group]
-        answers |= zip(group, model.generate(queries, max_new_tokens=max_new_tokens))
-    pairs = [(index, text) for index, texts in enumerate(references) for text in texts]
-    costs: dict[int, AnswerLoss] = {}
-    with_reference = [lengths[index] + _n_tokens(model, text) for index, text in pairs]
-    grouped = batches(with_reference, settings.batch_size, settings.max_positions)
-    for group in progress(grouped, len(grouped), f"{what}: reference batches"):
-        queries = [encoders[pairs[number][0]]() for number in group]
-        costs |= zip(group, model.answer_loss(queries, [pairs[number][1] for number in group]))
-    losses: list[list[AnswerLoss]] = [[] for _ in encoders]
-    for number, (index, _) in enumerate(pairs):
-        losses[index].append(costs[number])
-    return [(answers[index], losses[index]) for index in range(len(encoders))]
+
+    def run(indices: Sequence[int], sizes: Sequence[int], call: Callable[[list[Query], list[int]], Any], name: str):
+        """Results of `call`, which gets the queries of a batch and the places in `indices` they stand for."""
+        found: dict[int, Any] = {}
+        grouped = batches(sizes, settings.batch_size, settings.max_positions)
+        for group in progress(grouped, len(grouped), f"{what}: {name} batches"):
+            found |= zip(group, call([encoders[indices[place]]() for place in group], group))
+        return [found[place] for place in range(len(indices))]
+
+    answers = run(
+        range(len(encoders)),
+        lengths,
+        lambda queries, _: model.generate(queries, max_new_tokens=max_new_tokens),
+        "answer",
+    )
+    texts = _distinct((index, one.reference) for index, all_ in enumerate(wanted) for one in all_ if one.reference)
+    losses = run(
+        [index for index, _ in texts],
+        [lengths[index] + _n_tokens(model, text) for index, text in texts],
+        lambda queries, places: model.answer_loss(queries, [texts[place][1] for place in places]),
+        "reference",
+    )
+    choices = _distinct((index, one.options) for index, all_ in enumerate(wanted) for one in all_ if one.options)
+    options = run(
+        [index for index, _ in choices],
+        [lengths[index] + sum(_n_tokens(model, text) for text in texts_) for index, texts_ in choices],
+        lambda queries, places: model.option_log_probs(queries, [choices[place][1] for place in places]),
+        "option",
+    )
+    loss_of, options_of = dict(zip(texts, losses)), dict(zip(choices, options))
+    return [
+        {
+            one: Outcome(answers[index], loss_of.get((index, one.reference)), options_of.get((index, one.options)))
+            for one in (*all_, Wanted())
+        }
+        for index, all_ in enumerate(wanted)
+    ]
 
 
 def answer_texts(
     model: SpeechLM,
-    wanted: Sequence[tuple[str, str | None]],
+    wanted: Sequence[tuple[str, Wanted]],
     settings: EvaluationSettings,
     max_new_tokens: int,
-) -> dict[tuple[str, str | None], Outcome]:
+) -> dict[tuple[str, Wanted], Outcome]:
     """Outcomes of written prompts, each distinct prompt answered once, whatever number of forms or questions share it.
 
     Args:
-        wanted: pairs (prompt, reference answer or None); an empty prompt is refused.
+        wanted: pairs (prompt, what is measured beside its answer); an empty prompt is refused.
 
     Returns:
         outcome by pair. Equal prompts have the same answer bit for bit, in whichever form they occur.
     """
-    references: dict[str, list[str]] = {}
-    for prompt, reference in wanted:
+    by_prompt: dict[str, list[Wanted]] = {}
+    for prompt, one in wanted:
         if not prompt.strip():
             raise ValueError("an empty prompt cannot be asked; record it as empty instead")
-        texts = references.setdefault(prompt, [])
-        if reference is not None and reference not in texts:
-            texts.append(reference)
-    prompts = list(references)
-    encoders: list[Encode] = [lambda prompt=prompt: model.encode_text(prompt) for prompt in prompts]
-    found = answer_queries(
-        model, encoders, [references[prompt] for prompt in prompts], settings, max_new_tokens, "written prompts"
-    )
-    outcomes: dict[tuple[str, str | None], Outcome] = {}
-    for prompt, (answer, losses) in zip(prompts, found):
-        outcomes[prompt, None] = Outcome(answer, None)
-        for reference, loss in zip(references[prompt], losses):
-            outcomes[prompt, reference] = Outcome(answer, loss)
-    return outcomes
+        all_ = by_prompt.setdefault(prompt, [])
+        if one not in all_:
+            all_.append(one)
+    encoders: list[Encode] = [lambda prompt=prompt: model.encode_text(prompt) for prompt in by_prompt]
+    found = answer_queries(model, encoders, list(by_prompt.values()), settings, max_new_tokens, "written prompts")
+    return {(prompt, one): outcome for prompt, own in zip(by_prompt, found) for one, outcome in own.items()}
 
 
 def written_records(
@@ -116,14 +149,15 @@ def written_records(
     """Records of the forms `text` and `asr`, in the order of the kept questions.
 
     A transcript equal to a prompt takes over its answer. An empty transcript is kept with the empty answer, finish
-    reason `empty`, no time and no reference cost: a recogniser that hears nothing is part of the pipeline's score.
+    reason `empty`, no time, no reference cost and no option probabilities: a recogniser that hears nothing is part of
+    the pipeline's score.
     """
-    wanted = [(question.prompt, reference_answer(question)) for question, _ in asked.kept]
-    heard = [(utterance.transcript or "", reference_answer(question)) for question, utterance in asked.kept]
-    outcomes = answer_texts(model, wanted + [pair for pair in heard if pair[0].strip()], settings, max_new_tokens)
+    shown = [(question.prompt, wanted_of(question, settings)) for question, _ in asked.kept]
+    heard = [(utterance.transcript or "", wanted_of(question, settings)) for question, utterance in asked.kept]
+    outcomes = answer_texts(model, shown + [pair for pair in heard if pair[0].strip()], settings, max_new_tokens)
     empty = Outcome(Answer("", (), EMPTY, 0.0), None)
     return {
-        "text": [record(name, "text", pair[0], outcomes[pair]) for name, pair in zip(asked.ids, wanted)],
+        "text": [record(name, "text", pair[0], outcomes[pair]) for name, pair in zip(asked.ids, shown)],
         "asr": [
             record(name, "asr", pair[0], outcomes[pair] if pair[0].strip() else empty)
             for name, pair in zip(asked.ids, heard)
@@ -143,6 +177,7 @@ def record(name: str, form: str, carried: str, outcome: Outcome) -> AnswerRecord
         seconds=outcome.answer.seconds,
         reference_nll=None if outcome.loss is None else outcome.loss.nll,
         reference_tokens=0 if outcome.loss is None else outcome.loss.n_tokens,
+        options=None if outcome.options is None else OptionRecord(**asdict(outcome.options)),
     )
 
 
@@ -162,6 +197,10 @@ def write_answers(
         ANSWERS.write(path, records[form], provenance(settings, **facts, form=form, dropped=asked.dropped))
         lengths = sum(row.finish_reason == "length" for row in records[form])
         logger.info("%s: %d answers, %d cut at the longest length", form, len(records[form]), lengths)
+
+
+def _distinct(pairs: Iterable[tuple[int, Any]]) -> list[tuple[int, Any]]:
+    return list(dict.fromkeys(pairs))
 
 
 def _n_tokens(model: SpeechLM, text: str) -> int:

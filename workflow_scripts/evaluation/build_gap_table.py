@@ -1,13 +1,14 @@
-"""gap.csv and decline.csv: scores by form, the modality gap, and what the decline from an untuned model consists of.
+"""gap.csv, decline.csv and cascade.csv: scores by form, the modality gap, what the decline consists of, and cascades.
 
 Paper (sections 4, 5 and 8): GAP = M_text - M_speech in points of 0 to 100; Overall is the unweighted mean of subsets.
-Ours: the knowledge-only mean, ASR text as a third form, the reference-answer loss gap, the untuned backbone on written
-and on recognised text, and intervals everywhere. `unparsed_*` are shares; `wer_*`, in percent, belong to the scorer
-`repeat` only.
+Ours: the knowledge-only mean, chance-corrected accuracy and option probabilities of multiple choice, ASR text as third
+form, the reference-answer loss gap, the untuned backbone on written and on recognised text, and intervals everywhere.
+`unparsed_*` are shares; `wer_*`, in percent, belong to the scorer `repeat` only.
 
-Intervals: a score's interval in one subset is the scorer's own closed form (scores.json); every other interval is a
-paired bootstrap over questions within subsets (`resampling`). The loss gap is nll_speech - nll_text in nats per token
-of the reference answer, sums over the questions that have both; in `overall` it is the mean over subsets that have one.
+Intervals: those of a score or a measure in one subset are the scorer's own closed form (scores.json); every other
+interval is a paired bootstrap over questions within subsets (`resampling`). The loss gap is nll_speech - nll_text in
+nats per token of the reference answer, sums over the questions that have both. In `overall`, losses and measures are
+means over the subsets that have them.
 """
 
 import logging
@@ -20,8 +21,9 @@ import numpy as np
 
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.tables import write_table
-from workflow_scripts.evaluation.resampling import Resampler, interval, mean_over_subsets
-from workflow_scripts.evaluation.score_index import BASE, FORMS, FormScores, Subsets, read_scores, step_of
+from workflow_scripts.evaluation.cascade import CASCADE_COLUMNS, cascade_rows
+from workflow_scripts.evaluation.resampling import Resampled, Resampler, mean_of, mean_over_subsets
+from workflow_scripts.evaluation.score_index import BASE, FORMS, MEASURES, FormScores, Subsets, read_scores, step_of
 from workflow_scripts.scoring.overall import overall as overall_score
 
 logger = logging.getLogger(__name__)
@@ -39,39 +41,28 @@ GAP_COLUMNS = (
     *(f"{name}_{form}" for name in ("unparsed", "nll") for form in FORMS),
     *_with_interval("loss_gap"),
     *(f"wer_{form}" for form in FORMS),
+    *("chance", "n_options"),
+    *_with_interval(*(f"{name}_{of}" for name in MEASURES for of in (*FORMS, "gap"))),
 )
 DIFFERENCES = {
     "erosion": ("base_text", "tuned_text"),
     "asr_loss": ("base_text", "base_asr"),
     "tuned_asr_loss": ("tuned_text", "tuned_asr"),
+    "modality_loss": ("tuned_asr", "tuned_speech"),
     "modality_gap": ("tuned_text", "tuned_speech"),
     "decline": ("base_text", "tuned_speech"),
 }
-"""Columns of decline.csv that are differences of two reference scores; decline = erosion + modality_gap."""
+"""Columns of decline.csv that are differences of two reference scores.
+
+decline = erosion + modality_gap, and modality_gap = tuned_asr_loss + modality_loss.
+"""
 REFERENCES = ("base_text", "base_asr", "tuned_text", "tuned_asr", "tuned_speech")
 DECLINE_COLUMNS = (
     *("model", "checkpoint", "step", "subset"),
-    *REFERENCES,
+    *_with_interval(*REFERENCES),
     *_with_interval(*DIFFERENCES),
     "n",
 )
-
-
-@dataclass(frozen=True)
-class Resampled:
-    """A number with its bootstrap draws (draws,); `own` is an interval that replaces the bootstrap's."""
-
-    value: float
-    draws: np.ndarray
-    own: tuple[float, float] | None = None
-
-    def __sub__(self, other: "Resampled") -> "Resampled":
-        return Resampled(self.value - other.value, self.draws - other.draws)
-
-    def columns(self, name: str) -> dict[str, float]:
-        """`name`, `name_low` and `name_high`."""
-        low, high = interval(self.draws) if self.own is None else self.own
-        return {name: self.value, f"{name}_low": low, f"{name}_high": high}
 
 
 @dataclass(frozen=True)
@@ -84,12 +75,17 @@ class Cell:
     nll: dict[str, float]
     loss_gap: Resampled | None
     wer: dict[str, float] = field(default_factory=dict)
+    chance: float | None = None
+    n_options: int = 0
+    measures: dict[str, dict[str, Resampled]] = field(default_factory=dict)
+    """By name of `MEASURES`, then by form and `gap`."""
 
 
 def build_gap_table(
     scores: Sequence[Path],
     gap: Path,
     decline: Path,
+    cascade: Path,
     *,
     overall: Sequence[str],
     knowledge: Sequence[str],
@@ -97,7 +93,7 @@ def build_gap_table(
     draws: int,
     seed: int,
 ) -> None:
-    """Write gap.csv and decline.csv.
+    """Write gap.csv, decline.csv and cascade.csv.
 
     Args:
         scores: score files of all models, checkpoints, subsets and forms, in any order.
@@ -128,6 +124,7 @@ def build_gap_table(
             decline_rows.append(_decline_row((model, checkpoint), subset, base[subset], cell))
     write_table(gap, gap_rows, GAP_COLUMNS)
     write_table(decline, decline_rows, DECLINE_COLUMNS)
+    write_table(cascade, cascade_rows(order, index, backbones, resampler), CASCADE_COLUMNS)
     logger.info("%d gap rows, %d decline rows from %d score files", len(gap_rows), len(decline_rows), len(scores))
 
 
@@ -143,6 +140,34 @@ def subset_cell(subset: str, forms: Mapping[str, FormScores], resampler: Resampl
         nll={form: one.nll_per_token for form, one in forms.items() if one.nll_per_token is not None},
         loss_gap=loss_gap(subset, forms, resampler),
         wer={form: one.secondary["word_error_rate"] for form, one in forms.items() if one.scorer == "repeat"},
+        chance=None if np.isnan(chance := next(iter(forms.values())).chance) else chance,
+        n_options=len(_with_options(forms)),
+        measures={name: found for name in MEASURES if (found := measure(name, subset, forms, resampler))},
+    )
+
+
+def measure(name: str, subset: str, forms: Mapping[str, FormScores], resampler: Resampler) -> dict[str, Resampled]:
+    """Mean of a measure by form over the questions that have it, and `gap`, text - speech over those with both."""
+
+    def mean(one: FormScores, questions: np.ndarray, own: tuple[float, float] | None) -> Resampled:
+        values = one.measures[name][questions]
+        draws = resampler.ratios(subset, len(one.ids), questions, values, np.ones(len(values)))
+        return Resampled(float(values.mean()), draws, own)
+
+    having = {
+        form: np.flatnonzero(~np.isnan(one.measures[name])) for form, one in forms.items() if name in one.measures
+    }
+    found = {form: mean(forms[form], questions, forms[form].intervals.get(name)) for form, questions in having.items()}
+    if "text" in having and "speech" in having and len(both := np.intersect1d(having["text"], having["speech"])):
+        found["gap"] = mean(forms["text"], both, None) - mean(forms["speech"], both, None)
+    return found
+
+
+def _with_options(forms: Mapping[str, FormScores]) -> np.ndarray:
+    """Places of the questions that have option probabilities in every form."""
+    missing = np.full(len(next(iter(forms.values())).ids), np.nan)
+    return np.flatnonzero(
+        np.all([~np.isnan(one.measures.get("letter_accuracy", missing)) for one in forms.values()], axis=0)
     )
 
 
@@ -180,10 +205,21 @@ def mean_cell(cells: Mapping[str, Cell], subsets: Sequence[str]) -> Cell:
         scores=scores,
         unparsed={form: float(np.mean([cell.unparsed[form] for cell in members])) for form in forms},
         nll={form: float(np.mean(values)) for form, values in losses.items() if values},
-        loss_gap=Resampled(float(np.mean([one.value for one in gaps])), np.mean([one.draws for one in gaps], axis=0))
-        if gaps
-        else None,
+        loss_gap=mean_of(gaps) if gaps else None,
+        n_options=sum(cell.n_options for cell in members),
+        measures=_mean_measures(members),
     )
+
+
+def _mean_measures(members: Sequence[Cell]) -> dict[str, dict[str, Resampled]]:
+    """Means over the subsets that have a measure."""
+    means: dict[str, dict[str, Resampled]] = {}
+    for name in MEASURES:
+        having = [cell.measures[name] for cell in members if name in cell.measures]
+        if having:
+            shared = [of for of in (*FORMS, "gap") if all(of in found for found in having)]
+            means[name] = {of: mean_of([found[of] for found in having]) for of in shared}
+    return means
 
 
 def _cells(
@@ -215,6 +251,10 @@ def _gap_row(key: tuple[str, str], subset: str, cell: Cell) -> dict[str, Any]:
         row |= cell.loss_gap.columns("loss_gap")
     for name, values in (("unparsed", cell.unparsed), ("nll", cell.nll), ("wer", cell.wer)):
         row |= {f"{name}_{form}": value for form, value in values.items()}
+    row |= {"chance": cell.chance, "n_options": cell.n_options or None}
+    for name, found in cell.measures.items():
+        for of, value in found.items():
+            row |= value.columns(f"{name}_{of}")
     return row
 
 
@@ -222,7 +262,9 @@ def _decline_row(key: tuple[str, str], subset: str, base: Cell, tuned: Cell) -> 
     known = {f"base_{form}": score for form, score in base.scores.items()}
     known |= {f"tuned_{form}": score for form, score in tuned.scores.items()}
     row: dict[str, Any] = _key_columns(key, subset) | {"n": tuned.n}
-    row |= {name: known[name].value for name in REFERENCES if name in known}
+    for name in REFERENCES:
+        if name in known:
+            row |= known[name].columns(name)
     for name, (higher, lower) in DIFFERENCES.items():
         if higher in known and lower in known:
             row |= (known[higher] - known[lower]).columns(name)
@@ -242,6 +284,7 @@ if __name__ == "__main__":
             [Path(path) for path in s.input.scores],
             Path(s.output.gap),
             Path(s.output.decline),
+            Path(s.output.cascade),
             overall=s.params.overall,
             knowledge=s.params.knowledge,
             backbones=s.params.backbones,

@@ -7,6 +7,7 @@ Intervals are percentile intervals.
 
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -58,6 +59,28 @@ class Resampler:
         weights = self.weights(subset, n)[:, index]
         total = weights @ below
         return np.divide(weights @ above, total, out=np.full(self.draws, np.nan), where=total > 0)
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """A number with its bootstrap draws (draws,); `own` is an interval that replaces the bootstrap's."""
+
+    value: float
+    draws: np.ndarray
+    own: tuple[float, float] | None = None
+
+    def __sub__(self, other: "Resampled") -> "Resampled":
+        return Resampled(self.value - other.value, self.draws - other.draws)
+
+    def columns(self, name: str) -> dict[str, float]:
+        """`name`, `name_low` and `name_high`."""
+        low, high = interval(self.draws) if self.own is None else self.own
+        return {name: self.value, f"{name}_low": low, f"{name}_high": high}
+
+
+def mean_of(values: Sequence[Resampled]) -> Resampled:
+    """The unweighted mean, draw by draw."""
+    return Resampled(float(np.mean([one.value for one in values])), np.mean([one.draws for one in values], axis=0))
 
 
 def interval(draws: np.ndarray) -> tuple[float, float]:

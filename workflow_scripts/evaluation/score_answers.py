@@ -1,12 +1,14 @@
 """Scores of one model, checkpoint and subset, one scores.json per form, from stored answers; no model is loaded.
 
 Scorers and their aggregates: `scoring.registry`. The reference-answer loss of a form is pooled over questions: nats of
-all reference answers over their tokens, questions without one left out.
+all reference answers over their tokens, questions without one left out. Option probabilities, where the answers have
+them, are read by `scoring.option_probabilities`.
 """
 
 import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,9 @@ from workflow_scripts.artifacts.answers import ANSWERS, AnswerRecord
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.provenance import provenance
 from workflow_scripts.artifacts.questions import QUESTIONS, Question
-from workflow_scripts.artifacts.scores import QuestionScore, ScoreFile
+from workflow_scripts.artifacts.scores import EstimateRecord, OptionScoreRecord, QuestionScore, ScoreFile
+from workflow_scripts.scoring import option_probabilities
+from workflow_scripts.scoring.option_probabilities import OptionScore, option_estimates, read_options
 from workflow_scripts.scoring.registry import Score, aggregate, score_answer, scorer_version
 
 logger = logging.getLogger(__name__)
@@ -105,7 +109,7 @@ def score_form(
     Raises:
         ArtifactError: there is no answer, or the scorer cannot use a question; names its id.
     """
-    rows: list[tuple[AnswerRecord, Score]] = []
+    rows: list[tuple[AnswerRecord, Score, OptionScore | None]] = []
     for question in asked:
         if question.id not in answers:
             continue
@@ -113,12 +117,14 @@ def score_form(
         record = answers[question.id]
         try:
             score = score_answer(scorer, record.answer, question.reference, question.options, context)
+            options = _option_score(record, question)
         except ValueError as error:
             raise ArtifactError(f"question {question.id!r} of {names['subset']}: {error}") from error
-        rows.append((record, score))
+        rows.append((record, score, options))
     if not rows:
         raise ArtifactError(f"{names['subset']}: every question was dropped; see the manifest of the speech stage")
-    summary = aggregate(scorer, [score for _, score in rows])
+    summary = aggregate(scorer, [score for _, score, _ in rows])
+    estimates = summary.estimates | option_estimates([options for _, _, options in rows if options is not None])
     return ScoreFile(
         **names,
         scorer=scorer,
@@ -130,9 +136,12 @@ def score_form(
         interval_method=summary.method,
         unparsed_rate=summary.unparsed_rate,
         secondary=summary.secondary,
-        nll_per_token=nll_per_token([record for record, _ in rows]),
-        questions=[_question_score(record, score) for record, score in rows],
-        provenance=provenance({"scorer": scorer, "form": names["form"]}),
+        estimates={name: EstimateRecord(**asdict(estimate)) for name, estimate in estimates.items()},
+        nll_per_token=nll_per_token([record for record, _, _ in rows]),
+        questions=[_question_score(*row) for row in rows],
+        provenance=provenance(
+            {"scorer": scorer, "form": names["form"]}, option_probabilities=option_probabilities.VERSION
+        ),
     )
 
 
@@ -144,7 +153,13 @@ def nll_per_token(records: Sequence[AnswerRecord]) -> float | None:
     return sum(record.reference_nll for record in costed) / sum(record.reference_tokens for record in costed)
 
 
-def _question_score(record: AnswerRecord, score: Score) -> QuestionScore:
+def _option_score(record: AnswerRecord, question: Question) -> OptionScore | None:
+    if record.options is None:
+        return None
+    return read_options(record.options.letters, record.options.texts, question.options, question.reference[0])
+
+
+def _question_score(record: AnswerRecord, score: Score, options: OptionScore | None) -> QuestionScore:
     return QuestionScore(
         id=record.id,
         score=score.score,
@@ -155,6 +170,7 @@ def _question_score(record: AnswerRecord, score: Score) -> QuestionScore:
         details=score.details,
         reference_nll=record.reference_nll,
         reference_tokens=record.reference_tokens,
+        options=None if options is None else OptionScoreRecord(**asdict(options)),
     )
 
 

@@ -2,16 +2,20 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from workflow_scripts.artifacts.files import ArtifactError
-from workflow_scripts.artifacts.scores import ScoreFile
+from workflow_scripts.artifacts.scores import QuestionScore, ScoreFile
+from workflow_scripts.scoring.estimates import chance_corrected
 
 FORMS = ("text", "speech", "asr")
+MEASURES = ("corrected", "letter_accuracy", "letter_margin", "option_accuracy", "option_margin", "outside_mass")
+"""Measures of multiple-choice questions beside the score: chance-corrected accuracy, and those without a parser."""
+_ESTIMATES = {name: name for name in MEASURES} | {"corrected": "chance_corrected"}
 BASE = "base"
 """Checkpoint name of an untuned backbone."""
 
@@ -26,6 +30,10 @@ class FormScores:
         unparsed: share of answers without a parsed answer, 0 to 1.
         nll, tokens: (n,), cost of the reference answer in nats and its tokens; NaN and 0 where there is none.
         secondary: further aggregates of the scorer.
+        chance: mean score of a guesser, 0 to 100; NaN where the scorer has no chance level.
+        measures: (n,) per measure of `MEASURES`, NaN for questions that have none; measures no question has are absent.
+        intervals: 95 % interval of the mean of each measure, from the score file.
+        parsed: (n,) what was read from each answer, None where nothing was.
     """
 
     path: Path
@@ -40,6 +48,10 @@ class FormScores:
     nll: np.ndarray
     tokens: np.ndarray
     secondary: dict[str, float]
+    chance: float
+    measures: dict[str, np.ndarray]
+    intervals: dict[str, tuple[float, float]]
+    parsed: tuple[str | None, ...]
 
 
 Subsets = dict[str, dict[str, FormScores]]
@@ -86,6 +98,7 @@ def _form_scores(path: Path, file: ScoreFile) -> FormScores:
         raise ArtifactError(f"{path}: no questions; all were dropped by the speech stage, see its manifest.jsonl")
     if file.form not in FORMS:
         raise ArtifactError(f"{path}: form {file.form!r} is none of {', '.join(FORMS)}")
+    measures = _measures(rows)
     return FormScores(
         path=path,
         scorer=file.scorer,
@@ -99,4 +112,25 @@ def _form_scores(path: Path, file: ScoreFile) -> FormScores:
         nll=np.array([np.nan if row.reference_nll is None else row.reference_nll for row in rows]),
         tokens=np.array([row.reference_tokens for row in rows], dtype=np.float64),
         secondary=dict(file.secondary),
+        chance=100 * float(np.mean([row.details.get("chance", np.nan) for row in rows])),
+        measures=measures,
+        intervals={
+            name: (np.nan if found.low is None else found.low, np.nan if found.high is None else found.high)
+            for name in measures
+            if (found := file.estimates.get(_ESTIMATES[name])) is not None
+        },
+        parsed=tuple(row.parsed for row in rows),
     )
+
+
+def _measures(rows: Sequence[QuestionScore]) -> dict[str, np.ndarray]:
+    found = {name: np.full(len(rows), np.nan) for name in MEASURES}
+    for place, row in enumerate(rows):
+        if (chance := row.details.get("chance")) is not None:
+            found["corrected"][place] = 100 * chance_corrected(row.score, chance)
+        if row.options is not None:
+            found["letter_accuracy"][place] = 100 * row.options.letter_correct
+            found["option_accuracy"][place] = 100 * row.options.option_correct
+            for name in ("letter_margin", "option_margin", "outside_mass"):
+                found[name][place] = getattr(row.options, name)
+    return {name: values for name, values in found.items() if not np.isnan(values).all()}

@@ -97,7 +97,7 @@ def check_instructions(instructions: Sequence[Mapping[str, Any]]) -> list[Instru
     return checked
 
 
-def _prepare_checkers(nltk_data: Path | None) -> None:
+def prepare_checkers(nltk_data: Path | None) -> None:
     """Seed language detection and put the folder with ``tokenizers/punkt_tab`` first in nltk's search path."""
     import langdetect
     import nltk
@@ -168,7 +168,7 @@ def check_answer(
     readable = _bounded(answer)
     if not plain_characters(readable).strip():
         return InstructionOutcome(failed, failed, empty=True)
-    _prepare_checkers(nltk_data)
+    prepare_checkers(nltk_data)
     strict, loose = [], []
     for instruction in checked:
         # One instruction at a time, so that a checker that gives up fails its own instruction only.

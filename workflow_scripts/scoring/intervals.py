@@ -1,12 +1,14 @@
-"""Closed-form 95 % intervals for the means of a score file (Wilson 1927; normal approximation).
+"""95 % intervals for the means of a score file: exact for shares of 0/1 outcomes, else the normal approximation.
 
-Questions are taken as independent draws. Comparisons between models or forms on the same questions are paired and
-belong to the statistics package.
+Exact: Clopper and Pearson 1934, covers at least 95 % at any n. Questions are taken as independent draws. Comparisons
+between models or forms on the same questions are paired and belong to the statistics package.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from workflow_scripts.statistics.rates import rate_interval
 
 Z_95 = 1.959963984540054
 
@@ -20,20 +22,16 @@ class Interval:
     method: str
 
 
-def wilson_interval(successes: int, n: int) -> Interval:
-    """Wilson score interval of a share of 0/1 outcomes; sensible at 0 %, 100 % and small n.
+def exact_interval(successes: int, n: int) -> Interval:
+    """Clopper-Pearson interval of a share of 0/1 outcomes.
 
     Raises:
         ValueError: n < 1, or successes outside 0..n.
     """
     if n < 1 or not 0 <= successes <= n:
         raise ValueError(f"need 0 <= successes <= n and n >= 1, got {successes} of {n}")
-    share, z2 = successes / n, Z_95**2
-    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = Z_95 / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
-    low = 0.0 if successes == 0 else max(0.0, centre - half)
-    high = 1.0 if successes == n else min(1.0, centre + half)
-    return Interval(low, high, "wilson")
+    found = rate_interval(successes, n, method="clopper-pearson")
+    return Interval(found.low, found.high, found.method)
 
 
 def normal_interval(mean: float, deviations: Sequence[float]) -> Interval:

@@ -9,7 +9,8 @@
 | repeat | max(0, 1 - WER) | exact, partial, missed, empty | mean |
 
 The primary multiple-choice score counts unparsed answers as wrong; `expected` beside it gives them the chance of a
-random guess. ``unparsed`` marks answers in which nothing could be scored, for every scorer.
+random guess, and `chance_corrected` sets the score of a guesser to 0: (score - 1/k) / (1 - 1/k) for k options.
+``unparsed`` marks answers in which nothing could be scored, for every scorer.
 """
 
 import difflib
@@ -18,7 +19,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from workflow_scripts.scoring import instruction_following, multiple_choice, refusal, repeat, short_answer
-from workflow_scripts.scoring.intervals import Interval, normal_interval, wilson_interval
+from workflow_scripts.scoring.estimates import Estimate, corrected_estimate, mean_estimate, rate_estimate
+from workflow_scripts.scoring.intervals import Interval, exact_interval, normal_interval
+from workflow_scripts.scoring.question_check import check_letter
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ class Aggregate:
         interval_high: upper end.
         method: how the interval was computed.
         secondary: further means of the scorer, 0 to 100.
+        estimates: further numbers with n and interval: points of 100, the unparsed rate as a share of 1.
     """
 
     scorer: str
@@ -67,17 +71,17 @@ class Aggregate:
     interval_high: float
     method: str
     secondary: dict[str, float] = field(default_factory=dict)
+    estimates: dict[str, Estimate] = field(default_factory=dict)
 
 
 def _score_multiple_choice(answer: str, reference: Sequence[str], options: Sequence[str], _: Mapping) -> Score:
-    letters = multiple_choice.LETTERS[: len(options)]
-    if len(reference) != 1 or len(reference[0]) != 1 or reference[0] not in letters:
-        raise ValueError(f"a multiple-choice reference is one letter of {letters!r}, got {list(reference)!r}")
+    check_letter(reference, options)
     choice = multiple_choice.parse_choice(answer, options)
     correct = choice.letter == reference[0]
     unparsed = choice.letter is None
     outcome = choice.rule if unparsed else "correct" if correct else "wrong"
-    details = {"expected": 1 / len(options) if unparsed else float(correct)}
+    chance = 1 / len(options)
+    details = {"expected": chance if unparsed else float(correct), "chance": chance}
     return Score(float(correct), choice.letter, outcome, choice.rule, unparsed, details)
 
 
@@ -131,11 +135,11 @@ def _percent_outcomes(scores: Sequence[Score], outcomes: Sequence[str]) -> dict[
 
 
 def _plain_mean(scores: Sequence[Score]) -> tuple[float, Interval]:
-    """Mean of the scores with a Wilson interval for 0/1 scores, else the normal approximation."""
+    """Mean of the scores with the exact interval for 0/1 scores, else the normal approximation."""
     values = [score.score for score in scores]
     mean = sum(values) / len(values)
     if all(value in (0.0, 1.0) for value in values):
-        return mean, wilson_interval(int(sum(values)), len(values))
+        return mean, exact_interval(int(sum(values)), len(values))
     return mean, normal_interval(mean, [value - mean for value in values])
 
 
@@ -156,7 +160,7 @@ def _following_mean(scores: Sequence[Score]) -> tuple[float, Interval]:
         for s, lo in zip(strict, loose)
     ]
     if rates.final in (0.0, 1.0):  # no spread to estimate from: the prompts are all failed or all met
-        return rates.final, wilson_interval(int(rates.final) * len(scores), len(scores))
+        return rates.final, exact_interval(int(rates.final) * len(scores), len(scores))
     return rates.final, normal_interval(rates.final, deviations)
 
 
@@ -181,6 +185,28 @@ def _refusal_secondary(scores: Sequence[Score]) -> dict[str, float]:
     return shares | {"keyword_refusal": _percent_mean(scores, "keyword_refusal")}
 
 
+def _choice_estimates(scores: Sequence[Score]) -> dict[str, Estimate | None]:
+    corrected = corrected_estimate([score.score for score in scores], [score.details["chance"] for score in scores])
+    return {
+        "chance_corrected": corrected,
+        "expected": mean_estimate([score.details["expected"] for score in scores], 100.0),
+    }
+
+
+def _outcome_estimates(scores: Sequence[Score]) -> dict[str, Estimate | None]:
+    names = ("compliance", "empty", "incoherent")
+    shares = {name: rate_estimate([score.outcome == name for score in scores]) for name in names}
+    return shares | {"keyword_refusal": rate_estimate([score.details["keyword_refusal"] for score in scores])}
+
+
+def _detail_estimates(*names: str) -> Callable[[Sequence[Score]], dict[str, Estimate | None]]:
+    return lambda scores: {name: mean_estimate([score.details[name] for score in scores], 100.0) for name in names}
+
+
+def _prompt_estimates(scores: Sequence[Score]) -> dict[str, Estimate | None]:
+    return {f"prompt_{rule}": rate_estimate([all(s.details[rule]) for s in scores]) for rule in ("strict", "loose")}
+
+
 @dataclass(frozen=True)
 class _Scorer:
     """What the registry knows about one scorer."""
@@ -189,6 +215,7 @@ class _Scorer:
     score: Callable[[str, Sequence[str], Sequence[str], Mapping], Score]
     mean: Callable[[Sequence[Score]], tuple[float, Interval]]
     secondary: Callable[[Sequence[Score]], dict[str, float]]
+    estimates: Callable[[Sequence[Score]], dict[str, Estimate | None]]
 
 
 _SCORERS = {
@@ -197,17 +224,29 @@ _SCORERS = {
         _score_multiple_choice,
         _plain_mean,
         lambda scores: {"expected": _percent_mean(scores, "expected")},
+        _choice_estimates,
     ),
-    short_answer.NAME: _Scorer(short_answer.VERSION, _score_short_answer, _plain_mean, _short_answer_secondary),
-    refusal.NAME: _Scorer(refusal.VERSION, _score_refusal, _plain_mean, _refusal_secondary),
+    short_answer.NAME: _Scorer(
+        short_answer.VERSION,
+        _score_short_answer,
+        _plain_mean,
+        _short_answer_secondary,
+        _detail_estimates("token_f1", "token_recall"),
+    ),
+    refusal.NAME: _Scorer(refusal.VERSION, _score_refusal, _plain_mean, _refusal_secondary, _outcome_estimates),
     instruction_following.NAME: _Scorer(
-        instruction_following.VERSION, _score_instruction_following, _following_mean, _following_secondary
+        instruction_following.VERSION,
+        _score_instruction_following,
+        _following_mean,
+        _following_secondary,
+        _prompt_estimates,
     ),
     repeat.NAME: _Scorer(
         repeat.VERSION,
         _score_repeat,
         _plain_mean,
         lambda scores: {"word_error_rate": _percent_mean(scores, "word_error_rate")},
+        _detail_estimates("word_error_rate"),
     ),
 }
 SCORERS = tuple(_SCORERS)
@@ -269,6 +308,7 @@ def aggregate(scorer: str, scores: Sequence[Score]) -> Aggregate:
     if not scores:
         raise ValueError(f"scorer {scorer!r} got no scores to aggregate; score at least one answer")
     mean, interval = found.mean(scores)
+    estimates = {"unparsed_rate": rate_estimate([score.unparsed for score in scores], 1.0)} | found.estimates(scores)
     return Aggregate(
         scorer=scorer,
         version=found.version,
@@ -279,4 +319,5 @@ def aggregate(scorer: str, scores: Sequence[Score]) -> Aggregate:
         interval_high=100 * interval.high,
         method=interval.method,
         secondary=found.secondary(scores),
+        estimates={name: estimate for name, estimate in estimates.items() if estimate is not None},
     )

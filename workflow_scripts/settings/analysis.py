@@ -14,6 +14,9 @@ class EvaluationSettings(Settings):
 
     batch_size: int = Field(default=32, gt=0, description="Rows decoded together.")
     max_positions: int = Field(default=8192, gt=0, description="Rows times longest prompt in one batch at most.")
+    option_log_probs: bool = Field(
+        default=True, description="Probabilities of the options of multiple-choice questions beside the answers."
+    )
     bootstrap_draws: int = Field(default=2000, gt=99, description="Resamples of the paired bootstrap of GAP.")
 
 

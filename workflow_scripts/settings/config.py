@@ -18,6 +18,7 @@ from workflow_scripts.settings.assets import AssetSettings
 from workflow_scripts.settings.base import NAME_PATTERN, Settings
 from workflow_scripts.settings.benchmark import BenchmarkSettings
 from workflow_scripts.settings.display import DisplaySettings
+from workflow_scripts.settings.scoring import ScoringSettings
 from workflow_scripts.settings.speech import SpeechSettings
 from workflow_scripts.settings.training import TrainedModel, TrainingSettings
 
@@ -58,6 +59,7 @@ class Config(Settings):
     training: TrainingSettings = Field(description="Training data and recipes.")
     models: dict[str, TrainedModel] = Field(min_length=1, description="The models under study.")
     evaluation: EvaluationSettings = Field(default=EvaluationSettings(), description="Answers and scores.")
+    scoring: ScoringSettings = Field(default=ScoringSettings(), description="Opt-in published scorers.")
     activations: ActivationSettings = Field(default=ActivationSettings(), description="Hidden states.")
     chance: NullSettings = Field(default=NullSettings(), description="Chance levels.")
     intervention: InterventionSettings = Field(description="Edits of speech tokens.")

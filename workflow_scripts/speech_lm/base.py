@@ -11,9 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from workflow_scripts.speech_lm.anatomy import causal_lm, decoder_of, final_norm_of, vocabulary_logits
+from workflow_scripts.speech_lm.branches import branch_log_probs
 from workflow_scripts.speech_lm.generation import NotFiniteError, check_reach, greedy
 from workflow_scripts.speech_lm.hooks import captured_states, edited_inputs
-from workflow_scripts.speech_lm.protocol import Answer, AnswerLoss, Edit, Query, SpeechLM, SpeechLMError
+from workflow_scripts.speech_lm.option_tokens import log_sum, option_branches
+from workflow_scripts.speech_lm.protocol import Answer, AnswerLoss, Edit, OptionLogProbs, Query, SpeechLM, SpeechLMError
 
 _LENGTH_STEP = 16
 _LOGIT_ROWS = 256  # rows of the vocabulary product held at once in answer_loss
@@ -138,6 +140,34 @@ class DecoderSpeechLM(SpeechLM):
         sums = [float(part.double().sum()) for part in nll.cpu().split(counts)]
         return [AnswerLoss(total, n) for total, n in zip(sums, counts)]
 
+    @torch.no_grad()
+    def option_log_probs(
+        self,
+        queries: Sequence[Query],
+        options: Sequence[Sequence[str]],
+        *,
+        edits: Sequence[Sequence[Edit]] | None = None,
+    ) -> list[OptionLogProbs]:
+        """ln p of every option's letter and text as the beginning of the answer, teacher-forced in one forward pass.
+
+        All letters and texts of a question are branches that share its prompt (`branches`). Raises ValueError for a
+        question without options or an option without tokens, SpeechLMError if two letters have the same tokens.
+        """
+        if len(options) != len(queries):
+            raise ValueError(f"{len(options)} lists of options for {len(queries)} queries: give one per query")
+        self._check_edits(queries, edits)
+        candidates = [option_branches(self.tokenizer, list(texts), self.name) for texts in options]
+        embeds = [self.embed(query) for query in queries]
+        with edited_inputs(self.decoder_layers, edits):
+            found = branch_log_probs(self.model, embeds, [one.branches for one in candidates])
+        results = []
+        for one, log_probs in zip(candidates, found):
+            sums = [float(part.sum()) for part in log_probs]
+            letters = tuple(log_sum([sums[number] for number in numbers]) for numbers in one.letters)
+            texts = tuple(sums[number] for number in one.texts)
+            results.append(OptionLogProbs(letters, texts, tuple(len(one.branches[number]) for number in one.texts)))
+        return results
+
     def embed(self, query: Query) -> Tensor:
         """(T, d) input embeddings of a query on the model's device."""
         if "inputs_embeds" in query.inputs:
@@ -156,17 +186,7 @@ class DecoderSpeechLM(SpeechLM):
         `following` ids are appended to each query (not counted in its length). Few different T keep the number of
         kernels that have to be prepared small; the padding costs less than that.
         """
-        if not queries:
-            raise ValueError("there must be at least one query in a batch")
-        if edits is not None and len(edits) != len(queries):
-            raise ValueError(f"{len(edits)} sequences of edits for {len(queries)} queries: give one per query")
-        for query, query_edits in zip(queries, edits or ()):
-            for edit in query_edits:
-                if len(edit.positions) and int(edit.positions.max()) >= query.length:
-                    raise ValueError(
-                        f"Edit(layer={edit.layer}) addresses position {int(edit.positions.max())} of a query of "
-                        f"{query.length} positions"
-                    )
+        self._check_edits(queries, edits)
         rows = [self.embed(query) for query in queries]
         lengths = [len(row) for row in rows]
         if following is not None:
@@ -178,3 +198,17 @@ class DecoderSpeechLM(SpeechLM):
         for index, row in enumerate(rows):
             embeds[index, : len(row)] = row
         return embeds, lengths
+
+    @staticmethod
+    def _check_edits(queries: Sequence[Query], edits: Sequence[Sequence[Edit]] | None) -> None:
+        if not queries:
+            raise ValueError("there must be at least one query in a batch")
+        if edits is not None and len(edits) != len(queries):
+            raise ValueError(f"{len(edits)} sequences of edits for {len(queries)} queries: give one per query")
+        for query, query_edits in zip(queries, edits or ()):
+            for edit in query_edits:
+                if len(edit.positions) and int(edit.positions.max()) >= query.length:
+                    raise ValueError(
+                        f"Edit(layer={edit.layer}) addresses position {int(edit.positions.max())} of a query of "
+                        f"{query.length} positions"
+                    )

@@ -118,6 +118,19 @@ class AnswerLoss:
     n_tokens: int
 
 
+@dataclass(frozen=True)
+class OptionLogProbs:
+    """How likely a model begins its answer with each option of a question; natural logarithms, not normalised.
+
+    letters: (k,) ln p of the option's letter, summed over its tokenisations with and without a leading space.
+    texts: (k,) ln p of the option's whole text. text_tokens: (k,) its tokens.
+    """
+
+    letters: tuple[float, ...]
+    texts: tuple[float, ...]
+    text_tokens: tuple[int, ...]
+
+
 class SpeechLM(ABC):
     """A language model that answers written and spoken queries and lets its hidden states be read and replaced."""
 
@@ -163,3 +176,13 @@ class SpeechLM(ABC):
         edits: Sequence[Sequence[Edit]] | None = None,
     ) -> list[AnswerLoss]:
         """Teacher-forced cost of a given answer to each query."""
+
+    @abstractmethod
+    def option_log_probs(
+        self,
+        queries: Sequence[Query],
+        options: Sequence[Sequence[str]],
+        *,
+        edits: Sequence[Sequence[Edit]] | None = None,
+    ) -> list[OptionLogProbs]:
+        """Probability that the answer to query i begins with the letter, or the text, of each of its `options[i]`."""

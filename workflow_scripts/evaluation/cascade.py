@@ -1,0 +1,105 @@
+"""Rows of cascade.csv: does a tuned model on speech fail on the same questions as a recogniser and a text model do?
+
+Two matched cascades per checkpoint: the same tuned model on the recogniser's transcript, and its untuned backbone on
+it. If speech is understood by way of words, outcomes agree beyond chance. Success is a score of 1 (graded scorers: all
+instructions met, a sentence repeated exactly). Row `all` pools the questions of all subsets. Kappa and error overlap:
+`statistics.agreement`; intervals: the paired bootstrap over questions within subsets.
+
+`same_wrong` (multiple choice only): among questions both get wrong with a readable letter, the share with the same
+letter; two independent guessers among the wrong letters of k options agree at 1 / (k - 1).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from workflow_scripts.evaluation.resampling import Resampler, interval
+from workflow_scripts.evaluation.score_index import BASE, FormScores, Subsets, step_of
+from workflow_scripts.statistics.agreement import outcome_agreement
+
+ALL = "all"
+_ESTIMATED = ("agreement", "kappa", "error_overlap")
+CASCADE_COLUMNS = (
+    *("model", "checkpoint", "step", "subset", "cascade", "n", "success_speech", "success_cascade"),
+    *(f"{name}{end}" for name in _ESTIMATED for end in ("", "_low", "_high")),
+    *(
+        "error_overlap_chance",
+        "n_both_wrong",
+        "n_both_wrong_letters",
+        "same_wrong",
+        "same_wrong_low",
+        "same_wrong_high",
+    ),
+)
+
+
+def cascade_rows(
+    order: Sequence[tuple[str, str]],
+    index: Mapping[tuple[str, str], Subsets],
+    backbones: Mapping[str, str],
+    resampler: Resampler,
+) -> Iterator[dict[str, Any]]:
+    """Rows of every checkpoint that was asked in speech, for each cascade that was scored."""
+    for model, checkpoint in order:
+        cascades = {"tuned_asr": (model, checkpoint), "base_asr": (backbones.get(model), BASE)}
+        for name, key in cascades.items():
+            pairs = {
+                subset: (forms["speech"], index[key][subset]["asr"])
+                for subset, forms in sorted(index[model, checkpoint].items())
+                if "speech" in forms and "asr" in index.get(key, {}).get(subset, {})
+            }
+            keys = {"model": model, "checkpoint": checkpoint, "step": step_of(checkpoint)}
+            for subset, chosen in _groups(pairs):
+                yield keys | {"subset": subset, "cascade": name} | _compared(chosen, resampler)
+
+
+def _groups(
+    pairs: Mapping[str, tuple[FormScores, FormScores]],
+) -> Iterator[tuple[str, dict[str, tuple[FormScores, FormScores]]]]:
+    if len(pairs) > 1:
+        yield ALL, dict(pairs)
+    for subset, pair in pairs.items():
+        yield subset, {subset: pair}
+
+
+def _compared(pairs: Mapping[str, tuple[FormScores, FormScores]], resampler: Resampler) -> dict[str, Any]:
+    speech = np.concatenate([_success(one) for one, _ in pairs.values()])
+    cascade = np.concatenate([_success(other) for _, other in pairs.values()])
+    weights = np.concatenate([resampler.weights(subset, len(one.ids)) for subset, (one, _) in pairs.items()], axis=1)
+    found = outcome_agreement(speech, cascade)
+    draws = outcome_agreement(speech, cascade, weights)
+    row: dict[str, Any] = {"n": len(speech), "n_both_wrong": int(((speech == 0) & (cascade == 0)).sum())}
+    row |= {"success_speech": 100 * speech.mean(), "success_cascade": 100 * cascade.mean()}
+    for name in _ESTIMATED:
+        row |= _with_interval(name, float(getattr(found, name)), getattr(draws, name), len(speech))
+    row["error_overlap_chance"] = float(found.error_overlap_chance)
+    letters = np.concatenate([_letters_of_errors(*pair) for pair in pairs.values()])
+    counted = ~np.isnan(letters)
+    if counted.any():
+        same = letters[counted]
+        total = weights[:, counted].sum(axis=1)
+        resampled = np.divide(weights[:, counted] @ same, total, out=np.full(len(total), np.nan), where=total > 0)
+        row["n_both_wrong_letters"] = int(counted.sum())
+        row |= _with_interval("same_wrong", float(same.mean()), resampled, len(same))
+    return row
+
+
+def _success(one: FormScores) -> np.ndarray:
+    return (one.scores >= 100 - 1e-9).astype(np.float64)
+
+
+def _letters_of_errors(speech: FormScores, cascade: FormScores) -> np.ndarray:
+    """(n,) 1 if both chose the same wrong letter, 0 for different ones, NaN for questions that are no such pair."""
+    found = np.full(len(speech.ids), np.nan)
+    if speech.scorer != "multiple_choice":
+        return found
+    for place, (one, other) in enumerate(zip(speech.parsed, cascade.parsed)):
+        if one is not None and other is not None and not speech.scores[place] and not cascade.scores[place]:
+            found[place] = one == other
+    return found
+
+
+def _with_interval(name: str, value: float, draws: np.ndarray, n: int) -> dict[str, float]:
+    low, high = interval(draws) if n > 1 else (np.nan, np.nan)
+    return {name: value, f"{name}_low": low, f"{name}_high": high}
