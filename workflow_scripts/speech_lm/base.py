@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from workflow_scripts.speech_lm.anatomy import causal_lm, decoder_of, final_norm_of, vocabulary_logits
+from workflow_scripts.speech_lm.edited_generation import SharedPrompts
 from workflow_scripts.speech_lm.generation import NotFiniteError, check_reach, greedy
 from workflow_scripts.speech_lm.hooks import captured_states, edited_inputs
 from workflow_scripts.speech_lm.protocol import Answer, AnswerLoss, Edit, Query, SpeechLM, SpeechLMError
@@ -137,6 +138,17 @@ class DecoderSpeechLM(SpeechLM):
         )
         sums = [float(part.double().sum()) for part in nll.cpu().split(counts)]
         return [AnswerLoss(total, n) for total, n in zip(sums, counts)]
+
+    def share_prompts(
+        self,
+        queries: Sequence[Query],
+        references: Sequence[str | None],
+        *,
+        max_new_tokens: int,
+        layers: Sequence[int] = (0,),
+    ) -> SharedPrompts:
+        """One unedited prefill of the queries, from which answers under many edits start (see `SharedPrompts`)."""
+        return SharedPrompts(self, queries, references, max_new_tokens=max_new_tokens, layers=layers)
 
     def embed(self, query: Query) -> Tensor:
         """(T, d) input embeddings of a query on the model's device."""
