@@ -1,4 +1,4 @@
-"""Settings of the intervention stage: a grid of named entries, each an edit of speech vectors, a control or a ceiling."""
+"""Settings of the intervention stage: a grid of named entries, each an edit, a control or a ceiling."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -10,8 +10,10 @@ from workflow_scripts.settings.base import NAME_PATTERN, Settings
 BASELINE = "none"
 """Name of the unedited answers; every grid has them."""
 
-NOT_EDITS = ("none", "oracle_text", "oracle_transcript")
-"""Operations that change no vector: the baseline and the ceilings."""
+TEXT = "text"
+"""Name of the answers to the same questions in writing: every grid has them too, as target and as ceiling."""
+ORACLE = "oracle_transcript"
+"""Speech with its transcript behind it: a ceiling, not an edit."""
 TURNING = ("angle", "partial_angle", "slerp", "orthogonal", "replace")
 """Operations after which a vector points elsewhere."""
 SCALING = ("length", "mean_length")
@@ -28,7 +30,6 @@ Operation = Literal[
     "mean_length",
     "replace",
     "noise",
-    "oracle_text",
     "oracle_transcript",
 ]
 Control = Literal[
@@ -52,8 +53,8 @@ class InterventionOperation(Settings):
     weight: float = Field(
         default=1.0,
         gt=0,
-        description="partial_angle, slerp: share of the way to the text's direction (at most 1); noise: its length over "
-        "the speech vector's.",
+        description="partial_angle, slerp: share of the way to the text's direction (at most 1); noise: its length "
+        "over the speech vector's.",
     )
     selection: Literal["bottom", "top", "random", "all"] = Field(
         default="all", description="Which path entries are edited: k of lowest or highest score, k at random, or all."
@@ -61,8 +62,8 @@ class InterventionOperation(Settings):
     k: int | None = Field(default=None, gt=0, description="Entries edited, unless selection is all.")
     layer: Layer | None = Field(
         default=None,
-        description="Decoder layer whose input is edited; a list or `sweep` (every layer): one at a time, each a cell of "
-        "the grid; `all`: every layer in one pass; `all_recomputed`: that, with the path found anew in each layer. "
+        description="Decoder layer whose input is edited; a list or `sweep` (every layer): one at a time, each a cell "
+        "of the grid; `all`: every layer in one pass; `all_recomputed`: that, with the path found anew in each layer. "
         "Default: intervention.layer.",
     )
     metric: Literal["cosine", "euclidean"] = Field(default="cosine", description="Metric of the path.")
@@ -126,6 +127,8 @@ class InterventionSettings(Settings):
             raise ValueError(
                 f"operations must have exactly one baseline, `none: {{operation: none}}`; found {baselines}"
             )
+        if TEXT in self.operations:
+            raise ValueError(f"operations.{TEXT}: this name is reserved for the answers to the written questions")
         for name, entry in self.operations.items():
             if entry.control is not None:
                 self._check_control(name, entry)
@@ -133,7 +136,7 @@ class InterventionSettings(Settings):
 
     def _check_control(self, name: str, entry: InterventionOperation) -> None:
         treated = self.operations.get(entry.of or "")
-        edits = [key for key, one in self.operations.items() if one.operation not in (None, "no_op", *NOT_EDITS)]
+        edits = [key for key, one in self.operations.items() if one.operation not in (None, "no_op", BASELINE, ORACLE)]
         if treated is None or entry.of not in edits:
             raise ValueError(f"operations.{name}: of {entry.of!r} is no edit of this grid; the edits are {edits}")
         if entry.control in ("random_selection", "top_selection") and treated.selection != "bottom":
@@ -143,8 +146,8 @@ class InterventionSettings(Settings):
             )
         if entry.control == "random_direction" and treated.operation not in TURNING:
             raise ValueError(
-                f"operations.{name}: {entry.of} ({treated.operation}) does not turn vectors towards the text, so a random "
-                "direction at the same angle would be the edit itself; use random_shift"
+                f"operations.{name}: {entry.of} ({treated.operation}) does not turn vectors towards the text, so a "
+                "random direction at the same angle would be the edit itself; use random_shift"
             )
         if entry.control in ("other_token", "other_question") and treated.operation in ("noise", "mean_length"):
             raise ValueError(f"operations.{name}: {entry.of} ({treated.operation}) takes nothing from a text token")

@@ -1,9 +1,9 @@
 """Many edits of the same prompts without running what they share: one prefill, from which every edit starts.
 
 An edit at layer l and position p leaves all states below l and all positions before p as they were (attention is
-causal). So the unedited prompts are run once; keys, values and the inputs of the layers to be edited are kept. An edited
-row then computes layers l and up at positions p and after, whatever edits share a batch: rows are (prompt, edits) pairs.
-The reference answer's loss is read off the same cache before the answer is decoded over it.
+causal). So the unedited prompts are run once; keys, values and the inputs of the layers to be edited are kept. An
+edited row then computes layers l and up at positions p and after; a batch holds any (prompt, edits) pairs. The
+reference answer's loss is read off the same cache before the answer is decoded over it.
 """
 
 from __future__ import annotations
@@ -99,20 +99,25 @@ class SharedPrompts:
 
     @torch.no_grad()
     def answer(
-        self, rows: Sequence[int], edits: Sequence[Sequence[Edit]], starts: Sequence[int] | None = None
+        self,
+        rows: Sequence[int],
+        edits: Sequence[Sequence[Edit]],
+        starts: Sequence[int] | None = None,
+        layer: int | None = None,
     ) -> list[EditedAnswer]:
         """Answers of prompts `rows` (repeats allowed) under `edits`, one sequence per row.
 
-        All rows must have the same lowest edited layer. `starts`: positions from which rows are computed anew; default:
-        the first edited one, and the last of the prompt for a row without edits. Two calls with equal rows and starts
-        run the same operations on the same shapes: that is how an edit that writes back what it finds is compared.
+        `starts`: positions from which rows are computed anew; default: the first edited one, and the last of the prompt
+        for a row without edits. `layer`: from which they are computed anew; default: the lowest edited one, which must
+        be the same in all rows. Two calls with equal rows, starts and layer run the same operations on the same shapes:
+        that is how an edit that writes back what it finds is compared.
 
         Raises ValueError for edits outside a query or before its start, SpeechLMError for logits that are not finite.
         """
         began = time.perf_counter()
-        layer, starts = self._layer(edits), self._starts(rows, edits, starts)
-        hidden, cache, lengths = self._prefill(rows, layer, starts, edits)
-        last = hidden[torch.arange(len(rows), device=hidden.device), lengths - 1 - starts]
+        layer, begin = self._layer(edits, layer), self._starts(rows, edits, starts)
+        hidden, cache, lengths = self._prefill(rows, layer, begin, edits)
+        last = hidden[torch.arange(len(rows), device=hidden.device), lengths - 1 - begin]
         first = vocabulary_logits(self.lm.model, last).float().log_softmax(dim=-1)
         losses = self._losses(rows, cache, lengths, first)
         try:
@@ -176,8 +181,10 @@ class SharedPrompts:
             raise ValueError(f"answer {text!r} has no tokens")
         return ids
 
-    def _layer(self, edits: Sequence[Sequence[Edit]]) -> int:
+    def _layer(self, edits: Sequence[Sequence[Edit]], given: int | None) -> int:
         lowest = {min(edit.layer for edit in one) for one in edits if one}
+        if given is not None and given <= min(lowest, default=given):
+            lowest = {given}
         if len(lowest) > 1:
             raise ValueError(f"rows of one batch start at layers {sorted(lowest)}; give rows of one layer")
         layer = lowest.pop() if lowest else min(self.inputs)
