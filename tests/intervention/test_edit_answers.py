@@ -5,95 +5,83 @@ import dataclasses
 import pytest
 import torch
 
+from tests.intervention.conftest import SHARD, align
 from tests.tiny_study import CHECKPOINT, write_tiny_study
-from workflow_scripts.activations.dump_states import dump_states
-from workflow_scripts.alignment.align_tokens import align_tokens
-from workflow_scripts.artifacts.answers import EDITED_ANSWERS
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.measurements import ALIGNMENT, read_measurements, write_measurements
-from workflow_scripts.intervention import edit_answers as module
-from workflow_scripts.intervention.edit_answers import edit_answers
-from workflow_scripts.intervention.question_edits import EditTally, build_edits
-from workflow_scripts.intervention.selection import select_targets
-from workflow_scripts.settings.analysis import InterventionOperation
+from workflow_scripts.intervention import answer_grid as module
 from workflow_scripts.speech_lm.loading import load_speech_lm
-from workflow_scripts.speech_lm.protocol import Answer, SpeechLMError
+from workflow_scripts.speech_lm.protocol import Answer, Edit, SpeechLMError
 from workflow_scripts.speech_lm.spoken_shard import read_spoken_shard
 
+IDS = ("q0", "q2", "q3", "q4")
 OPERATIONS = {
     "none": {"operation": "none"},
     "no_op": {"operation": "no_op"},
     "angle_bottom3": {"operation": "angle", "selection": "bottom", "k": 3},
     "angle_all": {"operation": "angle"},
     "length_all": {"operation": "length"},
+    "length_two": {"operation": "length", "layer": [0, 2]},
+    "angle_every": {"operation": "angle", "layer": "all"},
+    "angle_again": {"operation": "angle", "selection": "bottom", "k": 2, "layer": "all_recomputed"},
+    "mean": {"operation": "mean_length", "path": "best", "metric": "euclidean"},
+    "warped": {"operation": "slerp", "weight": 0.5, "path": "dtw"},
+    "zero": {"operation": "replace", "path": 0},
+    "noisy": {"operation": "noise", "weight": 0.5, "selection": "random", "k": 2},
+    "angle_all_random_direction": {"control": "random_direction", "of": "angle_all"},
+    "angle_all_other_token": {"control": "other_token", "of": "angle_all"},
+    "angle_all_other_question": {"control": "other_question", "of": "angle_all"},
+    "angle_bottom3_random_frames": {"control": "random_frames", "of": "angle_bottom3"},
+    "angle_top3": {"control": "top_selection", "of": "angle_bottom3"},
+    "length_two_random_shift": {"control": "random_shift", "of": "length_two"},
+    "angle_every_random_direction": {"control": "random_direction", "of": "angle_every"},
+    "oracle": {"operation": "oracle_transcript"},
 }
+SWEPT = ("length_two", "length_two_random_shift")
+KEYS = [key for name in OPERATIONS for key in ([f"{name}@0", f"{name}@2"] if name in SWEPT else [name])]
+PLAIN = ("none", "text", "oracle")
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    return write_tiny_study(tmp_path_factory.mktemp("study"))
+def edited(run_edits, tmp_path_factory):
+    return run_edits(tmp_path_factory.mktemp("edited") / "answers.jsonl", OPERATIONS)
 
 
-@pytest.fixture(scope="module")
-def alignment(study, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("alignment")
-    dump_states(
-        **study.inputs(),
-        states=folder / "states.h5",
-        checkpoint=CHECKPOINT,
-        shard="00-of-01",
-        activations={},
-        system_prompt=None,
-        seed=7,
-    )
-    align_tokens(folder / "states.h5", folder / "alignment.h5", draws=2, seed=7, examples=0)
-    return folder / "alignment.h5"
-
-
-def run(study, alignment, path, layer=0, operations=OPERATIONS, batch_size=3):
-    edit_answers(
-        **study.inputs(),
-        alignment=alignment,
-        answers=path,
-        checkpoint=CHECKPOINT,
-        shard="00-of-01",
-        max_new_tokens=8,
-        intervention={"subset": "tiny", "layer": layer, "operations": operations},
-        evaluation={"batch_size": batch_size},
-        system_prompt=None,
-        seed=7,
-    )
-    rows, header = EDITED_ANSWERS.read_with_header(path)
-    return {(row.id, row.edit): row for row in rows}, header["provenance"]
-
-
-@pytest.fixture(scope="module")
-def edited(study, alignment, tmp_path_factory):
-    return run(study, alignment, tmp_path_factory.mktemp("edited") / "answers.jsonl")
-
-
-def test_there_is_one_spoken_answer_per_kept_question_and_operation(edited):
+def test_there_is_one_answer_per_kept_question_and_cell(edited):
     rows, facts = edited
-    assert list(rows) == [(name, edit) for name in ("q0", "q2", "q3", "q4") for edit in OPERATIONS]
-    assert {row.form for row in rows.values()} == {"speech"}
+    assert list(rows) == [(name, edit) for name in IDS for edit in ["none", "text", *KEYS[1:]]]
+    assert {row.form for (_, edit), row in rows.items() if edit != "text"} == {"speech"}
     assert facts["dropped"] == ["q1"] and facts["model"] == "tiny-lora" and facts["decoding"] == "greedy"
+    assert set(facts["cells"]) == set(KEYS) - {"none"}
+    assert facts["cells"]["length_two_random_shift@2"]["of"] == "length_two@2"
+    assert facts["cells"]["length_two@2"]["layer"] == 2 and facts["cells"]["angle_every"]["layer"] == "all"
 
 
 @pytest.mark.parametrize("layer", [0, 2])
-def test_the_no_op_edit_is_bit_equal_in_answers_and_losses(study, alignment, tmp_path, layer):
-    rows, _ = run(study, alignment, tmp_path / "answers.jsonl", layer)
-    for name in ("q0", "q2", "q3", "q4"):
+def test_the_no_op_edit_is_bit_equal_in_answers_losses_and_probabilities(run_edits, tmp_path, layer):
+    operations = {name: OPERATIONS[name] for name in ("none", "no_op", "angle_all")}
+    rows, _ = run_edits(tmp_path / "answers.jsonl", operations, layer)
+    for name in IDS:
         plain, no_op = rows[name, "none"], rows[name, "no_op"]
         assert no_op.n_edited > 0 and plain.n_edited == 0
-        assert (plain.token_ids, plain.reference_nll) == (no_op.token_ids, no_op.reference_nll)
+        same = ("token_ids", "reference_nll", "kl_first")
+        assert [getattr(plain, field) for field in same] == [getattr(no_op, field) for field in same]
 
 
 def test_edits_change_what_the_model_computes(edited):
     rows, facts = edited
-    for edit in ("angle_bottom3", "angle_all", "length_all"):
-        assert rows["q0", edit].reference_nll != rows["q0", "none"].reference_nll
-        assert facts["edits"][edit]["mean_shift"] > 0
-    assert facts["edits"]["no_op"]["mean_shift"] == 0
+    for key in KEYS:
+        if key not in ("none", "no_op"):
+            assert rows["q0", key].reference_nll != rows["q0", "none"].reference_nll, key
+        if key not in (*PLAIN, "no_op"):
+            assert facts["cells"][key]["mean_shift"] > 0
+    assert facts["cells"]["no_op"]["mean_shift"] == 0
+
+
+def test_kl_is_zero_for_the_text_itself_and_positive_for_speech(edited):
+    rows, _ = edited
+    assert all(row.kl_first == 0 for (_, edit), row in rows.items() if edit == "text")
+    assert all(row.kl_first > 0 for (_, edit), row in rows.items() if edit != "text")
 
 
 def test_bottom_edits_k_frames_and_all_edits_every_distinct_frame_of_the_path(edited, alignment):
@@ -103,8 +91,25 @@ def test_bottom_edits_k_frames_and_all_edits_every_distinct_frame_of_the_path(ed
         assert rows[name, "angle_bottom3"].n_edited == 3
         assert 3 < rows[name, "angle_all"].n_edited <= aligned.T_s[aligned.ids.index(name)]
         assert rows[name, "angle_all"].n_edited == rows[name, "length_all"].n_edited
+        assert rows[name, "angle_all"].frames == rows[name, "no_op"].frames
     total = sum(row.n_edited for (_, edit), row in rows.items() if edit == "angle_all")
-    assert facts["edits"]["angle_all"]["edited"] == total and facts["edits"]["angle_all"]["zero_vectors"] == 0
+    assert facts["cells"]["angle_all"]["edited"] == total and facts["cells"]["angle_all"]["zero_vectors"] == 0
+
+
+def test_controls_match_their_edit_in_positions_and_size_of_change(edited):
+    rows, _ = edited
+    for name in IDS:
+        edit = rows[name, "angle_all"]
+        for control in ("random_direction", "other_token", "other_question"):
+            own = rows[name, f"angle_all_{control}"]
+            assert own.frames == edit.frames
+            assert own.shifts == pytest.approx(edit.shifts, rel=1e-4)
+        for layer in (0, 2):
+            shifted, length = rows[name, f"length_two_random_shift@{layer}"], rows[name, f"length_two@{layer}"]
+            assert shifted.frames == length.frames and shifted.shifts == pytest.approx(length.shifts, rel=1e-4)
+        moved, bottom = rows[name, "angle_bottom3_random_frames"], rows[name, "angle_bottom3"]
+        assert moved.tokens == bottom.tokens and len(set(moved.frames)) == 3
+        assert len(rows[name, "angle_top3"].frames) == 3
 
 
 def test_reference_losses_are_there_exactly_where_a_question_has_a_reference(edited):
@@ -114,72 +119,127 @@ def test_reference_losses_are_there_exactly_where_a_question_has_a_reference(edi
         assert (row.reference_tokens > 0) == (name != "q3")
 
 
-def test_the_unedited_answers_are_those_of_the_model_asked_plainly(study, edited):
+def test_the_unedited_and_the_written_answers_are_those_of_the_model_asked_plainly(study, edited):
     rows, _ = edited
-
     lm = load_speech_lm(backbone=study.backbone.parent, checkpoint=study.model.parent / CHECKPOINT, encoder=None)
-    asked = read_spoken_shard(study.questions, study.manifest, study.features, "00-of-01", 7)
-    longest_first = sorted(range(4), key=lambda number: -asked.spoken(lm, number).length)
-    for group in (longest_first[:3], longest_first[3:]):
-        answers = lm.generate([asked.spoken(lm, number) for number in group], max_new_tokens=8)
-        for number, answer in zip(group, answers):
-            assert rows[asked.ids[number], "none"].token_ids == list(answer.token_ids)
+    asked = read_spoken_shard(study.questions, study.manifest, study.features, SHARD, 7)
+    for edit, encode in (("none", asked.spoken), ("text", asked.written)):
+        for number, name in enumerate(asked.ids):
+            [answer] = lm.generate([encode(lm, number)], max_new_tokens=8)
+            assert rows[name, edit].token_ids == list(answer.token_ids)
 
 
-def test_a_no_op_that_changes_a_token_stops_the_step(study, alignment, tmp_path, monkeypatch):
-    answer_plainly = module._answer
+@pytest.mark.parametrize("batch_size", [1, 2, 32])
+def test_single_and_batch_agree(run_edits, edited, tmp_path, batch_size):
+    rows, _ = edited
+    again, _ = run_edits(tmp_path / "answers.jsonl", OPERATIONS, batch_size=batch_size)
+    for key, row in again.items():
+        assert row.token_ids == rows[key].token_ids and row.frames == rows[key].frames
+        assert row.kl_first == pytest.approx(rows[key].kl_first, rel=1e-2, abs=1e-5)
 
-    def tampered(lm, queries, references, edits, max_new_tokens):
-        batch = answer_plainly(lm, queries, references, edits, max_new_tokens)
-        if edits is None:
-            return batch
-        last = batch.answers[-1]
+
+def test_the_same_seed_gives_the_same_bytes_and_another_moves_random_cells_only(run_edits, edited, tmp_path):
+    rows, _ = edited
+    first, _ = run_edits(tmp_path / "a.jsonl", OPERATIONS)
+    shown = {"token_ids", "frames", "shifts", "reference_nll", "kl_first"}
+    assert {k: r.model_dump(include=shown) for k, r in first.items()} == {
+        k: r.model_dump(include=shown) for k, r in rows.items()
+    }
+
+
+def test_one_more_entry_leaves_the_others_as_they_are(run_edits, edited, tmp_path):
+    rows, _ = edited
+    few = {name: OPERATIONS[name] for name in ("none", "angle_all", "angle_all_random_direction", "noisy")}
+    found, _ = run_edits(tmp_path / "few.jsonl", few)
+    for key, row in found.items():
+        assert (row.token_ids, row.frames, row.shifts) == (rows[key].token_ids, rows[key].frames, rows[key].shifts)
+
+
+def test_a_no_op_that_changes_a_token_stops_the_step(run_edits, tmp_path, monkeypatch):
+    unedited = module._unedited
+
+    def tampered(*arguments):
+        answers = unedited(*arguments)
+        last = answers[-1].answer
         other = Answer(last.text, (*last.token_ids[:-1], last.token_ids[-1] + 1), last.finish_reason, last.seconds)
-        return dataclasses.replace(batch, answers=[*batch.answers[:-1], other])
+        return [*answers[:-1], dataclasses.replace(answers[-1], answer=other)]
 
-    monkeypatch.setattr(module, "_answer", tampered)
+    monkeypatch.setattr(module, "_unedited", tampered)
     with pytest.raises(SpeechLMError, match="'no_op' writes back the values it finds"):
-        run(study, alignment, tmp_path / "answers.jsonl")
+        run_edits(tmp_path / "answers.jsonl", {name: OPERATIONS[name] for name in ("none", "no_op")})
     assert not (tmp_path / "answers.jsonl").exists()
 
 
-def test_paths_of_other_weights_are_refused(study, alignment, tmp_path):
+def test_paths_of_other_weights_are_refused(run_edits, alignment, tmp_path):
     content = read_measurements(alignment, ALIGNMENT)
     other = dataclasses.replace(content, attributes={**content.attributes, "weights_sha256": "cd" * 32})
     write_measurements(tmp_path / "other.h5", ALIGNMENT, other)
     with pytest.raises(ArtifactError, match="weights_sha256 is 'cdcd"):
-        run(study, tmp_path / "other.h5", tmp_path / "answers.jsonl")
+        run_edits(tmp_path / "answers.jsonl", OPERATIONS, alignment=tmp_path / "other.h5")
 
 
-def test_paths_of_other_audio_are_refused(study, alignment, tmp_path):
+def test_paths_of_other_audio_or_outside_the_span_are_refused(run_edits, alignment, tmp_path):
     content = read_measurements(alignment, ALIGNMENT)
     write_measurements(tmp_path / "other.h5", ALIGNMENT, dataclasses.replace(content, T_s=content.T_s + 1))
     with pytest.raises(ArtifactError, match="made from other audio"):
-        run(study, tmp_path / "other.h5", tmp_path / "answers.jsonl")
+        run_edits(tmp_path / "answers.jsonl", OPERATIONS, alignment=tmp_path / "other.h5")
+    far = [frames + int(T_s) for frames, T_s in zip(content.paths["cosine"], content.T_s)]
+    paths = {**content.paths, "cosine": far}
+    write_measurements(tmp_path / "far.h5", ALIGNMENT, dataclasses.replace(content, paths=paths))
+    with pytest.raises(ArtifactError, match=r"cosine path of question 'q0' has frames .*delete it"):
+        run_edits(tmp_path / "answers.jsonl", OPERATIONS, alignment=tmp_path / "far.h5")
 
 
-def test_a_layer_that_the_model_does_not_have_is_named(study, alignment, tmp_path):
+def test_a_layer_that_the_model_does_not_have_is_named(run_edits, tmp_path):
     with pytest.raises(SpeechLMError, match=r"intervention\.layer is 3.*0 \.\. 2"):
-        run(study, alignment, tmp_path / "answers.jsonl", layer=3)
+        run_edits(tmp_path / "answers.jsonl", OPERATIONS, layer=3)
+    far = {"none": {"operation": "none"}, "far": {"operation": "angle", "layer": [1, 7]}}
+    with pytest.raises(SpeechLMError, match=r"operations\.far\.layer is 7.*0 \.\. 2"):
+        run_edits(tmp_path / "answers.jsonl", far)
+    beyond = {"none": {"operation": "none"}, "beyond": {"operation": "angle", "path": 9}}
+    with pytest.raises(ValueError, match=r"path 9: the paths are of layers 0 \.\. 3"):
+        run_edits(tmp_path / "answers.jsonl", beyond)
 
 
-def test_an_angle_edit_puts_the_text_direction_at_the_chosen_speech_positions(study, alignment):
+def test_a_lone_question_has_no_other_to_take_from_and_is_counted(tmp_path, run_edits):
+    study = write_tiny_study(tmp_path / "lone", n=1, dropped=())
+    operations = {name: OPERATIONS[name] for name in ("none", "angle_all", "angle_all_other_question")}
+    rows, facts = run_edits(tmp_path / "a.jsonl", operations, study=study, alignment=align(study, tmp_path))
+    row = rows["q0", "angle_all_other_question"]
+    assert row.skipped == "no other token or question to take from" and row.n_edited == 0
+    assert row.token_ids == rows["q0", "none"].token_ids
+    assert facts["cells"]["angle_all_other_question"]["unedited"] == {row.skipped: 1}
+
+
+def test_k_larger_than_the_path_edits_all_of_it_and_is_counted(run_edits, tmp_path):
+    operations = {**{n: OPERATIONS[n] for n in ("none", "angle_all")}, "k": {"operation": "angle", "selection": "top"}}
+    operations["k"]["k"] = 999
+    rows, facts = run_edits(tmp_path / "answers.jsonl", operations)
+    assert facts["cells"]["k"]["exhausted"] == 4 and facts["cells"]["angle_all"]["exhausted"] == 0
+    for name in IDS:
+        assert sorted(rows[name, "k"].frames) == sorted(rows[name, "angle_all"].frames)
+        assert rows[name, "k"].token_ids == rows[name, "angle_all"].token_ids
+
+
+def test_an_angle_edit_puts_the_text_direction_at_the_chosen_speech_positions(study, alignment, run_edits, tmp_path):
     """Read back at the edited layer: cosine 1 with the text partner, the speech vector's length, others as before."""
-
+    operations = {"none": {"operation": "none"}, "a": {"operation": "angle", "selection": "bottom", "k": 2}}
+    rows, _ = run_edits(tmp_path / "answers.jsonl", operations, layer=1)
     lm = study.load()
-    asked = read_spoken_shard(study.questions, study.manifest, study.features, "00-of-01", 7)
-    aligned = read_measurements(alignment, ALIGNMENT)
-    operation = InterventionOperation(operation="angle", selection="bottom", k=2)
-    targets = select_targets(operation, aligned.paths["cosine"][0], aligned.scores["cosine"][0])
+    asked = read_spoken_shard(study.questions, study.manifest, study.features, SHARD, 7)
     spoken, written = asked.spoken(lm, 0), asked.written(lm, 0)
-    before, text = lm.states([spoken])[0][1], lm.states([written])[0][1]
-    tally = EditTally()
-    edits = build_edits(operation, 1, [spoken], [targets], [before], [text], tally)
-    after = lm.states([spoken], edits=edits)[0][1]
-    frames, tokens = torch.from_numpy(targets.frames).long(), torch.from_numpy(targets.tokens).long()
-    cosine = torch.nn.functional.cosine_similarity(after[frames], text[tokens])
+    before, text = lm.states([spoken])[0], lm.states([written])[0][1]
+    frames, tokens = torch.tensor(rows["q0", "a"].frames), torch.tensor(rows["q0", "a"].tokens)
+    values = text[tokens] * (before[1, frames].norm(dim=1) / text[tokens].norm(dim=1))[:, None]
+    edit = Edit(1, spoken.span[0] + frames, values)
+    after = lm.states([spoken], edits=[[edit]])[0]
+    cosine = torch.nn.functional.cosine_similarity(after[1, frames], text[tokens])
     torch.testing.assert_close(cosine, torch.ones(2))
-    torch.testing.assert_close(after[frames].norm(dim=1), before[frames].norm(dim=1))
-    untouched = [frame for frame in range(len(before)) if frame not in targets.frames]
-    assert torch.equal(after[untouched], before[untouched])
-    assert tally.edited == 2
+    assert rows["q0", "a"].shifts == pytest.approx((values - before[1, frames]).norm(dim=1).tolist(), rel=1e-4)
+    [cost] = lm.answer_loss([spoken], ["the river"], edits=[[edit]])
+    assert rows["q0", "a"].reference_nll == pytest.approx(cost.nll, rel=1e-4)
+    # States below the layer, and at and above it before the first edited position, are untouched.
+    assert torch.equal(after[0], before[0])
+    first = int(frames.min())
+    torch.testing.assert_close(after[:, :first], before[:, :first])
+    assert not torch.equal(after[2:, first:], before[2:, first:])

@@ -34,5 +34,19 @@ class AnswerRecord(Record):
 
 
 ANSWERS = RecordFile("answers/2", AnswerRecord)
-EDITED_ANSWERS = RecordFile("edited-answers/2", AnswerRecord, unique=None)
-"""As answers, with one line per question and edit."""
+
+
+class EditedAnswerRecord(AnswerRecord):
+    """One answer under one cell of the intervention grid, with what the cell did to this question."""
+
+    kl_first: float | None = Field(
+        default=None, description="KL(text || this), nats, of the distributions of the first answer token."
+    )
+    frames: list[int] = Field(default=[], description="Speech positions edited, at the first edited layer.")
+    tokens: list[int] = Field(default=[], description="Text tokens they were paired with.")
+    shifts: list[float] = Field(default=[], description="Length of the change of each edited vector, over layers.")
+    skipped: str = Field(default="", description="Why nothing was edited; empty where something was.")
+
+
+EDITED_ANSWERS = RecordFile("edited-answers/2", EditedAnswerRecord, unique=None)
+"""As answers, with one line per question and cell: `none` unedited, `text` the written question, then the grid."""

@@ -1,24 +1,109 @@
 """Which speech frames of a question are edited, and the text token each takes its partner from.
 
-The path is the vote of the layers 1..L under the cosine metric; entries are ranked by their cosine averaged over these
-layers. The paper leaves both open: `measures.edit_targets` states the reading.
+One path per question (`path_of`), entries chosen from it (`select_targets`). The paper leaves both open;
+`measures.edit_targets` and docs/interventions.md state the readings.
 """
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from workflow_scripts.measures import EditTargets, all_entries, bottom_k, vote_path
-from workflow_scripts.settings.analysis import InterventionOperation
+from workflow_scripts.measures import (
+    EditTargets,
+    all_entries,
+    bottom_k,
+    dtw,
+    frame_per_token,
+    path_entry_scores,
+    random_k,
+    token_similarity,
+    top_k,
+    vote_path,
+)
+from workflow_scripts.settings.intervention import InterventionOperation
 
 
-def select_targets(operation: InterventionOperation, i_star: np.ndarray, path_score: np.ndarray) -> EditTargets:
-    """Targets of one question from its cosine paths and scores (L+1, T_t).
+@dataclass(frozen=True)
+class MeasuredPaths:
+    """Paths of one question under one metric.
 
-    `all`: every distinct frame of the path. `bottom`: the k distinct frames with the lowest score.
-    Raises ValueError if `bottom` comes without k.
+    Attributes:
+        i_star, scores: (L+1, T_t) frames, and path scores turned so that higher is better.
+        best_layer: layer of the highest calibrated path score over the shard's questions.
+        states: gives speech (L+1, T_s, d) and text (L+1, T_t, d) states; called for `dtw` only.
+        T_s: frames of the question.
     """
-    path = vote_path(i_star, path_score)
-    if operation.selection == "all":
-        return all_entries(path.frames, path.scores)
-    if operation.k is None:
-        raise ValueError("selection 'bottom' needs k, the number of frames to edit; set it in intervention.operations")
-    return bottom_k(path.frames, path.scores, operation.k)
+
+    i_star: np.ndarray
+    scores: np.ndarray
+    best_layer: int
+    T_s: int
+    states: Callable[[], tuple[np.ndarray, np.ndarray]]
+
+
+def path_of(entry: InterventionOperation, measured: MeasuredPaths) -> tuple[np.ndarray, np.ndarray]:
+    """Frames (T_t,) and scores (T_t,), higher is better, of the entry's path source.
+
+    Raises ValueError if the layer of the path does not exist, or a frame lies outside the question's span.
+    """
+    if entry.path == "vote":
+        voted = vote_path(measured.i_star, measured.scores)
+        frames, scores = voted.frames, voted.scores
+    elif entry.path == "dtw":
+        frames, scores = _warped(entry.metric, *measured.states())
+    else:
+        layer = measured.best_layer if entry.path == "best" else int(entry.path)
+        if not 0 <= layer < len(measured.i_star):
+            raise ValueError(f"path {layer}: the paths are of layers 0 .. {len(measured.i_star) - 1}")
+        frames, scores = measured.i_star[layer], measured.scores[layer]
+    if len(frames) and not (int(frames.min()) >= 0 and int(frames.max()) < measured.T_s):
+        raise ValueError(f"the path has frames {int(frames.min())} .. {int(frames.max())} of {measured.T_s}")
+    return frames, scores
+
+
+def select_targets(
+    entry: InterventionOperation,
+    frames: np.ndarray,
+    scores: np.ndarray,
+    *,
+    control: str | None = None,
+    T_s: int | None = None,
+    seed: int = 0,
+) -> EditTargets:
+    """Targets from a path (T_t,) and its scores, higher is better.
+
+    `all`: every distinct frame. `bottom`, `top`, `random`: k distinct frames of lowest or highest score, or drawn.
+    The controls random_selection and top_selection choose in place of `bottom`; random_frames keeps the tokens and
+    draws as many frames of the question's T_s, those that the path does not use first.
+    """
+    how = {"random_selection": "random", "top_selection": "top"}.get(control or "", entry.selection)
+    if how == "all":
+        chosen = all_entries(frames, scores)
+    elif entry.k is None:
+        raise ValueError(f"selection {how!r} needs k, the number of frames to edit; set it in intervention.operations")
+    elif how == "random":
+        chosen = random_k(frames, scores, entry.k, seed)
+    else:
+        chosen = (bottom_k if how == "bottom" else top_k)(frames, scores, entry.k)
+    if control != "random_frames":
+        return chosen
+    if T_s is None:
+        raise ValueError("control random_frames needs T_s, the number of speech frames")
+    # Frames that no token's path uses come first; only where they are too few, others of the path fill up.
+    rng = np.random.default_rng(seed)
+    everything = np.arange(T_s)
+    unused, others = np.setdiff1d(everything, frames), np.setdiff1d(frames, chosen.frames)
+    order = [rng.permutation(part) for part in (unused, others, chosen.frames)]
+    drawn = np.concatenate(order)[: len(chosen.frames)].astype(np.int32)
+    return replace(chosen, frames=drawn)
+
+
+def _warped(metric: str, speech: np.ndarray, text: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """One frame per token on the warping path through the mean matrix of layers 1..L, and its scores."""
+    similarity = token_similarity(speech, text)
+    matrices = similarity.cosine if metric == "cosine" else -similarity.euclidean
+    best = 1.0 if metric == "cosine" else 0.0
+    cost = best - matrices[1:].mean(axis=0, dtype=np.float64, keepdims=True)
+    frames = frame_per_token(dtw(cost).pairs[0], cost[0])
+    return frames, path_entry_scores(matrices, frames)

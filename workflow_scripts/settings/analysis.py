@@ -1,10 +1,10 @@
-"""Settings of evaluation, activations, similarity, alignment, correlation and intervention."""
+"""Settings of evaluation, activations, similarity, alignment and correlation."""
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from workflow_scripts.settings.base import NAME_PATTERN, Settings
+from workflow_scripts.settings.base import Settings
 
 Form = Literal["text", "speech", "asr"]
 
@@ -35,36 +35,3 @@ class NullSettings(Settings):
     """The shuffled-pair null: speech of one question against the text of another of like length."""
 
     draws: int = Field(default=20, ge=1, description="Derangements; p cannot go below 1 / (draws + 1).")
-
-
-class InterventionOperation(Settings):
-    """One edit of speech tokens along the alignment path."""
-
-    operation: Literal["none", "no_op", "angle", "length"] = Field(description="What is done to each speech vector.")
-    selection: Literal["bottom", "all"] = Field(default="all", description="Which path entries are edited.")
-    k: int | None = Field(default=None, gt=0, description="Entries edited when selection is bottom.")
-
-    @model_validator(mode="after")
-    def _bottom_has_k(self) -> "InterventionOperation":
-        if (self.selection == "bottom") != (self.k is not None):
-            raise ValueError(f"selection {self.selection!r} with k {self.k}: bottom needs k, all takes none")
-        return self
-
-
-class InterventionSettings(Settings):
-    """Which models and questions are edited, and how."""
-
-    subset: str = Field(pattern=NAME_PATTERN, description="Subset whose questions are asked again under edits.")
-    layer: int = Field(default=0, ge=0, description="Decoder layer whose input is replaced; 0 = embeddings.")
-    operations: dict[str, InterventionOperation] = Field(
-        description="The edits by name; `none`, the unedited baseline, must be among them."
-    )
-
-    @model_validator(mode="after")
-    def _has_baseline(self) -> "InterventionSettings":
-        baselines = [name for name, entry in self.operations.items() if entry.operation == "none"]
-        if baselines != ["none"]:
-            raise ValueError(
-                f"operations must have exactly one baseline, `none: {{operation: none}}`; found {baselines}"
-            )
-        return self

@@ -11,7 +11,6 @@ from pydantic import Field, ValidationError, model_validator
 from workflow_scripts.settings.analysis import (
     ActivationSettings,
     EvaluationSettings,
-    InterventionSettings,
     NullSettings,
 )
 from workflow_scripts.settings.assets import AssetSettings
@@ -19,6 +18,7 @@ from workflow_scripts.settings.base import NAME_PATTERN, Settings
 from workflow_scripts.settings.benchmark import BenchmarkSettings
 from workflow_scripts.settings.display import DisplaySettings
 from workflow_scripts.settings.scoring import ScoringSettings
+from workflow_scripts.settings.intervention import InterventionSettings, without_orphans
 from workflow_scripts.settings.speech import SpeechSettings
 from workflow_scripts.settings.training import TrainedModel, TrainingSettings
 
@@ -149,6 +149,8 @@ def without_removed(values: Mapping[str, Any]) -> dict[str, Any]:
         for part in parents:
             node = node.get(part) if isinstance(node, dict) else None
         if isinstance(node, dict) and isinstance(node.get(last), dict):
+            if place == "intervention.operations":
+                node[last] = without_orphans(node[last])
             dropped = removed_models if place == "display.models" else set()
             node[last] = {
                 name: entry for name, entry in node[last].items() if entry is not None and name not in dropped

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from workflow_scripts.speech_lm.anatomy import causal_lm, decoder_of, final_norm_of, vocabulary_logits
 from workflow_scripts.speech_lm.branches import branch_log_probs
+from workflow_scripts.speech_lm.edited_generation import SharedPrompts
 from workflow_scripts.speech_lm.generation import NotFiniteError, check_reach, greedy
 from workflow_scripts.speech_lm.hooks import captured_states, edited_inputs
 from workflow_scripts.speech_lm.option_tokens import log_sum, option_branches
@@ -167,6 +168,17 @@ class DecoderSpeechLM(SpeechLM):
             texts = tuple(sums[number] for number in one.texts)
             results.append(OptionLogProbs(letters, texts, tuple(len(one.branches[number]) for number in one.texts)))
         return results
+
+    def share_prompts(
+        self,
+        queries: Sequence[Query],
+        references: Sequence[str | None],
+        *,
+        max_new_tokens: int,
+        layers: Sequence[int] = (0,),
+    ) -> SharedPrompts:
+        """One unedited prefill of the queries, from which answers under many edits start (see `SharedPrompts`)."""
+        return SharedPrompts(self, queries, references, max_new_tokens=max_new_tokens, layers=layers)
 
     def embed(self, query: Query) -> Tensor:
         """(T, d) input embeddings of a query on the model's device."""

@@ -52,7 +52,7 @@ def greedy(
     """
     if max_new_tokens < 1:
         raise ValueError(f"max_new_tokens is {max_new_tokens}; it must be at least 1")
-    decoder, embed = decoder_of(model), causal_lm(model).get_input_embeddings()
+    decoder = decoder_of(model)
     capacity = embeds.shape[1] + max_new_tokens
     check_reach(model, capacity)
     cache = RaggedCache(len(decoder.layers), capacity)
@@ -66,6 +66,25 @@ def greedy(
             "this decoder loop cannot serve them, write an adapter class with its own generate"
         )
     hidden = hidden[torch.arange(len(slots), device=embeds.device), slots - 1]
+    return continue_greedily(model, cache, hidden, slots, max_new_tokens=max_new_tokens, stop_ids=stop_ids)
+
+
+@torch.no_grad()
+def continue_greedily(
+    model: nn.Module,
+    cache: RaggedCache,
+    hidden: Tensor,
+    slots: Tensor,
+    *,
+    max_new_tokens: int,
+    stop_ids: Collection[int],
+) -> list[Decoded]:
+    """The answers after a prefill whose keys and values are in `cache`; the cache is used up.
+
+    hidden: (B, d) final states at each row's last prompt position. slots: (B,) prompt lengths, where the first answer
+    token is stored. Raises NotFiniteError.
+    """
+    decoder, embed = decoder_of(model), causal_lm(model).get_input_embeddings()
     rows = list(range(len(slots)))  # original row of every row still in the batch
     answers: list[list[int]] = [[] for _ in rows]
     reasons: dict[int, str] = {}
@@ -87,11 +106,11 @@ def greedy(
             break
         kept = _shrink(len(rows), active)
         if kept is not None:
-            keep = torch.tensor(kept, device=embeds.device)
+            keep = torch.tensor(kept, device=hidden.device)
             cache.keep(keep)
             slots, chosen = slots[keep], chosen[keep]
             rows = [rows[index] for index in kept]
-        mask = cache.place(slots, embeds.dtype)
+        mask = cache.place(slots, hidden.dtype)
         hidden = decoder(
             inputs_embeds=embed(chosen[:, None]),
             attention_mask=mask,

@@ -31,18 +31,19 @@ class RaggedLayer(CacheLayerMixin):
         self.is_initialized = True
 
     def update(self, key_states: Tensor, value_states: Tensor, *args, **kwargs) -> tuple[Tensor, Tensor]:
-        """Store (B, heads, n, width): n = prompt at prefill, n = 1 afterwards; return what attention has to see."""
+        """Store (B, heads, n, width), n = prompt at prefill, as placed afterwards; return what attention has to see."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
             n_prompt = key_states.shape[-2]
             self.keys[:, :, :n_prompt] = key_states
             self.values[:, :, :n_prompt] = value_states
             return key_states, value_states
-        if key_states.shape[-2] != 1:
-            raise ValueError(f"after prefill one position at a time is added, not {key_states.shape[-2]}")
+        if self.book.slots is None or key_states.shape[-2] != self.book.slots.shape[1]:
+            placed = None if self.book.slots is None else self.book.slots.shape[1]
+            raise ValueError(f"{key_states.shape[-2]} positions come after prefill, but {placed} were placed")
         rows, slots = self.book.rows, self.book.slots
-        self.keys[rows, :, slots] = key_states[:, :, 0]
-        self.values[rows, :, slots] = value_states[:, :, 0]
+        self.keys[rows, :, slots] = key_states.transpose(1, 2)
+        self.values[rows, :, slots] = value_states.transpose(1, 2)
         visible = self.book.visible
         return self.keys[:, :, :visible], self.values[:, :, :visible]
 
@@ -78,16 +79,27 @@ class RaggedCache(Cache):
         super().__init__(layers=[RaggedLayer(self) for _ in range(n_layers)])
 
     def place(self, slots: Tensor, dtype: torch.dtype) -> Tensor:
-        """Row b will write at `slots[b]` (B,) and see 0 .. slots[b]; gives the additive (B, 1, 1, K) mask.
+        """Row b will write at `slots[b]` ((B,), or (B, n) for a block); gives the additive (B, 1, n, K) mask.
 
-        K is rounded up to 16 within the capacity, so that kernels meet few different shapes.
+        Position slots[b, c] sees 0 .. slots[b, c]. K is rounded up to 16 within the capacity, so that kernels meet few
+        different shapes.
         """
-        self.rows = torch.arange(len(slots), device=slots.device)
+        slots = slots if slots.ndim == 2 else slots[:, None]
+        self.rows = torch.arange(len(slots), device=slots.device)[:, None]
         self.slots = slots
         self.visible = min(-(-(int(slots.max()) + 1) // 16) * 16, self.capacity)
-        hidden = torch.arange(self.visible, device=slots.device) > slots[:, None]
+        hidden = torch.arange(self.visible, device=slots.device) > slots[..., None]
         mask = torch.zeros(hidden.shape, dtype=dtype, device=slots.device)
-        return mask.masked_fill_(hidden, torch.finfo(dtype).min)[:, None, None, :]
+        return mask.masked_fill_(hidden, torch.finfo(dtype).min)[:, None]
+
+    def copy(self, rows: Tensor) -> RaggedCache:
+        """A cache of its own with copies of `rows` (indices, repeats allowed)."""
+        copied = RaggedCache(len(self.layers), self.capacity)
+        for layer, source in zip(copied.layers, self.layers):
+            layer.keys, layer.values = source.keys[rows], source.values[rows]
+            layer.is_initialized = True
+        copied.visible = self.visible
+        return copied
 
     def keep(self, rows: Tensor) -> None:
         """Keep only `rows` (indices, in this order) in every layer."""

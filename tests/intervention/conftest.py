@@ -1,0 +1,52 @@
+"""A tiny study with its alignment file, shared by the tests of the stage."""
+
+import pytest
+
+from tests.tiny_study import CHECKPOINT, write_tiny_study
+from workflow_scripts.activations.dump_states import dump_states
+from workflow_scripts.alignment.align_tokens import align_tokens
+from workflow_scripts.artifacts.answers import EDITED_ANSWERS
+from workflow_scripts.intervention.edit_answers import edit_answers
+
+SHARD = "00-of-01"
+
+
+@pytest.fixture(scope="package")
+def study(tmp_path_factory):
+    return write_tiny_study(tmp_path_factory.mktemp("study"))
+
+
+def align(study, folder):
+    """Alignment file of a tiny study."""
+    options = {"checkpoint": CHECKPOINT, "shard": SHARD, "activations": {}, "system_prompt": None, "seed": 7}
+    dump_states(**study.inputs(), states=folder / "states.h5", **options)
+    align_tokens(folder / "states.h5", folder / "alignment.h5", draws=2, seed=7, examples=0)
+    return folder / "alignment.h5"
+
+
+@pytest.fixture(scope="package")
+def alignment(study, tmp_path_factory):
+    return align(study, tmp_path_factory.mktemp("alignment"))
+
+
+@pytest.fixture(scope="package")
+def run_edits(study, alignment):
+    """Runs the step; gives the records by (question, edit) and the header's provenance."""
+
+    def run(path, operations, layer=0, batch_size=3, seed=7, alignment=alignment, study=study):
+        edit_answers(
+            **study.inputs(),
+            alignment=alignment,
+            answers=path,
+            checkpoint=CHECKPOINT,
+            shard=SHARD,
+            max_new_tokens=8,
+            intervention={"subset": "tiny", "layer": layer, "operations": operations},
+            evaluation={"batch_size": batch_size},
+            system_prompt=None,
+            seed=seed,
+        )
+        rows, header = EDITED_ANSWERS.read_with_header(path)
+        return {(row.id, row.edit): row for row in rows}, header["provenance"]
+
+    return run

@@ -1,0 +1,143 @@
+"""What edits take from the alignment file and from the shard as a whole: paths, best layers, partners, mean lengths."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from workflow_scripts.artifacts.files import ArtifactError
+from workflow_scripts.artifacts.measurements import Measurements
+from workflow_scripts.intervention.grid import Cell
+from workflow_scripts.intervention.selection import MeasuredPaths
+from workflow_scripts.speech_lm.base import DecoderSpeechLM
+from workflow_scripts.speech_lm.protocol import Query
+from workflow_scripts.speech_lm.spoken_shard import SpokenShard
+
+METRICS = ("cosine", "euclidean")
+_ROWS = 32  # written queries of one pass for the mean lengths
+
+
+@dataclass(frozen=True)
+class ShardContext:
+    """What the edits of a shard's questions share.
+
+    Attributes:
+        aligned: the alignment file's contents. seed: of the study.
+        best_layer: by metric, the layer of the highest calibrated path score over the shard.
+        partner: number of another question, per question; None if there is only one.
+        mean_lengths: (L+1,) mean length of text vectors by layer; None where no cell needs it.
+    """
+
+    aligned: Measurements
+    seed: int
+    best_layer: dict[str, int]
+    partner: list[int] | None
+    mean_lengths: Tensor | None
+
+
+def shard_context(
+    lm: DecoderSpeechLM, asked: SpokenShard, aligned: Measurements, cells: Sequence[Cell], seed: int
+) -> ShardContext:
+    """Gather it; text states of the whole shard are computed only if a cell is `mean_length`."""
+    needed = any(cell.entry.operation == "mean_length" for cell in cells)
+    return ShardContext(
+        aligned=aligned,
+        seed=seed,
+        best_layer={metric: best_path_layer(aligned, metric) for metric in METRICS},
+        partner=partners(len(asked.ids), seed),
+        mean_lengths=_mean_lengths(lm, asked) if needed else None,
+    )
+
+
+def partners(n: int, seed: int) -> list[int] | None:
+    """Another of n questions for each: one random cycle through all of them; None for n < 2."""
+    if n < 2:
+        return None
+    order = np.random.default_rng([seed, n]).permutation(n)
+    partner = np.empty(n, dtype=np.int64)
+    partner[order] = np.roll(order, -1)
+    return partner.tolist()
+
+
+def best_path_layer(aligned: Measurements, metric: str) -> int:
+    """Layer 1..L whose path score is best beside its null, averaged over the file's questions.
+
+    Cosine: highest (raw - null) / (1 - null). Euclid: lowest raw / null.
+    """
+    measured = aligned.measures[f"path_score_{metric}"]
+    raw, null = np.float64(measured.raw[:, 1:]), np.float64(measured.null_mean[:, 1:])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        calibrated = (raw - null) / (1 - null) if metric == "cosine" else -raw / null
+    usable = np.isfinite(calibrated)
+    means = np.where(usable, calibrated, 0).sum(axis=0) / np.maximum(usable.sum(axis=0), 1)
+    return 1 + int(np.argmax(np.where(usable.any(axis=0), means, -np.inf)))
+
+
+def paths_of(
+    context: ShardContext,
+    name: str,
+    spoken: Query,
+    written: Query,
+    states: Callable[[], tuple[np.ndarray, np.ndarray]],
+) -> dict[str, MeasuredPaths]:
+    """Paths of a question by metric, checked against the positions of its queries.
+
+    Raises:
+        ArtifactError: the alignment file was made from other positions.
+    """
+    aligned = context.aligned
+    number = aligned.ids.index(name)
+    expected = len(spoken.tokens), len(written.tokens)
+    if (found := (int(aligned.T_s[number]), int(aligned.T_t[number]))) != expected:
+        raise ArtifactError(
+            f"alignment of question {name!r} has (T_s, T_t) = {found}, its queries have {expected}; it was made from "
+            "other audio or with another tokenizer: delete it and run again"
+        )
+    signs = {"cosine": 1.0, "euclidean": -1.0}
+    return {
+        metric: MeasuredPaths(
+            aligned.paths[metric][number],
+            signs[metric] * aligned.scores[metric][number],
+            context.best_layer[metric],
+            expected[0],
+            states,
+        )
+        for metric in METRICS
+        if metric in aligned.paths
+    }
+
+
+def check_alignment(path: Path, aligned: Measurements, ids: Sequence[str], facts: Mapping[str, Any]) -> None:
+    """Check that an alignment file holds these questions, measured on this very checkpoint, with paths in their spans.
+
+    Raises:
+        ArtifactError: names what differs and the remedy.
+    """
+    for name in ("model", "checkpoint", "weights_sha256"):
+        if (found := aligned.attributes.get(name)) != facts[name]:
+            raise ArtifactError(f"{path}: {name} is {found!r}, expected {facts[name]!r}; delete it and run again")
+    if missing := sorted(set(ids) - set(aligned.ids)):
+        raise ArtifactError(
+            f"{path}: no path of question(s) {missing[:5]}; it is older than them: delete it and run again"
+        )
+    for metric, paths in aligned.paths.items():
+        for name, T_s, frames in zip(aligned.ids, aligned.T_s.tolist(), paths):
+            if frames.size and not (int(frames.min()) >= 0 and int(frames.max()) < T_s):
+                raise ArtifactError(
+                    f"{path}: the {metric} path of question {name!r} has frames {int(frames.min())} .. "
+                    f"{int(frames.max())}, but the question has {T_s}; delete it and run again"
+                )
+
+
+def _mean_lengths(lm: DecoderSpeechLM, asked: SpokenShard) -> Tensor:
+    total, count = torch.zeros(lm.n_layers + 1, dtype=torch.float64), 0
+    for start in range(0, len(asked.ids), _ROWS):
+        numbers = range(start, min(start + _ROWS, len(asked.ids)))
+        for states in lm.states([asked.written(lm, number) for number in numbers]):
+            total += states.double().norm(dim=2).sum(dim=1)
+            count += states.shape[1]
+    return total / count

@@ -1,0 +1,163 @@
+"""Settings of the intervention stage: a grid of named entries, each an edit, a control or a ceiling."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from workflow_scripts.settings.base import NAME_PATTERN, Settings
+
+BASELINE = "none"
+"""Name of the unedited answers; every grid has them."""
+
+TEXT = "text"
+"""Name of the answers to the same questions in writing: every grid has them too, as target and as ceiling."""
+ORACLE = "oracle_transcript"
+"""Speech with its transcript behind it: a ceiling, not an edit."""
+TURNING = ("angle", "partial_angle", "slerp", "orthogonal", "replace")
+"""Operations after which a vector points elsewhere."""
+SCALING = ("length", "mean_length")
+"""Operations that keep the direction."""
+
+Operation = Literal[
+    "none",
+    "no_op",
+    "angle",
+    "partial_angle",
+    "slerp",
+    "orthogonal",
+    "length",
+    "mean_length",
+    "replace",
+    "noise",
+    "oracle_transcript",
+]
+Control = Literal[
+    "random_direction",
+    "random_shift",
+    "other_token",
+    "other_question",
+    "random_frames",
+    "random_selection",
+    "top_selection",
+]
+Layer = int | list[int] | Literal["sweep", "all", "all_recomputed"]
+
+
+class InterventionOperation(Settings):
+    """One entry of the grid: an edit along the alignment path, or (with `control` and `of`) a control of one."""
+
+    operation: Operation | None = Field(
+        default=None, description="What is done to each speech vector; docs/interventions.md defines them."
+    )
+    weight: float = Field(
+        default=1.0,
+        gt=0,
+        description="partial_angle, slerp: share of the way to the text's direction (at most 1); noise: its length "
+        "over the speech vector's.",
+    )
+    selection: Literal["bottom", "top", "random", "all"] = Field(
+        default="all", description="Which path entries are edited: k of lowest or highest score, k at random, or all."
+    )
+    k: int | None = Field(default=None, gt=0, description="Entries edited, unless selection is all.")
+    layer: Layer | None = Field(
+        default=None,
+        description="Decoder layer whose input is edited; a list or `sweep` (every layer): one at a time, each a cell "
+        "of the grid; `all`: every layer in one pass; `all_recomputed`: that, with the path found anew in each layer. "
+        "Default: intervention.layer.",
+    )
+    metric: Literal["cosine", "euclidean"] = Field(default="cosine", description="Metric of the path.")
+    path: int | Literal["vote", "best", "dtw"] = Field(
+        default="vote",
+        description="Where the path comes from: most frequent frame over layers 1..L, the layer of the highest "
+        "calibrated path score, dynamic time warping, or the number of a layer.",
+    )
+    control: Control | None = Field(default=None, description="What this control changes in the entry it belongs to.")
+    of: str | None = Field(default=None, description="The entry that this one is a control of.")
+
+    @model_validator(mode="after")
+    def _is_one_kind(self) -> "InterventionOperation":
+        if self.control is None and self.of is None:
+            if self.operation is None:
+                raise ValueError("an entry needs `operation`, or `control` and `of`")
+            self._check_edit()
+        elif self.control is None or self.of is None or self.model_fields_set - {"control", "of"}:
+            raise ValueError(
+                f"a control has the keys `control` and `of` and takes all else from the entry it controls; found "
+                f"{sorted(self.model_fields_set)}"
+            )
+        return self
+
+    def _check_edit(self) -> None:
+        if (self.selection == "all") == (self.k is not None):
+            raise ValueError(f"selection {self.selection!r} with k {self.k}: all takes no k, the others need one")
+        if self.operation in ("partial_angle", "slerp") and self.weight > 1:
+            raise ValueError(f"weight {self.weight} of {self.operation} must be at most 1, the text's own direction")
+        if isinstance(self.layer, list) and (not self.layer or len(set(self.layer)) < len(self.layer)):
+            raise ValueError(f"layer {self.layer}: a list needs different layers, one at least")
+        if self.layer == "all_recomputed" and "path" in self.model_fields_set:
+            raise ValueError(f"layer all_recomputed finds its own path in each layer; remove path {self.path!r}")
+
+
+class InterventionSettings(Settings):
+    """Which models and questions are edited, and how."""
+
+    subset: str = Field(pattern=NAME_PATTERN, description="Subset whose questions are asked again under edits.")
+    layer: int = Field(default=0, ge=0, description="Layer of entries that name none; 0 = embeddings.")
+    decoding: str = Field(default="greedy", description="Only greedy: the tests compare one answer per question.")
+    operations: dict[str, InterventionOperation] = Field(
+        description="The edits by name; `none`, the unedited baseline, must be among them."
+    )
+    cases: int = Field(default=10, ge=0, description="Rows of the case table per model and direction of change.")
+
+    @field_validator("decoding")
+    @classmethod
+    def _is_greedy(cls, value: str) -> str:
+        if value != "greedy":
+            raise ValueError(
+                f"{value!r} is not supported: edits act during prefill and paired tests need one answer per question; "
+                "sampling and beam search would add changes that no edit made. Use greedy"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "InterventionSettings":
+        baselines = [name for name, entry in self.operations.items() if entry.operation == "none"]
+        if baselines != [BASELINE]:
+            raise ValueError(
+                f"operations must have exactly one baseline, `none: {{operation: none}}`; found {baselines}"
+            )
+        if TEXT in self.operations:
+            raise ValueError(f"operations.{TEXT}: this name is reserved for the answers to the written questions")
+        for name, entry in self.operations.items():
+            if entry.control is not None:
+                self._check_control(name, entry)
+        return self
+
+    def _check_control(self, name: str, entry: InterventionOperation) -> None:
+        treated = self.operations.get(entry.of or "")
+        edits = [key for key, one in self.operations.items() if one.operation not in (None, "no_op", BASELINE, ORACLE)]
+        if treated is None or entry.of not in edits:
+            raise ValueError(f"operations.{name}: of {entry.of!r} is no edit of this grid; the edits are {edits}")
+        if entry.control in ("random_selection", "top_selection") and treated.selection != "bottom":
+            raise ValueError(
+                f"operations.{name}: {entry.control} is a control of selection bottom, but {entry.of} selects "
+                f"{treated.selection}"
+            )
+        if entry.control == "random_direction" and treated.operation not in TURNING:
+            raise ValueError(
+                f"operations.{name}: {entry.of} ({treated.operation}) does not turn vectors towards the text, so a "
+                "random direction at the same angle would be the edit itself; use random_shift"
+            )
+        if entry.control in ("other_token", "other_question") and treated.operation in ("noise", "mean_length"):
+            raise ValueError(f"operations.{name}: {entry.of} ({treated.operation}) takes nothing from a text token")
+
+
+def without_orphans(operations: Mapping[str, object]) -> dict[str, object]:
+    """The grid without controls of entries that an overlay has set to null: they go with what they control."""
+    removed = {name for name, entry in operations.items() if entry is None}
+    return {
+        name: entry
+        for name, entry in operations.items()
+        if entry is not None and not (isinstance(entry, Mapping) and entry.get("of") in removed)
+    }
