@@ -1,7 +1,7 @@
 """Tiny random speech models, one per architecture, built from configs without any download.
 
-Where a processor needs a package that is not installed (torchvision, torchaudio, mistral-common), `HandProcessor` stands
-in for it: same calls, placeholders expanded in the same way, random features instead of spectrograms.
+Where a processor needs a package that is not installed (torchvision, torchaudio, mistral-common), `HandProcessor`
+stands in for it: same calls, placeholders expanded in the same way, random features instead of spectrograms.
 """
 
 from collections.abc import Callable

@@ -1,8 +1,8 @@
 """Placeholder models through their processor: audio embeddings take the place of placeholder ids inside the model.
 
-The model merges text and audio itself. What its decoder is given is caught and run like any other query: in right-padded
-batches, with the hooks, cache and losses of the base class. Models whose decoder cannot be run alone are served by
-`whole_model.WholeModelSpeechLM`.
+The model merges text and audio itself. What its decoder is given is caught and run like any other query: in
+right-padded batches, with the hooks, cache and losses of the base class. Models whose decoder cannot be run alone are
+served by `whole_model.WholeModelSpeechLM`.
 """
 
 from __future__ import annotations
@@ -62,13 +62,13 @@ class HfSpeechLM(DecoderSpeechLM):
         self.placeholder = int(named if placeholder is None else placeholder)
         if named != self.placeholder:
             raise SpeechLMError(
-                f"{name}: the processor's placeholder {self.prompts.audio_token!r} has id {named}, the model's config says "
-                f"{self.placeholder}; processor and weights must be of the same model and revision"
+                f"{name}: the processor's placeholder {self.prompts.audio_token!r} has id {named}, the model's config "
+                f"says {self.placeholder}; processor and weights must be of the same model and revision"
             )
         self.rate = positions_per_second or ALWAYS_PADDED.get(kind)
         self.max_seconds = max_seconds or window_seconds(processor)
         if lora not in LORA_USES:
-            raise SpeechLMError(f"{name}: options.lora is {lora!r}; choose one of {', '.join(LORA_USES)}")
+            raise SpeechLMError(f"{name}: lora is {lora!r}; choose one of {', '.join(LORA_USES)}")
         self.lora = ("speech" if kind in SPEECH_LORA else "always") if lora == "auto" else lora
         self._merged: WeakKeyDictionary[Query, Tensor] = WeakKeyDictionary()
 
@@ -125,8 +125,8 @@ class HfSpeechLM(DecoderSpeechLM):
             raise ValueError(f"{self.name}: this model encodes audio itself; give Speech.waveform, not features")
         if speech.rate != SAMPLE_RATE:
             raise ValueError(
-                f"{self.name}: the clip has {speech.rate} samples per second, the model takes {SAMPLE_RATE}; resample it "
-                "first"
+                f"{self.name}: the clip has {speech.rate} samples per second, the model takes {SAMPLE_RATE}; resample "
+                "it first"
             )
         waveform = np.asarray(speech.waveform, dtype=np.float32)
         if waveform.ndim != 1 or waveform.size == 0 or not np.isfinite(waveform).all():

@@ -7,10 +7,10 @@ audio, between its begin and end tokens, where the text of the written query sta
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 from jinja2 import TemplateError
@@ -49,13 +49,13 @@ class AudioPrompts:
         self.audio_token = audio_token or getattr(processor, "audio_token", None)
         if self.audio_token is None:
             raise SpeechLMError(
-                f"{model_name}: {type(processor).__name__} names no audio token; set options.audio_token to the text of "
-                "one placeholder"
+                f"{model_name}: {type(processor).__name__} names no audio token; set audio_token to the text "
+                "of one placeholder"
             )
         if self._renderer is None:
             raise SpeechLMError(
-                f"{model_name}: neither processor nor tokenizer has a chat template; use an instruction-tuned model, or "
-                "put a chat_template.jinja into the model's folder"
+                f"{model_name}: neither processor nor tokenizer has a chat template; use an instruction-tuned model, "
+                "or put a chat_template.jinja into the model's folder"
             )
 
     # --- rendering ---------------------------------------------------------------------------------------------
@@ -109,7 +109,7 @@ class AudioPrompts:
         if (n := rendered.count(self.audio_token)) != 1:
             raise SpeechLMError(
                 f"{self.model_name}: the chat template shows the audio placeholder {self.audio_token!r} {n} times, not "
-                "once; is this the template of a speech model? Set options.audio_token if the placeholder is another"
+                "once; is this the template of a speech model? Set audio_token if the placeholder is another"
             )
         return rendered
 
@@ -121,13 +121,12 @@ class AudioPrompts:
         if not special:
             return "", ""
         run = f"(?:{'|'.join(special)})"
-        begin = re.search(f"({run}*)$", before)[1]
-        end = re.match(f"({run}*)", after)[1]
         prefix, suffix = self.frame
+        begin, frame_begin = (self._pieces(re.search(f"({run}*)$", text)[1]) for text in (before, prefix))
+        end, frame_end = (self._pieces(re.match(f"({run}*)", text)[1]) for text in (after, suffix))
         # What the written frame has at the same place belongs to the frame.
-        begin = begin.removeprefix(os.path.commonprefix([begin, _trailing(prefix, run)]))
-        common = os.path.commonprefix([end[::-1], _leading(suffix, run)[::-1]])[::-1]
-        return begin, end.removesuffix(common)
+        n_end = len(end) - _shared(end[::-1], frame_end[::-1])
+        return "".join(begin[_shared(begin, frame_begin) :]), "".join(end[:n_end])
 
     @cached_property
     def spoken(self) -> str:
@@ -172,11 +171,11 @@ class AudioPrompts:
         """Without offsets: what the ids do not share, at either end, with the same frame around other queries."""
         ids = self._ids(prefix + query + suffix)
         others = [self._ids(prefix + other + suffix) for other in _OTHERS]
-        start = min(len(os.path.commonprefix([ids, other])) for other in others)
-        behind = min(len(os.path.commonprefix([ids[::-1], other[::-1]])) for other in others)
+        start = min(_shared(ids, other) for other in others)
+        behind = min(_shared(ids[::-1], other[::-1]) for other in others)
         end = max(len(ids) - behind, start + 1)
         ends = [len(self.tokenizer.decode(ids[start:stop])) for stop in range(start, end + 1)]
-        spans = tuple((min(a, len(query)), min(b, len(query))) for a, b in zip(ends[:-1], ends[1:]))
+        spans = tuple((min(a, len(query)), min(b, len(query))) for a, b in pairwise(ends))
         return WrittenQuery(tuple(ids), (start, end), spans)
 
     def _ids(self, text: str) -> list[int]:
@@ -192,17 +191,21 @@ class AudioPrompts:
         found = []
         if self.system_prompt is None and (asked := _system_turn(prefix)):
             found.append(f"the template adds a system prompt of its own to written queries: {asked!r}")
-        shared = os.path.commonprefix([prefix, before])
-        tail = os.path.commonprefix([suffix[::-1], after[::-1]])[::-1]
-        if rest := before[len(shared) :]:
-            found.append(f"only before speech: {rest!r}")
-        if rest := prefix[len(shared) :]:
-            found.append(f"only before text: {rest!r}")
-        if rest := after[: len(after) - len(tail)]:
-            found.append(f"only after speech: {rest!r}")
-        if rest := suffix[: len(suffix) - len(tail)]:
-            found.append(f"only after text: {rest!r}")
+        for where, spoken_part, written_part in (("before", before, prefix), ("after", after, suffix)):
+            pieces = [self._pieces(part) for part in (spoken_part, written_part)]
+            if where == "before":
+                start, stop = _shared(*pieces), 0
+            else:
+                start, stop = 0, _shared(*(one[::-1] for one in pieces))
+            for form, one in zip(("speech", "text"), pieces):
+                if rest := "".join(one[start : len(one) - stop]):
+                    found.append(f"only {where} {form}: {rest!r}")
         return found
+
+    def _pieces(self, text: str) -> list[str]:
+        """Special tokens whole, everything else character by character."""
+        special = sorted(map(re.escape, _special_tokens(self.tokenizer)), key=len, reverse=True)
+        return re.findall("|".join([*special, "."]), text, flags=re.DOTALL)
 
 
 def _special_tokens(tokenizer: Any) -> Sequence[str]:
@@ -210,12 +213,9 @@ def _special_tokens(tokenizer: Any) -> Sequence[str]:
     return [str(token) for token in added.values()] or list(tokenizer.all_special_tokens)
 
 
-def _trailing(text: str, run: str) -> str:
-    return re.search(f"({run}*)$", text)[1]
-
-
-def _leading(text: str, run: str) -> str:
-    return re.match(f"({run}*)", text)[1]
+def _shared(one: Sequence[Any], other: Sequence[Any]) -> int:
+    """Length of the longest common prefix."""
+    return next((n for n, (a, b) in enumerate(zip(one, other)) if a != b), min(len(one), len(other)))
 
 
 def _system_turn(prefix: str) -> str | None:

@@ -1,7 +1,8 @@
 """Placeholder models that only run as a whole, one query at a time: Gemma 4 and others of its kind.
 
 Their layers take more than the hidden states (embeddings per layer, shared keys and values, windows), so neither the
-shared decoder loop nor batches apply. States and edits are the same hooks; answers come from the model's own `generate`.
+shared decoder loop nor batches apply. States and edits are the same hooks; answers come from the model's own
+`generate`.
 """
 
 from __future__ import annotations
@@ -86,9 +87,7 @@ class WholeModelSpeechLM(HfSpeechLM):
             stopped = bool(new) and new[-1] in stops
             new = new[:-1] if stopped else new
             text = self.tokenizer.decode(new, skip_special_tokens=True)
-            answers.append(
-                Answer(text, tuple(new), "stop" if stopped else "length", time.perf_counter() - start)
-            )
+            answers.append(Answer(text, tuple(new), "stop" if stopped else "length", time.perf_counter() - start))
         return answers
 
     @torch.no_grad()
@@ -147,6 +146,6 @@ class WholeModelSpeechLM(HfSpeechLM):
 
     def _pad(self, *args: Any, **kwargs: Any) -> Any:
         raise SpeechLMError(
-            f"{self.name} ({type(self.model).__name__}) runs only as a whole, one query at a time; this measurement needs "
-            "a decoder that runs from input embeddings"
+            f"{self.name} ({type(self.model).__name__}) runs only as a whole, one query at a time; this measurement "
+            "needs a decoder that runs from input embeddings"
         )
