@@ -87,7 +87,7 @@ class HandProcessor:
 
 @dataclass(frozen=True)
 class Tiny:
-    """A model with its processor; `rate` is LM positions per second of audio, None where it is not constant."""
+    """A model with its processor."""
 
     model: Any
     processor: Any
@@ -323,6 +323,19 @@ BUILDERS: dict[str, Callable[[], Tiny]] = {
 }
 
 
+POSITIONS = {  # of a clip of 1 s, by each model's own rule
+    "qwen2_audio": 25,
+    "audioflamingo3": 25,
+    "voxtral": 13,
+    "qwen2_5_omni_thinker": 25,
+    "granite_speech": 21,
+    "phi4_multimodal": 13,
+    "gemma4": 25,
+    "units": 50,
+    "composite": 10,
+}
+
+
 def build(name: str, seed: int = 0) -> Tiny:
     """The tiny model of an architecture, in float32 and eval mode; random models must not stop by chance."""
     torch.manual_seed(seed)
@@ -331,3 +344,61 @@ def build(name: str, seed: int = 0) -> Tiny:
     if tiny.model.generation_config is not None:
         tiny.model.generation_config.eos_token_id = None
     return tiny
+
+
+class FrameUnits:
+    """A stand-in for a speech quantizer: the unit of a frame of 20 ms is given by its loudness."""
+
+    rate = 50.0
+
+    def __call__(self, waveform: np.ndarray) -> np.ndarray:
+        frames = waveform[: len(waveform) // 320 * 320].reshape(-1, 320)
+        return np.minimum((np.abs(frames).mean(axis=1) * 400).astype(np.int64), 7)
+
+
+UNITS = ("<|im_start|>", "<|im_end|>", "<|pad|>", "<|begin|>", "<|end|>", *(f"<|audio_{k}|>" for k in range(8)))
+
+
+def speech_lm(name: str, template: str = "native") -> Any:
+    """The `SpeechLM` of an architecture, or of a family on a tiny Llama: `composite` and `units`."""
+    from workflow_scripts.speech_lm.architectures import runs_from_embeddings
+    from workflow_scripts.speech_lm.hf import HfSpeechLM
+    from workflow_scripts.speech_lm.units import UnitsSpeechLM
+    from workflow_scripts.speech_lm.whole_model import WholeModelSpeechLM
+
+    if name == "units":
+        torch.manual_seed(0)
+        llama = hf.AutoModelForCausalLM.from_config(hf.LlamaConfig(**TEXT)).eval().requires_grad_(False)
+        tokenizer = make_tokenizer(UNITS)
+        options = {"unit_token": "<|audio_{}|>", "begin": "<|begin|>", "end": "<|end|>", "merge_repeats": False}
+        return UnitsSpeechLM(llama, tokenizer, FrameUnits(), name="tiny-units", **options)
+    if name == "composite":
+        return _composite()
+    tiny = build(name)
+    kind = HfSpeechLM if runs_from_embeddings(tiny.model.config) else WholeModelSpeechLM
+    return kind(tiny.model, tiny.processor, name=f"tiny-{name}", template=template)
+
+
+class FrameFeatures:
+    """A stand-in for a Whisper encoder: 50 frames a second of fixed random projections of the samples."""
+
+    def encode(self, waveforms: Any, *, rate: int) -> list[torch.Tensor]:
+        projection = torch.randn(320, 16, generator=torch.Generator().manual_seed(4))
+        return [torch.from_numpy(w[: len(w) // 320 * 320].reshape(-1, 320)) @ projection for w in waveforms]
+
+
+def _composite() -> Any:
+    from workflow_scripts.speech_lm.adapter import AdapterShape, SpeechAdapter
+    from workflow_scripts.speech_lm.composite import CompositeSpeechLM
+    from workflow_scripts.speech_lm.lslm import LSLM
+
+    torch.manual_seed(0)
+    llama = hf.AutoModelForCausalLM.from_config(hf.LlamaConfig(**TEXT))
+    adapter = SpeechAdapter(AdapterShape(d_encoder=16, d_hidden=24, d_model=32))
+    lslm = LSLM(llama, adapter).eval().requires_grad_(False)
+    plain = TEMPLATE.split("{% if m['content'] is string %}")[0] + "{{ m['content'] + '<|im_end|>\n' }}{% endfor %}"
+    tokenizer = make_tokenizer(template=plain + "{{ '<|im_start|>assistant\n' }}")
+    return CompositeSpeechLM(lslm, tokenizer, name="tiny-composite", encoder=FrameFeatures())
+
+
+FAMILIES = (*BUILDERS, "units", "composite")

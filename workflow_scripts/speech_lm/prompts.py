@@ -190,7 +190,7 @@ class AudioPrompts:
         before, after = spoken.split(self.audio_token)
         found = []
         if self.system_prompt is None and (asked := _system_turn(prefix)):
-            found.append(f"the template adds a system prompt of its own to written queries: {asked!r}")
+            found.append(f"the template adds a system prompt of its own: {asked!r}")
         for where, spoken_part, written_part in (("before", before, prefix), ("after", after, suffix)):
             pieces = [self._pieces(part) for part in (spoken_part, written_part)]
             if where == "before":
