@@ -15,6 +15,7 @@ from typing import Any
 
 from workflow_scripts.artifacts.asset_record import RECORD_NAME, AssetRecord, SourceRecord, write_asset_record
 from workflow_scripts.assets.backbone import check_backbone, check_public
+from workflow_scripts.assets.commits import COMMITS, remembered_commit
 from workflow_scripts.assets.convert_gguf import convert_gguf
 from workflow_scripts.assets.convert_whisper import convert_whisper
 from workflow_scripts.assets.errors import AssetError, DiskFullError
@@ -84,6 +85,7 @@ def fetch_asset(
         try:
             with disk_full_explained(target):
                 files, origin = _fetch_source(source, format, work, target, download, snapshot)
+                remembered_commit(origin, target.parent / COMMITS / f"{name}.json")
                 return _finish(name, settings, format, files, origin, work, target, backbone, models)
         except DiskFullError as error:
             raise DiskFullError(f"asset {name}: {error}") from error
