@@ -10,6 +10,7 @@ rule dump_states:
         model=plan.checkpoint_index,
         backbone=plan.asset("backbone"),
         encoder=plan.asset("encoder"),
+        quantizer=plan.quantizer,
     output:
         states=STATES if config["activations"]["keep"] else temp(STATES),
     log:
@@ -30,6 +31,7 @@ rule dump_states:
             key: config["activations"][key] for key in ("batch_size", "compression")
         },
         system_prompt=config["system_prompt"],
+        public=plan.public,
         seed=config["seed"],
     message:
         "Hidden states of {wildcards.model} {wildcards.checkpoint} on {wildcards.subset}"

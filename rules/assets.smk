@@ -19,6 +19,7 @@ rule fetch_asset:
         name="{asset}",
         settings=lookup(dpath="assets/{asset}", within=config),
         backbone=lambda wildcards: wildcards.asset in plan.backbones,
+        models=plan.public_checks,
     message:
         "Fetch and verify {wildcards.asset}"
     script:

@@ -19,7 +19,7 @@ plan = Plan(parsed, Path(workflow.basedir))
 wildcard_constraints:
     asset="|".join(map(re.escape, config["assets"])),
     model="|".join(map(re.escape, [*config["models"], *plan.backbones])),
-    checkpoint=r"step-\d\d\d\d\d\d|base",
+    checkpoint=r"step-\d\d\d\d\d\d|base|final",
     subset="|".join(map(re.escape, [*config["benchmark"]["subsets"], "instructions"])),
     voice="|".join(map(re.escape, config["speech"]["voices"])),
     encoder="|".join(map(re.escape, config["assets"])),

@@ -7,6 +7,7 @@ rule answer_questions:
         model=plan.checkpoint_index,
         backbone=plan.asset("backbone"),
         encoder=plan.asset("encoder"),
+        quantizer=plan.quantizer,
     output:
         text="results/evaluation/{model}/{checkpoint}/{subset}/text.{shard}.answers.jsonl",
         speech="results/evaluation/{model}/{checkpoint}/{subset}/speech.{shard}.answers.jsonl",
@@ -35,6 +36,7 @@ rule answer_questions:
             for key in ("batch_size", "max_positions", "option_log_probs")
         },
         system_prompt=config["system_prompt"],
+        public=plan.public,
         seed=config["seed"],
     message:
         "{wildcards.model} {wildcards.checkpoint} answers {wildcards.subset} (text, speech, asr)"
@@ -151,9 +153,7 @@ rule build_gap_table:
     params:
         overall=plan.overall_subsets,
         knowledge=plan.knowledge_subsets,
-        backbones={
-            name: facts["backbone"] for name, facts in plan.model_facts().items()
-        },
+        backbones=plan.model_backbones(),
         draws=config["evaluation"]["bootstrap_draws"],
         seed=config["seed"],
     message:

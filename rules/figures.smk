@@ -25,7 +25,7 @@ rule plot_decline:
 rule plot_learning:
     input:
         code=plan.code("figures/plot_learning.py"),
-        curves=[f"results/training/{model}/log.csv" for model in plan.models],
+        curves=plan.training_logs(),
         gap="results/evaluation/gap.csv",
     output:
         **plan.figure("learning", report),
@@ -40,7 +40,7 @@ rule plot_learning:
         mem_mb=1000,
         runtime=10,
     params:
-        models=plan.models,
+        models=plan.trained_models,
         display=config["display"],
     message:
         "Figure: held-out losses and word error rate of repeating, by training step"

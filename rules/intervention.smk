@@ -8,6 +8,7 @@ rule edit_answers:
         model=plan.checkpoint_index,
         backbone=plan.asset("backbone"),
         encoder=plan.asset("encoder"),
+        quantizer=plan.quantizer,
     output:
         answers="results/intervention/{model}/{checkpoint}/{subset}/{shard}.answers.jsonl",
     log:
@@ -32,6 +33,7 @@ rule edit_answers:
             key: config["evaluation"][key] for key in ("batch_size", "max_positions")
         },
         system_prompt=config["system_prompt"],
+        public=plan.public,
         seed=config["seed"],
     message:
         "{wildcards.model} {wildcards.checkpoint} answers {wildcards.subset} with edited speech tokens"

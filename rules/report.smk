@@ -31,11 +31,9 @@ rule build_manifest:
         code=plan.code("report/build_manifest.py"),
         tables=plan.result_files(),
         assets=plan.used_assets(),
-        checkpoints=[
-            f"results/training/{model}/checkpoints.json" for model in plan.models
-        ],
+        checkpoints=plan.checkpoint_indices(),
         questions=[plan.questions(subset) for subset in plan.subsets],
-        manifests=[plan.manifest(subset) for subset in [*plan.subsets, "instructions"]],
+        manifests=[plan.manifest(subset) for subset in plan.spoken_subsets],
     output:
         manifest="results/report/manifest.json",
     log:
@@ -67,7 +65,7 @@ rule build_report:
         regression="results/correlation/regression.csv",
         checkpoints="results/correlation/checkpoints.csv",
         tests="results/intervention/tests.csv",
-        curves=[f"results/training/{model}/log.csv" for model in plan.models],
+        curves=plan.training_logs(),
         questions=[plan.questions(subset) for subset in plan.subsets],
         utterances=[plan.manifest(subset) for subset in plan.subsets],
         answers=plan.last_answers(),
@@ -91,6 +89,7 @@ rule build_report:
         runtime=20,
     params:
         models=plan.model_facts(),
+        trained=plan.trained_models,
         subsets=plan.subsets,
         samples=8,
         display=config["display"],

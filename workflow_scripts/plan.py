@@ -14,6 +14,8 @@ from typing import Any
 from workflow_scripts.artifacts.checkpoints import checkpoint_name
 from workflow_scripts.artifacts.shards import shard_names
 from workflow_scripts.settings import INSTRUCTIONS, PUNKT, Config
+from workflow_scripts.settings.models import FINAL, CheckpointsModel, PublicModel, UnitsModel, weights_asset
+from workflow_scripts.settings.training import TrainedModel
 
 PACKAGE = "workflow_scripts"
 NOT_NUMBERS = ("artifacts", "settings", "plan")
@@ -84,9 +86,19 @@ class Plan:
         return sorted(self.config.models)
 
     @property
+    def trained_models(self) -> list[str]:
+        """Keys of the models that this workflow trains."""
+        return sorted(self.config.trained_models())
+
+    @property
+    def spoken_subsets(self) -> list[str]:
+        """Everything that the voice reads: the benchmark, and the training prompts if there is training."""
+        return [*self.subsets, *([INSTRUCTIONS] if self.trained_models else [])]
+
+    @property
     def backbones(self) -> list[str]:
         """Assets used as backbone."""
-        return sorted({model.backbone for model in self.config.models.values()})
+        return sorted({model.backbone for model in self.config.models.values() if model.backbone is not None})
 
     def n_questions(self, subset: str) -> int:
         """Questions drawn from a subset."""
@@ -97,18 +109,47 @@ class Plan:
         return shard_names(self.n_questions(subset), self.config.benchmark.questions_per_shard)
 
     def checkpoints(self, model: str) -> list[str]:
-        """Checkpoints of a model, in order of training."""
-        recipe = self.config.training.recipes[self.config.models[model].recipe]
-        return [checkpoint_name(step) for step in recipe.checkpoint_steps]
+        """Checkpoints of a model, in order of training; `final` for one that is not trained here."""
+        entry = self.config.models[model]
+        if isinstance(entry, PublicModel):
+            return [FINAL]
+        steps = entry.steps if isinstance(entry, CheckpointsModel) else self._recipe(entry).checkpoint_steps
+        return [checkpoint_name(step) for step in steps]
+
+    def _recipe(self, entry: TrainedModel) -> Any:
+        return self.config.training.recipes[entry.recipe]
 
     def model_facts(self) -> dict[str, dict[str, str]]:
         """Strategy, backbone and warm-up of each model: what regressions group by."""
         facts = {}
         for name in self.models:
             entry = self.config.models[name]
-            warmup = self.config.training.recipes[entry.recipe].warmup
+            if isinstance(entry, PublicModel):
+                facts[name] = {"strategy": "public", "backbone": entry.backbone or "unknown", "warmup": "unknown"}
+                continue
+            warmup = entry.warmup if isinstance(entry, CheckpointsModel) else self._recipe(entry).warmup
             facts[name] = {"strategy": entry.strategy, "backbone": entry.backbone, "warmup": warmup}
         return facts
+
+    def model_backbones(self) -> dict[str, str]:
+        """The untuned backbone of each model that has a known one."""
+        known = {name: self.config.models[name].backbone for name in self.models}
+        return {name: backbone for name, backbone in known.items() if backbone is not None}
+
+    def public(self, wildcards: Any) -> dict[str, Any] | None:
+        """Name and settings of the job's model if it is not trained here, for the job's params."""
+        entry = self.config.models[wildcards.model]
+        if not isinstance(entry, PublicModel):
+            return None
+        return {"name": wildcards.model, **entry.model_dump(mode="json")}
+
+    def public_checks(self, wildcards: Any) -> list[dict[str, Any]]:
+        """Settings of the public models whose weights are the job's asset, with the longest clip they will hear."""
+        return [
+            {"name": name, "speech_seconds": self.config.speech.max_seconds, **entry.model_dump(mode="json")}
+            for name, entry in sorted(self.config.public_models().items())
+            if weights_asset(name, entry) == wildcards.asset
+        ]
 
     def identity(self) -> dict[str, Any]:
         """All settings that decide numbers, for the manifest: the whole config without display."""
@@ -116,9 +157,14 @@ class Plan:
 
     # --- files -------------------------------------------------------------------------------------------------
 
-    def asset(self, key: str) -> Callable[[Any], str]:
-        """Input function: the record of the asset that `key` of the model's entry names."""
-        return lambda wildcards: f"resources/{getattr(self.config.models[wildcards.model], key)}/asset.json"
+    def asset(self, key: str) -> Callable[[Any], str | list[str]]:
+        """Input function: the record of the asset that `key` of the model's entry names; none for a public model."""
+
+        def record(wildcards: Any) -> str | list[str]:
+            entry = self.config.models[wildcards.model]
+            return [] if isinstance(entry, PublicModel) else f"resources/{getattr(entry, key)}/asset.json"
+
+        return record
 
     def subset_asset(self, wildcards: Any) -> str:
         """The raw data of a subset."""
@@ -149,9 +195,10 @@ class Plan:
         """Utterances for the job's subset."""
         return self.manifest(wildcards.subset)
 
-    def model_features(self, wildcards: Any) -> str:
-        """Encoder output that the job's model reads."""
-        return self.features(self.config.models[wildcards.model].encoder, wildcards.subset)
+    def model_features(self, wildcards: Any) -> str | list[str]:
+        """Encoder output that the job's model reads; none for a public model, which hears the audio itself."""
+        entry = self.config.models[wildcards.model]
+        return [] if isinstance(entry, PublicModel) else self.features(entry.encoder, wildcards.subset)
 
     def training_features(self, wildcards: Any) -> str:
         """Encoder output of the training prompts, for a model or a warm-up."""
@@ -171,8 +218,19 @@ class Plan:
         return [f"{folder}/adapter.safetensors"]
 
     def checkpoint_index(self, wildcards: Any) -> str:
-        """What a job loads its model's weights by."""
+        """What a job loads its model's weights by: checkpoints.json, or the asset of a public model."""
+        entry = self.config.models[wildcards.model]
+        if isinstance(entry, PublicModel):
+            return f"resources/{weights_asset(wildcards.model, entry)}/asset.json"
+        if isinstance(entry, CheckpointsModel):
+            return f"{entry.folder.rstrip('/')}/checkpoints.json"
         return f"results/training/{wildcards.model}/checkpoints.json"
+
+    def quantizer(self, wildcards: Any) -> str | list[str]:
+        """The asset that turns audio into units, for models that need one."""
+        entry = self.config.models[wildcards.model]
+        asset = entry.quantizer_asset if isinstance(entry, UnitsModel) else None
+        return [] if asset is None else f"resources/{asset}/asset.json"
 
     def recipe(self, wildcards: Any) -> dict[str, Any]:
         """The recipe of a model, as plain settings."""
@@ -281,17 +339,35 @@ class Plan:
             "results/correlation/points.csv",
             "results/correlation/regression.csv",
             "results/intervention/tests.csv",
-            *(f"results/training/{model}/log.csv" for model in self.models),
+            *self.training_logs(),
             *self.table_files("csv"),
         ]
+
+    def training_logs(self) -> list[str]:
+        """The training log of every model that is trained here, in the order of `trained_models`."""
+        return [f"results/training/{model}/log.csv" for model in self.trained_models]
+
+    def checkpoint_indices(self) -> list[str]:
+        """checkpoints.json of every model that has one."""
+        folders = {
+            name: entry.folder.rstrip("/") if isinstance(entry, CheckpointsModel) else f"results/training/{name}"
+            for name, entry in self.config.models.items()
+            if not isinstance(entry, PublicModel)
+        }
+        return [f"{folders[name]}/checkpoints.json" for name in sorted(folders)]
 
     def used_assets(self) -> list[str]:
         """Records of every asset that a file of the study is made from."""
         names = {self.config.speech.asr.asset, PUNKT}
         names |= {subset.asset for subset in self.config.benchmark.subsets.values()}
-        names |= {source.asset for source in self.config.training.instructions.sources}
-        for model in self.config.models.values():
-            names |= {model.backbone, model.encoder}
+        if self.trained_models:
+            names |= {source.asset for source in self.config.training.instructions.sources}
+        for name, model in self.config.models.items():
+            if isinstance(model, PublicModel):
+                names |= {weights_asset(name, model), model.backbone, getattr(model, "quantizer_asset", None)}
+            else:
+                names |= {model.backbone, model.encoder}
+        names.discard(None)
         return [f"resources/{name}/asset.json" for name in sorted(names)]
 
     def example_alignment(self) -> str:

@@ -114,7 +114,7 @@ def ask(files, out, monkeypatch, **changes):
     """Run the tuned step with a fake model; returns the model and the records by form."""
     lm = FakeLM()
     facts = {"model": "m", "checkpoint": "step-000400", "dtype": "float32"}
-    monkeypatch.setattr(tuned, "open_trained", lambda *_, **__: TrainedLM(lm, facts))
+    monkeypatch.setattr(tuned, "open_model", lambda *_, **__: TrainedLM(lm, facts))
     options = {"checkpoint": "step-000400", "shard": "00-of-01", "max_new_tokens": 99, "evaluation": SETTINGS}
     options |= {"system_prompt": None, "seed": 0} | changes
     outputs = {form: out / f"{form}.jsonl" for form in ("text", "speech", "asr")}

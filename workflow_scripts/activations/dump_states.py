@@ -19,12 +19,13 @@ from workflow_scripts.artifacts.provenance import provenance
 from workflow_scripts.artifacts.states import SampleStates, write_states
 from workflow_scripts.settings.analysis import ActivationSettings
 from workflow_scripts.speech_lm.batching import batches
+from workflow_scripts.speech_lm.opened import open_model, optional_path
 from workflow_scripts.speech_lm.protocol import SpeechLM
 from workflow_scripts.speech_lm.spoken_shard import SpokenShard, read_spoken_shard
-from workflow_scripts.speech_lm.trained import open_trained
 
 logger = logging.getLogger(__name__)
 
+INPUTS = ("questions", "manifest", "features", "model", "backbone", "encoder")
 MAX_POSITIONS = 4096
 """Rows times longest query of a batch: states of all layers are held for one batch (4 x 31 x 4096 x 576 bytes = 290 MB
 for a model of 30 layers of width 576 in float32)."""
@@ -51,10 +52,10 @@ class QueryShapes:
 def dump_states(
     questions: Path,
     manifest: Path,
-    features: Path,
+    features: Path | None,
     model: Path,
-    backbone: Path,
-    encoder: Path,
+    backbone: Path | None,
+    encoder: Path | None,
     states: Path,
     *,
     checkpoint: str,
@@ -62,11 +63,13 @@ def dump_states(
     activations: Mapping[str, Any],
     system_prompt: str | None,
     seed: int,
+    public: Mapping[str, Any] | None = None,
+    quantizer: Path | None = None,
 ) -> None:
     """Write the states of one checkpoint for the kept questions of a shard.
 
     Args:
-        model: checkpoints.json of the training run.
+        model: checkpoints.json of the training run, or asset.json of a public model.
         backbone, encoder: asset.json of the language model and of the speech encoder.
         states: output.
         seed: of the split into shards.
@@ -77,7 +80,15 @@ def dump_states(
     """
     settings = ActivationSettings.model_validate(activations)
     asked = read_spoken_shard(questions, manifest, features, shard, seed)
-    trained = open_trained(model, checkpoint, backbone=backbone, encoder=encoder, system_prompt=system_prompt)
+    trained = open_model(
+        model,
+        checkpoint,
+        backbone=backbone,
+        encoder=encoder,
+        system_prompt=system_prompt,
+        public=public,
+        quantizer=quantizer,
+    )
     facts = {
         **trained.facts,
         "subset": asked.questions[0].subset,
@@ -148,8 +159,12 @@ if __name__ == "__main__":
     run_step(
         snakemake,
         lambda s: dump_states(
-            *(Path(s.input[name]) for name in ("questions", "manifest", "features", "model", "backbone", "encoder")),
+            *(optional_path(s.input[name]) for name in INPUTS),
             Path(s.output.states),
-            **{name: s.params[name] for name in ("checkpoint", "shard", "activations", "system_prompt", "seed")},
+            **{
+                name: s.params[name]
+                for name in ("checkpoint", "shard", "activations", "system_prompt", "seed", "public")
+            },
+            quantizer=optional_path(s.input.quantizer),
         ),
     )

@@ -1,6 +1,8 @@
 """Checks that a fetched model can be a study's language model, before anything is computed for it."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from workflow_scripts.assets.errors import AssetError
 from workflow_scripts.speech_lm.chat import ChatTemplate
@@ -32,3 +34,20 @@ def check_backbone(name: str, folder: Path, vocab_size: int | None) -> None:
             f"{name}: the tokenizer has no eos_token, which has to end the answers of a backbone; use an "
             "instruction-tuned model, or add it to tokenizer_config.json"
         )
+
+
+def check_public(model: Mapping[str, Any], folder: Path) -> None:
+    """Check that a folder can be a public model of the study, without loading its weights.
+
+    Args:
+        model: an entry of `Plan.public_checks`.
+
+    Raises:
+        AssetError: it cannot; says why and what to do.
+    """
+    from workflow_scripts.speech_lm.public import check_public_folder
+
+    try:
+        check_public_folder(folder, model)
+    except SpeechLMError as error:
+        raise AssetError(str(error)) from error

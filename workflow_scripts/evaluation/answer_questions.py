@@ -9,10 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from workflow_scripts.artifacts.features import FeatureReader
 from workflow_scripts.artifacts.kept import ShardQuestions, check_ids, read_shard
-from workflow_scripts.artifacts.questions import Question
-from workflow_scripts.artifacts.utterances import Utterance
 from workflow_scripts.evaluation.answering import (
     Encode,
     Outcome,
@@ -23,17 +20,20 @@ from workflow_scripts.evaluation.answering import (
     written_records,
 )
 from workflow_scripts.settings.analysis import EvaluationSettings
-from workflow_scripts.speech_lm.protocol import Speech, SpeechLM
-from workflow_scripts.speech_lm.trained import open_trained
+from workflow_scripts.speech_lm.heard_audio import Heard, open_heard, speech_of
+from workflow_scripts.speech_lm.opened import open_model, optional_path
+from workflow_scripts.speech_lm.protocol import SpeechLM
+
+INPUTS = ("questions", "manifest", "features", "model", "backbone", "encoder")
 
 
 def answer_questions(
     questions: Path,
     manifest: Path,
-    features: Path,
+    features: Path | None,
     model: Path,
-    backbone: Path,
-    encoder: Path,
+    backbone: Path | None,
+    encoder: Path | None,
     text: Path,
     speech: Path,
     asr: Path,
@@ -44,11 +44,13 @@ def answer_questions(
     evaluation: Mapping[str, Any],
     system_prompt: str | None,
     seed: int,
+    public: Mapping[str, Any] | None = None,
+    quantizer: Path | None = None,
 ) -> None:
     """Ask one checkpoint every kept question of a shard in every form.
 
     Args:
-        model: checkpoints.json of the training run.
+        model: checkpoints.json of the training run, or asset.json of a public model.
         backbone, encoder: asset.json of the language model and of the speech encoder it was trained with.
         text, speech, asr: the outputs, one per form.
         seed: of the split into shards; decoding draws nothing.
@@ -58,9 +60,17 @@ def answer_questions(
     """
     settings = EvaluationSettings.model_validate(evaluation)
     asked = read_shard(questions, manifest, shard, seed)
-    encoded = FeatureReader(features)
-    check_ids(manifest, asked.ids, features, encoded.ids)
-    trained = open_trained(model, checkpoint, backbone=backbone, encoder=encoder, system_prompt=system_prompt)
+    encoded = open_heard(manifest, features)
+    check_ids(manifest, asked.ids, features or manifest, encoded.ids)
+    trained = open_model(
+        model,
+        checkpoint,
+        backbone=backbone,
+        encoder=encoder,
+        system_prompt=system_prompt,
+        public=public,
+        quantizer=quantizer,
+    )
     records = written_records(trained.lm, asked, settings, max_new_tokens)
     outcomes = answer_spoken(trained.lm, asked, encoded, settings, max_new_tokens)
     records["speech"] = [
@@ -79,25 +89,15 @@ def answer_questions(
 
 
 def answer_spoken(
-    model: SpeechLM, asked: ShardQuestions, features: FeatureReader, settings: EvaluationSettings, max_new_tokens: int
+    model: SpeechLM, asked: ShardQuestions, features: Heard, settings: EvaluationSettings, max_new_tokens: int
 ) -> list[Outcome]:
     """Outcomes of the spoken questions, in the order of the kept questions."""
     encoders: list[Encode] = [
-        lambda question=question, utterance=utterance: model.encode_speech(_speech(question, utterance, features))
-        for question, utterance in asked.kept
+        lambda question=question: model.encode_speech(speech_of(features, question.id)) for question, _ in asked.kept
     ]
     wanted = [wanted_of(question, settings) for question, _ in asked.kept]
     found = answer_queries(model, encoders, [[one] for one in wanted], settings, max_new_tokens, "spoken questions")
     return [outcomes[one] for one, outcomes in zip(wanted, found)]
-
-
-def _speech(question: Question, utterance: Utterance, features: FeatureReader) -> Speech:
-    return Speech(
-        waveform=None,
-        rate=utterance.sample_rate,
-        seconds=features.seconds[question.id],
-        features=features[question.id],
-    )
 
 
 if __name__ == "__main__":
@@ -106,10 +106,10 @@ if __name__ == "__main__":
     run_step(
         snakemake,
         lambda s: answer_questions(
-            *(Path(s.input[name]) for name in ("questions", "manifest", "features", "model", "backbone", "encoder")),
+            *(optional_path(s.input[name]) for name in INPUTS),
             *(Path(s.output[name]) for name in ("text", "speech", "asr")),
             **{name: s.params[name] for name in ("checkpoint", "shard", "max_new_tokens", "evaluation")},
-            system_prompt=s.params.system_prompt,
-            seed=s.params.seed,
+            **{name: s.params[name] for name in ("system_prompt", "seed", "public")},
+            quantizer=optional_path(s.input.quantizer),
         ),
     )

@@ -26,21 +26,23 @@ from workflow_scripts.settings.analysis import EvaluationSettings
 from workflow_scripts.settings.intervention import ORACLE, TEXT, InterventionSettings
 from workflow_scripts.speech_lm.base import DecoderSpeechLM
 from workflow_scripts.speech_lm.batching import batches
+from workflow_scripts.speech_lm.opened import open_model, optional_path
 from workflow_scripts.speech_lm.protocol import SpeechLMError
 from workflow_scripts.speech_lm.spoken_shard import SpokenShard, read_spoken_shard
-from workflow_scripts.speech_lm.trained import open_trained
 
 logger = logging.getLogger(__name__)
+
+INPUTS = ("questions", "manifest", "features", "alignment", "model", "backbone", "encoder")
 
 
 def edit_answers(
     questions: Path,
     manifest: Path,
-    features: Path,
+    features: Path | None,
     alignment: Path,
     model: Path,
-    backbone: Path,
-    encoder: Path,
+    backbone: Path | None,
+    encoder: Path | None,
     answers: Path,
     *,
     checkpoint: str,
@@ -50,12 +52,14 @@ def edit_answers(
     evaluation: Mapping[str, Any],
     system_prompt: str | None,
     seed: int,
+    public: Mapping[str, Any] | None = None,
+    quantizer: Path | None = None,
 ) -> None:
     """Write one answer per kept question and cell, the unedited one and that to the written question included.
 
     Args:
         alignment: alignment file of the same model, checkpoint and shard.
-        model: checkpoints.json of the training run.
+        model: checkpoints.json of the training run, or asset.json of a public model.
         backbone, encoder: asset.json of the language model and of the speech encoder.
         answers: output.
         seed: of the split into shards, of random choices and random directions; decoding draws nothing.
@@ -68,7 +72,15 @@ def edit_answers(
     batching = EvaluationSettings.model_validate(evaluation)
     asked = read_spoken_shard(questions, manifest, features, shard, seed)
     aligned = read_measurements(alignment, ALIGNMENT)
-    trained = open_trained(model, checkpoint, backbone=backbone, encoder=encoder, system_prompt=system_prompt)
+    trained = open_model(
+        model,
+        checkpoint,
+        backbone=backbone,
+        encoder=encoder,
+        system_prompt=system_prompt,
+        public=public,
+        quantizer=quantizer,
+    )
     check_alignment(alignment, aligned, asked.ids, trained.facts)
     records, described = answer_under_edits(trained.lm, asked, aligned, settings, batching, max_new_tokens, seed)
     facts = {
@@ -160,12 +172,10 @@ if __name__ == "__main__":
     run_step(
         snakemake,
         lambda s: edit_answers(
-            *(
-                Path(s.input[name])
-                for name in ("questions", "manifest", "features", "alignment", "model", "backbone", "encoder")
-            ),
+            *(optional_path(s.input[name]) for name in INPUTS),
             Path(s.output.answers),
             **{name: s.params[name] for name in ("checkpoint", "shard", "max_new_tokens")},
-            **{name: s.params[name] for name in ("intervention", "evaluation", "system_prompt", "seed")},
+            **{name: s.params[name] for name in ("intervention", "evaluation", "system_prompt", "seed", "public")},
+            quantizer=optional_path(s.input.quantizer),
         ),
     )

@@ -36,6 +36,7 @@ def build_report(
     results: Mapping[str, Path],
     browser: Mapping[str, Sequence[Path]],
     models: Mapping[str, Mapping[str, str]],
+    trained: Sequence[str] | None = None,
     subsets: Sequence[str],
     samples: int,
     display: Mapping[str, Any],
@@ -45,11 +46,12 @@ def build_report(
     Args:
         template: the Jinja template.
         figures: SVG files. tables: CSV files of results/tables.
-        curves: training logs, in the order of `models`.
+        curves: training logs, in the order of `trained`.
         manifest: manifest.json of the study.
         results: paths of `gap`, `decline`, `regression`, `checkpoints` and `tests`.
         browser: files of `questions` and `utterances`, one per subset, and all `answers` and `scores`.
         models: strategy, backbone and warmup of each model.
+        trained: the models that were trained here; default: all.
         samples: samples shown per subset.
         display: DisplaySettings as plain values.
 
@@ -73,7 +75,7 @@ def build_report(
         "edits": [{**row, "label": names.get(row["model"], row["model"])} for row in read["tests"]],
         "figures": [_figure(path) for path in _in_order(figures, list(FIGURES))],
         "tables": [shown_table(path, titles) for path in _in_order(tables, list(TABLES))],
-        "learning": learning_table([names[key] for key in models], curves),
+        "learning": learning_table([names[key] for key in (models if trained is None else trained)], curves),
         "samples": build_samples(subsets, n=samples, **browser),
         "study": study,
     }
@@ -137,6 +139,6 @@ if __name__ == "__main__":
             s.output.html,
             results={name: s.input[name] for name in ("gap", "decline", "regression", "checkpoints", "tests")},
             browser={name: s.input[name] for name in ("questions", "utterances", "answers", "scores")},
-            **{name: s.params[name] for name in ("models", "subsets", "samples", "display")},
+            **{name: s.params[name] for name in ("models", "trained", "subsets", "samples", "display")},
         ),
     )

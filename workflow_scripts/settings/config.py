@@ -17,8 +17,17 @@ from workflow_scripts.settings.assets import AssetSettings
 from workflow_scripts.settings.base import NAME_PATTERN, Settings
 from workflow_scripts.settings.benchmark import BenchmarkSettings
 from workflow_scripts.settings.display import DisplaySettings
-from workflow_scripts.settings.scoring import ScoringSettings
 from workflow_scripts.settings.intervention import InterventionSettings, without_orphans
+from workflow_scripts.settings.models import (
+    PUBLIC,
+    WEIGHTS,
+    AnyModel,
+    CheckpointsModel,
+    PublicModel,
+    UnitsModel,
+    weights_asset,
+)
+from workflow_scripts.settings.scoring import ScoringSettings
 from workflow_scripts.settings.speech import SpeechSettings
 from workflow_scripts.settings.training import TrainedModel, TrainingSettings
 
@@ -57,7 +66,7 @@ class Config(Settings):
     benchmark: BenchmarkSettings = Field(description="Questions.")
     speech: SpeechSettings = Field(description="Voices and ASR.")
     training: TrainingSettings = Field(description="Training data and recipes.")
-    models: dict[str, TrainedModel] = Field(min_length=1, description="The models under study.")
+    models: dict[str, AnyModel] = Field(min_length=1, description="The models under study.")
     evaluation: EvaluationSettings = Field(default=EvaluationSettings(), description="Answers and scores.")
     scoring: ScoringSettings = Field(default=ScoringSettings(), description="Opt-in published scorers.")
     activations: ActivationSettings = Field(default=ActivationSettings(), description="Hidden states.")
@@ -86,11 +95,19 @@ class Config(Settings):
             yield f"assets.{PUNKT}: missing; scoring needs this asset, copy its entry from the default assets.yaml"
         for name in self.models.keys() & self.assets.keys():
             yield f"models.{name}: an asset has the same name; rename one of them"
-        for name, model in self.models.items():
+        for name, model in self.trained_models().items():
             if model.recipe in self.training.recipes:
                 recipe = self.training.recipes[model.recipe]
                 if model.strategy not in recipe.learning_rate:
                     yield f"models.{name}: training.recipes.{model.recipe}.learning_rate has no {model.strategy!r}"
+
+    def trained_models(self) -> dict[str, TrainedModel]:
+        """Models that this workflow trains."""
+        return {name: model for name, model in self.models.items() if isinstance(model, TrainedModel)}
+
+    def public_models(self) -> dict[str, PublicModel]:
+        """Models that exist already and have one checkpoint, `final`."""
+        return {name: model for name, model in self.models.items() if isinstance(model, PUBLIC)}
 
     def _path_names(self) -> dict[str, list[str]]:
         return {
@@ -112,9 +129,17 @@ class Config(Settings):
         for subset in self.activations.subsets or ():
             yield "activations.subsets", subset, self.benchmark.subsets
         for name, model in self.models.items():
-            yield f"models.{name}.backbone", model.backbone, self.assets
-            yield f"models.{name}.encoder", model.encoder, self.assets
-            yield f"models.{name}.recipe", model.recipe, self.training.recipes
+            if isinstance(model, TrainedModel | CheckpointsModel):
+                yield f"models.{name}.backbone", model.backbone, self.assets
+                yield f"models.{name}.encoder", model.encoder, self.assets
+            if isinstance(model, TrainedModel):
+                yield f"models.{name}.recipe", model.recipe, self.training.recipes
+            if isinstance(model, PUBLIC):
+                yield f"models.{name}.asset", weights_asset(name, model), self.assets
+                if model.backbone is not None:
+                    yield f"models.{name}.backbone", model.backbone, self.assets
+            if isinstance(model, UnitsModel) and model.quantizer_asset is not None:
+                yield f"models.{name}.quantizer", model.quantizer_asset, self.assets
         for name in self.display.models:
             yield "display.models", name, self.models
 
@@ -133,7 +158,7 @@ def parse_config(values: Mapping[str, Any]) -> Config:
             comes with the nearest valid one.
     """
     try:
-        return Config.model_validate(without_removed(values))
+        return Config.model_validate(with_model_weights(without_removed(values)))
     except ValidationError as error:
         lines = [_explain(problem) for problem in error.errors()]
         raise ConfigError("config is not valid:\n  " + "\n  ".join(lines)) from None
@@ -156,6 +181,26 @@ def without_removed(values: Mapping[str, Any]) -> dict[str, Any]:
                 name: entry for name, entry in node[last].items() if entry is not None and name not in dropped
             }
     return result
+
+
+def with_model_weights(values: dict[str, Any]) -> dict[str, Any]:
+    """The config with an asset for every model that names its own `hub` or `path`: one entry adds a model.
+
+    Entries that are not valid are left alone; validation then says what is wrong with them.
+    """
+    entries = values.get("models")
+    if not isinstance(entries, dict) or not isinstance(values.get("assets"), dict):
+        return values
+    for name, entry in entries.items():
+        if not isinstance(entry, dict):
+            continue
+        source = {key: entry[key] for key in ("hub", "revision", "path") if entry.get(key) is not None}
+        if not source.keys() & {"hub", "path"}:
+            continue
+        licence = entry.get("licence", PublicModel.model_fields["licence"].default)
+        asset = {"format": "transformers", "licence": licence, "sources": [source]}
+        values["assets"].setdefault(f"{name}{WEIGHTS}", asset)
+    return values
 
 
 def _explain(problem: Mapping[str, Any]) -> str:
@@ -184,9 +229,17 @@ def _resolve(schema: Mapping[str, Any], node: Mapping[str, Any]) -> Mapping[str,
     return node
 
 
+def _family_of(schema: Mapping[str, Any], node: Mapping[str, Any]) -> Any:
+    return _resolve(schema, node).get("properties", {}).get("family", {}).get("const")
+
+
 def _descend(schema: Mapping[str, Any], node: Mapping[str, Any], part: Any) -> Iterator[Mapping[str, Any]]:
     node = _resolve(schema, node)
     choices = [*node.get("anyOf", ()), *node.get("oneOf", ())]
+    if tagged := [choice for choice in choices if _family_of(schema, choice) == part]:
+        # The tag of a model's family stands in the place but is no key.
+        yield from tagged
+        return
     below = [found for choice in choices for found in _descend(schema, choice, part)]
     if isinstance(part, int) and "items" in node:
         yield node["items"]

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from workflow_scripts.speech_lm.anatomy import causal_lm, vocabulary_logits
+from workflow_scripts.speech_lm.architectures import missing_divisor
 from workflow_scripts.speech_lm.base import DecoderSpeechLM
 from workflow_scripts.speech_lm.generation import greedy
 from workflow_scripts.speech_lm.hooks import captured_states, edited_inputs, hook_count
@@ -46,7 +47,9 @@ def self_check(lm: DecoderSpeechLM, text: str = "What is the capital of France?"
     _same(lm, "norm(states[L]) is hidden_states[L]", normed, own.hidden_states[-1][0].cpu())
 
     logits = vocabulary_logits(lm.model, plain)
-    _close(lm, "vocabulary logits equal the model's own", logits, own.logits)
+    _close(
+        lm, "vocabulary logits equal the model's own", logits, own.logits / missing_divisor(causal_lm(lm.model).config)
+    )
     edits = [[Edit(index, everywhere, states[index]) for index in range(lm.n_layers)]]
     with edited_inputs(lm.decoder_layers, edits):
         edited = lm.decoder(inputs_embeds=embeds, use_cache=False).last_hidden_state

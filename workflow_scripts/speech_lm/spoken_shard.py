@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from workflow_scripts.artifacts.features import FeatureReader
 from workflow_scripts.artifacts.kept import check_ids, read_shard
 from workflow_scripts.artifacts.questions import Question
-from workflow_scripts.speech_lm.protocol import SAMPLE_RATE, Query, Speech, SpeechLM
+from workflow_scripts.speech_lm.heard_audio import Heard, open_heard, speech_of
+from workflow_scripts.speech_lm.protocol import Query, SpeechLM
 
 
 @dataclass(frozen=True)
@@ -18,12 +18,12 @@ class SpokenShard:
     Attributes:
         questions: the kept questions.
         dropped: ids of the shard's questions that the speech stage dropped.
-        features: encoder output of the questions' audio.
+        features: encoder output of the questions' audio, or the audio itself for models that encode it.
     """
 
     questions: list[Question]
     dropped: list[str]
-    features: FeatureReader
+    features: Heard
 
     @property
     def ids(self) -> list[str]:
@@ -35,18 +35,17 @@ class SpokenShard:
         return lm.encode_text(self.questions[number].prompt)
 
     def spoken(self, lm: SpeechLM, number: int) -> Query:
-        """Kept question `number` as speech, from cached features."""
-        name = self.questions[number].id
-        return lm.encode_speech(Speech(None, SAMPLE_RATE, self.features.seconds[name], self.features[name]))
+        """Kept question `number` as speech."""
+        return lm.encode_speech(speech_of(self.features, self.questions[number].id))
 
 
-def read_spoken_shard(questions: Path, manifest: Path, features: Path, shard: str, seed: int) -> SpokenShard:
-    """The kept questions of a shard; `seed` is that of the split into shards.
+def read_spoken_shard(questions: Path, manifest: Path, features: Path | None, shard: str, seed: int) -> SpokenShard:
+    """The kept questions of a shard; `seed` is that of the split into shards, `features` None to hear the audio.
 
     Raises:
         ArtifactError: questions, manifest and features do not hold the same ids, or no question was kept.
     """
     asked = read_shard(questions, manifest, shard, seed)
-    reader = FeatureReader(features)
-    check_ids(manifest, asked.ids, features, reader.ids)
+    reader = open_heard(manifest, features)
+    check_ids(manifest, asked.ids, features or manifest, reader.ids)
     return SpokenShard([question for question, _ in asked.kept], asked.dropped, reader)

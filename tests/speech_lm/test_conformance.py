@@ -1,0 +1,151 @@
+"""The same promises for every family and architecture: tiny random models, offline."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from tests.speech_lm.tiny_models import FAMILIES, POSITIONS, speech_lm
+from workflow_scripts.speech_lm.hf import HfSpeechLM
+from workflow_scripts.speech_lm.hooks import edited_inputs, hook_count
+from workflow_scripts.speech_lm.protocol import Edit
+from workflow_scripts.speech_lm.speech_checks import CHECKS, clip, run_checks
+
+torch.set_num_threads(1)
+TEXTS = ["what is the water", "river?", "the user and the assistant in the river"]
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def lm(request):
+    return speech_lm(request.param)
+
+
+@pytest.fixture(scope="module")
+def kind(lm):
+    return lm.name.removeprefix("tiny-")
+
+
+def spoken(lm, *seconds):
+    return [lm.encode_speech(clip(length, seed)) for seed, length in enumerate(seconds)]
+
+
+def test_every_self_check_passes(lm):
+    results = run_checks(lm)
+    assert [result for result in results if not result.passed] == []
+    assert {result.check for result in results} >= set(CHECKS) - {
+        "decoder on its own",
+        "states equal the model's own",
+        "placeholders and audio embeddings",
+    }
+
+
+def test_a_second_of_speech_has_the_positions_that_the_architecture_gives_it(lm, kind):
+    (query,) = spoken(lm, 1.0)
+    assert len(query.tokens) == POSITIONS[kind]
+    assert query.tokens[0] == "0.00s" and query.form == "speech" and query.token_ids is None
+
+
+def test_states_do_not_depend_on_what_else_is_in_the_batch(lm):
+    queries = spoken(lm, 1.0, 0.6, 0.4)
+    for query, together in zip(queries, lm.states(queries)):
+        alone = lm.states([query])[0]
+        assert together.shape == (lm.n_layers + 1, len(query.tokens), lm.hidden_size)
+        torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("form", ["speech", "text"])
+def test_batched_and_single_answers_have_the_same_ids(lm, form):
+    queries = spoken(lm, 1.0, 0.6, 0.4) if form == "speech" else [lm.encode_text(text) for text in TEXTS]
+    together = lm.generate(queries, max_new_tokens=6, stop_ids=[])
+    single = [lm.generate([query], max_new_tokens=6, stop_ids=[])[0] for query in queries]
+    assert [answer.token_ids for answer in together] == [answer.token_ids for answer in single]
+    assert {len(answer.token_ids) for answer in together} == {6}
+
+
+def test_answers_equal_the_models_own_generate(lm):
+    """An independent path: transformers' generate on the processor's inputs, no code of ours in between."""
+    if not isinstance(lm, HfSpeechLM):
+        pytest.skip("no inputs of its own")
+    for query in [*spoken(lm, 0.9), lm.encode_text(TEXTS[0])]:
+        own = lm.model.generate(**lm.model_inputs(query), max_new_tokens=6, do_sample=False, pad_token_id=0)
+        ours = lm.generate([query], max_new_tokens=6, stop_ids=[])[0]
+        assert list(ours.token_ids) == own[0, query.length :].tolist()
+
+
+def test_an_edit_before_decoding_is_seen_through_the_cache(lm):
+    """Edited prefill + cached steps choose what full passes without cache choose under the same edit."""
+    (query,) = spoken(lm, 0.6)
+    middle = lm.states([query])[0][1]
+    edit = Edit(1, torch.arange(*query.span), -2 * middle)
+    answer = lm.generate([query], max_new_tokens=4, stop_ids=[], edits=[[edit]])[0]
+    words = [lm.tokenizer.convert_ids_to_tokens(i) for i in answer.token_ids]
+    assert len(words) == 4
+    ids = []
+    for _ in range(4):
+        logits = _next_logits(lm, query, ids, edit)
+        ids.append(int(logits.argmax()))
+    assert tuple(ids) == answer.token_ids
+
+
+def _next_logits(lm, query, ids, edit):
+    if isinstance(lm, HfSpeechLM):
+        inputs = lm.model_inputs(query)
+        behind = torch.tensor([ids], dtype=torch.long)
+        for name, filling in (("input_ids", behind), ("attention_mask", torch.ones_like(behind))):
+            inputs[name] = torch.cat([inputs[name], filling], dim=1)
+        if "mm_token_type_ids" in inputs:
+            inputs["mm_token_type_ids"] = torch.cat([inputs["mm_token_type_ids"], torch.zeros_like(behind)], dim=1)
+    else:
+        table = lm.model.get_input_embeddings()
+        inputs = {"inputs_embeds": torch.cat([lm.embed(query), table(torch.tensor(ids, dtype=torch.long))])[None]}
+    with torch.no_grad(), edited_inputs(lm.decoder_layers, [[edit]]):
+        return lm.model(**inputs, use_cache=False).logits[0, -1]
+
+
+def test_the_cost_of_an_answer_is_minus_its_log_probability(lm):
+    """Against the whole model's own logits; Granite Speech's lack the division that its language model has."""
+    answer = "the river"
+    ids = lm.tokenizer(answer, add_special_tokens=False)["input_ids"]
+    for query in [*spoken(lm, 0.5), lm.encode_text(TEXTS[0])]:
+        total, no_edit = 0.0, Edit(0, torch.arange(0), torch.zeros(0, lm.hidden_size))
+        for place, token in enumerate(ids):
+            logits = _next_logits(lm, query, ids[:place], no_edit).double()
+            if lm.model.config.model_type == "granite_speech":
+                logits = logits / lm.model.config.text_config.logits_scaling
+            total -= float(torch.log_softmax(logits, dim=-1)[token])
+        loss = lm.answer_loss([query], [answer])[0]
+        assert loss.n_tokens == len(ids)
+        assert loss.nll == pytest.approx(total, rel=1e-4)
+
+
+def test_an_edit_changes_its_layer_and_later_ones_only(lm):
+    (query,) = spoken(lm, 0.6)
+    start = query.span[0]
+    values = torch.randn(1, lm.hidden_size, generator=torch.Generator().manual_seed(1))
+    before, after = lm.states([query])[0], lm.states([query], edits=[[Edit(1, torch.tensor([start + 2]), values)]])[0]
+    assert torch.equal(before[0], after[0])
+    assert torch.equal(after[1, 2], values[0]) and torch.equal(before[1, :2], after[1, :2])
+    assert not torch.equal(before[2, 2], after[2, 2])
+
+
+def test_hooks_are_gone_after_an_error(lm):
+    (query,) = spoken(lm, 0.5)
+    standing = hook_count(lm.decoder_layers)
+    with pytest.raises(ValueError, match=f"layer={lm.n_layers}"):
+        lm.states([query], edits=[[Edit(lm.n_layers, torch.tensor([query.span[0]]), torch.zeros(1, lm.hidden_size))]])
+    with pytest.raises(ValueError, match="one per query"):
+        lm.generate([query], max_new_tokens=1, edits=[[], []])
+    assert hook_count(lm.decoder_layers) == standing
+
+
+def test_wrong_rate_features_and_empty_audio_are_refused(lm, kind):
+    speech = clip(0.5)
+    if kind != "composite":  # its encoder checks the rate itself (test_speech_lm_encoder)
+        with pytest.raises(ValueError, match="8000 samples per second"):
+            lm.encode_speech(replace(speech, rate=8000))
+        with pytest.raises(ValueError, match=r"encodes audio itself; give Speech\.waveform"):
+            lm.encode_speech(replace(speech, waveform=None, features=np.zeros((5, 16))))
+    if isinstance(lm, HfSpeechLM):
+        with pytest.raises(ValueError, match="mono, finite and not empty"):
+            lm.encode_speech(replace(speech, waveform=np.array([], dtype=np.float32)))

@@ -1,0 +1,404 @@
+"""Tiny random speech models, one per architecture, built from configs without any download.
+
+Where a processor needs a package that is not installed (torchvision, torchaudio, mistral-common), `HandProcessor`
+stands in for it: same calls, placeholders expanded in the same way, random features instead of spectrograms.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import transformers as hf
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+TEXT = {
+    "vocab_size": 320,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 512,
+    "initializer_range": 0.4,  # large enough for answers that vary
+    "bos_token_id": None,
+    "eos_token_id": None,
+    "pad_token_id": 0,
+}
+AUDIO_TOKEN = "<|AUDIO|>"
+SPECIAL = ("<|im_start|>", "<|im_end|>", AUDIO_TOKEN, "<|audio_bos|>", "<|audio_eos|>", "<|pad|>")
+TEMPLATE = (
+    "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' }}{% if m['content'] is string %}{{ m['content'] }}"
+    "{% else %}{% for c in m['content'] %}{% if c['type'] == 'audio' %}<|audio_bos|><|AUDIO|><|audio_eos|>"
+    "{% else %}{{ c['text'] }}{% endif %}{% endfor %}{% endif %}{{ '<|im_end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+FRAMES_PER_SECOND = 100
+
+
+def make_tokenizer(special: tuple[str, ...] = SPECIAL, template: str | None = TEMPLATE) -> Any:
+    """Byte-level BPE with the template's and the audio's special tokens."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=300, special_tokens=list(special), initial_alphabet=alphabet)
+    tokenizer.train_from_iterator(["what is the water in the river", "the user and the assistant\n"], trainer)
+    fast = hf.PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|pad|>")
+    fast.chat_template = template
+    return fast
+
+
+def audio_id(tokenizer: Any) -> int:
+    return tokenizer.convert_tokens_to_ids(AUDIO_TOKEN)
+
+
+class HandProcessor:
+    """Called like a transformers processor; `features(frames)` gives tensors and the number of audio positions."""
+
+    audio_token = AUDIO_TOKEN
+
+    def __init__(self, features: Callable[[int], tuple[dict[str, torch.Tensor], int]], **extra: Any) -> None:
+        self.tokenizer = make_tokenizer()
+        self.chat_template = self.tokenizer.chat_template
+        self.features, self.extra = features, extra
+
+    def apply_chat_template(self, messages, *, add_generation_prompt=True, tokenize=False, **kwargs):
+        return self.tokenizer.apply_chat_template(
+            messages, add_generation_prompt=add_generation_prompt, tokenize=tokenize, **kwargs
+        )
+
+    def __call__(self, text, audio=None, *, sampling_rate=16_000, return_tensors="pt", add_special_tokens=False):
+        found: dict[str, torch.Tensor] = {}
+        text = text[0] if isinstance(text, list) else text
+        if audio is not None:
+            wav = audio[0]
+            torch.manual_seed(int(1000 * float(np.abs(wav).sum())) % 2**31)
+            found, n = self.features(max(1, len(wav) * FRAMES_PER_SECOND // sampling_rate))
+            text = text.replace(self.audio_token, self.audio_token * n)
+        ids = self.tokenizer(text, add_special_tokens=add_special_tokens)["input_ids"]
+        found["input_ids"] = torch.tensor([ids])
+        found["attention_mask"] = torch.ones_like(found["input_ids"])
+        if self.extra.get("mm_token_type_ids"):
+            found["mm_token_type_ids"] = 3 * (found["input_ids"] == audio_id(self.tokenizer)).long()
+        return found
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """A model with its processor."""
+
+    model: Any
+    processor: Any
+
+
+def _qwen2_audio() -> Tiny:
+    tokenizer = make_tokenizer(template=None)
+    extractor = hf.WhisperFeatureExtractor(feature_size=16, chunk_length=4)
+    processor = hf.Qwen2AudioProcessor(extractor, tokenizer)
+    audio = {
+        "model_type": "qwen2_audio_encoder",
+        "num_mel_bins": 16,
+        "d_model": 16,
+        "encoder_layers": 1,
+        "encoder_attention_heads": 2,
+        "encoder_ffn_dim": 16,
+        "max_source_positions": 200,
+    }
+    config = hf.Qwen2AudioConfig(
+        audio_config=audio, text_config={"model_type": "qwen2", **TEXT}, audio_token_index=audio_id(tokenizer)
+    )
+    return Tiny(hf.Qwen2AudioForConditionalGeneration(config), processor)
+
+
+def _audio_flamingo3() -> Tiny:
+    tokenizer = make_tokenizer()
+    extractor = hf.WhisperFeatureExtractor(feature_size=16, chunk_length=4)
+    processor = hf.AudioFlamingo3Processor(
+        extractor, tokenizer, chat_template=TEMPLATE, audio_token=AUDIO_TOKEN, max_audio_len=8
+    )
+    audio = {
+        "num_mel_bins": 16,
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 16,
+        "max_source_positions": 200,
+    }
+    config = hf.AudioFlamingo3Config(
+        audio_config=audio, text_config={"model_type": "qwen2", **TEXT}, audio_token_id=audio_id(tokenizer)
+    )
+    return Tiny(hf.AudioFlamingo3ForConditionalGeneration(config), processor)
+
+
+def _voxtral() -> Tiny:
+    def features(frames: int) -> tuple[dict[str, torch.Tensor], int]:
+        # always the whole window, as the real one: 3000 frames give 375 positions; here 320 give 40
+        return {"input_features": torch.randn(1, 16, 320)}, 40
+
+    processor = HandProcessor(features)
+    audio = {
+        "num_mel_bins": 16,
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+        "max_source_positions": 160,
+    }
+    config = hf.VoxtralConfig(
+        audio_config=audio,
+        text_config={"model_type": "llama", **TEXT, "head_dim": 8},
+        audio_token_id=audio_id(processor.tokenizer),
+    )
+    return Tiny(hf.VoxtralForConditionalGeneration(config), processor)
+
+
+def _qwen25_omni() -> Tiny:
+    def features(frames: int) -> tuple[dict[str, torch.Tensor], int]:
+        n = ((frames - 1) // 2 + 1 - 2) // 2 + 1
+        mask = torch.ones(1, frames, dtype=torch.long)
+        return {"input_features": torch.randn(1, 16, frames), "feature_attention_mask": mask}, n
+
+    processor = HandProcessor(features)
+    ids = processor.tokenizer.convert_tokens_to_ids
+    audio = {
+        "num_mel_bins": 16,
+        "d_model": 16,
+        "encoder_layers": 1,
+        "encoder_attention_heads": 2,
+        "encoder_ffn_dim": 16,
+        "max_source_positions": 200,
+        "n_window": 100,
+        "output_dim": 32,
+    }
+    vision = {"depth": 1, "hidden_size": 16, "num_heads": 2, "intermediate_size": 16, "out_hidden_size": 32}
+    text = {
+        **TEXT,
+        "head_dim": 8,
+        "rope_parameters": {"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 10_000.0},
+    }
+    config = hf.Qwen2_5OmniThinkerConfig(
+        audio_config=audio,
+        vision_config=vision,
+        text_config=text,
+        audio_token_index=audio_id(processor.tokenizer),
+        audio_start_token_id=ids("<|audio_bos|>"),
+        audio_end_token_id=ids("<|audio_eos|>"),
+        image_token_index=318,
+        vision_start_token_id=317,
+        video_token_index=319,
+    )
+    return Tiny(hf.Qwen2_5OmniThinkerForConditionalGeneration(config), processor)
+
+
+def _granite_speech() -> Tiny:
+    def features(frames: int) -> tuple[dict[str, torch.Tensor], int]:
+        n = 3 * -(-frames // 15)
+        mask = torch.ones(1, n, dtype=torch.bool)
+        return {"input_features": torch.randn(1, frames, 16), "input_features_mask": mask}, n
+
+    processor = HandProcessor(features)
+    encoder = {
+        "input_dim": 16,
+        "num_layers": 2,
+        "hidden_dim": 16,
+        "feedforward_mult": 2,
+        "num_heads": 2,
+        "dim_head": 8,
+        "output_dim": 8,
+        "context_size": 20,
+        "max_pos_emb": 32,
+        "conv_kernel_size": 3,
+        "conv_expansion_factor": 2,
+    }
+    projector = {
+        "model_type": "blip_2_qformer",
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 16,
+        "encoder_hidden_size": 16,
+        "cross_attention_frequency": 1,
+        "use_qformer_text_input": False,
+    }
+    config = hf.GraniteSpeechConfig(
+        encoder_config=encoder,
+        projector_config=projector,
+        text_config={
+            "model_type": "granite",
+            **TEXT,
+            "embedding_multiplier": 12.0,
+            "logits_scaling": 8.0,
+            "residual_multiplier": 0.22,
+            "attention_multiplier": 0.3,
+        },
+        audio_token_index=audio_id(processor.tokenizer),
+        has_lora_adapter=False,
+    )
+    return Tiny(hf.GraniteSpeechForConditionalGeneration(config), processor)
+
+
+def _phi4_multimodal() -> Tiny:
+    def features(frames: int) -> tuple[dict[str, torch.Tensor], int]:
+        n = -(-frames // 8)
+        return {"audio_input_features": torch.randn(1, frames, 16), "audio_embed_sizes": torch.tensor([n])}, n
+
+    processor = HandProcessor(features)
+    audio = {
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_blocks": 1,
+        "num_attention_heads": 2,
+        "input_size": 16,
+        "nemo_conv_channels": 16,
+        "ext_pw_out_channel": 16,
+        "depthwise_separable_out_channel": 16,
+        "audio_token_id": audio_id(processor.tokenizer),
+    }
+    vision = {
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "image_size": 16,
+        "patch_size": 8,
+        "crop_size": 16,
+        "image_token_id": 318,
+    }
+    config = hf.Phi4MultimodalConfig(
+        audio_config=audio,
+        vision_config=vision,
+        **{**TEXT, "original_max_position_embeddings": 512},
+        sliding_window=None,
+    )
+    return Tiny(hf.Phi4MultimodalForCausalLM(config), processor)
+
+
+def _gemma4(**text: Any) -> Tiny:
+    def features(frames: int) -> tuple[dict[str, torch.Tensor], int]:
+        n = -(-frames // 4)
+        mask = torch.ones(1, frames, dtype=torch.bool)
+        return {"input_features": torch.randn(1, frames, 128), "input_features_mask": mask}, n
+
+    processor = HandProcessor(features, mm_token_type_ids=True)
+    audio = {
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "subsampling_conv_channels": [128, 4],
+        "output_proj_dims": 16,
+    }
+    options = {
+        **TEXT,
+        "initializer_range": 0.1,
+        "head_dim": 8,
+        "global_head_dim": 8,
+        "layer_types": ["sliding_attention", "sliding_attention", "full_attention"],
+        "sliding_window": 64,
+        "hidden_size_per_layer_input": 8,
+        "vocab_size_per_layer_input": 320,
+        "num_kv_shared_layers": 0,
+        **text,
+    }
+    config = hf.Gemma4Config(
+        audio_config=audio,
+        vision_config=None,
+        text_config=options,
+        audio_token_id=audio_id(processor.tokenizer),
+        image_token_id=318,
+        video_token_id=319,
+    )
+    return Tiny(hf.Gemma4ForConditionalGeneration(config), processor)
+
+
+BUILDERS: dict[str, Callable[[], Tiny]] = {
+    "qwen2_audio": _qwen2_audio,
+    "audioflamingo3": _audio_flamingo3,
+    "voxtral": _voxtral,
+    "qwen2_5_omni_thinker": _qwen25_omni,
+    "granite_speech": _granite_speech,
+    "phi4_multimodal": _phi4_multimodal,
+    "gemma4": _gemma4,
+}
+
+
+POSITIONS = {  # of a clip of 1 s, by each model's own rule
+    "qwen2_audio": 25,
+    "audioflamingo3": 25,
+    "voxtral": 13,
+    "qwen2_5_omni_thinker": 25,
+    "granite_speech": 21,
+    "phi4_multimodal": 13,
+    "gemma4": 25,
+    "units": 50,
+    "composite": 10,
+}
+
+
+def build(name: str, seed: int = 0) -> Tiny:
+    """The tiny model of an architecture, in float32 and eval mode; random models must not stop by chance."""
+    torch.manual_seed(seed)
+    tiny = BUILDERS[name]()
+    tiny.model.eval().requires_grad_(False)
+    if tiny.model.generation_config is not None:
+        tiny.model.generation_config.eos_token_id = None
+    return tiny
+
+
+class FrameUnits:
+    """A stand-in for a speech quantizer: the unit of a frame of 20 ms is given by its loudness."""
+
+    rate = 50.0
+
+    def __call__(self, waveform: np.ndarray) -> np.ndarray:
+        frames = waveform[: len(waveform) // 320 * 320].reshape(-1, 320)
+        return np.minimum((np.abs(frames).mean(axis=1) * 400).astype(np.int64), 7)
+
+
+UNITS = ("<|im_start|>", "<|im_end|>", "<|pad|>", "<|begin|>", "<|end|>", *(f"<|audio_{k}|>" for k in range(8)))
+
+
+def speech_lm(name: str, template: str = "native") -> Any:
+    """The `SpeechLM` of an architecture, or of a family on a tiny Llama: `composite` and `units`."""
+    from workflow_scripts.speech_lm.architectures import runs_from_embeddings
+    from workflow_scripts.speech_lm.hf import HfSpeechLM
+    from workflow_scripts.speech_lm.units import UnitsSpeechLM
+    from workflow_scripts.speech_lm.whole_model import WholeModelSpeechLM
+
+    if name == "units":
+        torch.manual_seed(0)
+        llama = hf.AutoModelForCausalLM.from_config(hf.LlamaConfig(**TEXT)).eval().requires_grad_(False)
+        tokenizer = make_tokenizer(UNITS)
+        options = {"unit_token": "<|audio_{}|>", "begin": "<|begin|>", "end": "<|end|>", "merge_repeats": False}
+        return UnitsSpeechLM(llama, tokenizer, FrameUnits(), name="tiny-units", **options)
+    if name == "composite":
+        return _composite()
+    tiny = build(name)
+    kind = HfSpeechLM if runs_from_embeddings(tiny.model.config) else WholeModelSpeechLM
+    return kind(tiny.model, tiny.processor, name=f"tiny-{name}", template=template)
+
+
+class FrameFeatures:
+    """A stand-in for a Whisper encoder: 50 frames a second of fixed random projections of the samples."""
+
+    def encode(self, waveforms: Any, *, rate: int) -> list[torch.Tensor]:
+        projection = torch.randn(320, 16, generator=torch.Generator().manual_seed(4))
+        return [torch.from_numpy(w[: len(w) // 320 * 320].reshape(-1, 320)) @ projection for w in waveforms]
+
+
+def _composite() -> Any:
+    from workflow_scripts.speech_lm.adapter import AdapterShape, SpeechAdapter
+    from workflow_scripts.speech_lm.composite import CompositeSpeechLM
+    from workflow_scripts.speech_lm.lslm import LSLM
+
+    torch.manual_seed(0)
+    llama = hf.AutoModelForCausalLM.from_config(hf.LlamaConfig(**TEXT))
+    adapter = SpeechAdapter(AdapterShape(d_encoder=16, d_hidden=24, d_model=32))
+    lslm = LSLM(llama, adapter).eval().requires_grad_(False)
+    plain = TEMPLATE.split("{% if m['content'] is string %}")[0] + "{{ m['content'] + '<|im_end|>\n' }}{% endfor %}"
+    tokenizer = make_tokenizer(template=plain + "{{ '<|im_start|>assistant\n' }}")
+    return CompositeSpeechLM(lslm, tokenizer, name="tiny-composite", encoder=FrameFeatures())
+
+
+FAMILIES = (*BUILDERS, "units", "composite")
