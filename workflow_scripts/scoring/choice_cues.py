@@ -73,7 +73,7 @@ _BEFORE_LETTER = tuple(
     re.compile(pattern + _LETTER_LIST, re.IGNORECASE)
     for pattern in (
         # "the correct answer to the question is most likely option", "Answer:", "my final choice would be"
-        rf"\b{_NOUN}{_AFTER_NOUN} ?(?:{_COPULA}|:|=|-|->|→)(?: ?[:\-])?(?P<neg> ?not\b)?{_FILLER} ?:? ?",
+        rf"\b{_NOUN}{_AFTER_NOUN} ?(?:{_COPULA}|:|=|-|->|→)(?: ?[:\-])?(?P<neg> ?not\b)?{_FILLER} ?(?::\n|:)? ?",
         # "I would choose", "we select option", "go with", "I'd say"
         r"\b(?:select|choose|chose|choosing|pick|picked|picking|go with|going with|went with|say|opt for|vote for|"
         rf"guess|settle on|favou?r|points? to|leaves?(?: us with)?|think|believe)(?P<neg> not\b)?{_FILLER} ?:? ?",
@@ -93,6 +93,11 @@ _AFTER_LETTER = re.compile(
     rf"{_NOT_INSIDE}{_LETTER_LIST} ?(?:is|would be|should be|must be|seems|looks|appears|fits|'s)\b"
     rf"(?: (?:to be|the|my|{_ADVERB}|most|single|only|best|final|clearly|closest|correct)){{0,4}} {_VERDICT}\b",
     re.IGNORECASE,
+)
+# "A. the light in the hall is the correct answer"
+_AFTER_TEXT = re.compile(
+    r"(?:^|(?<=\n))[(\[]?(?P<letters>[A-Z](?P<rest>))[.):]+ (?:(?! not\b)[^.\n]){1,160}?"
+    r" (?:is|are|would be|must be)(?: the| my| most| best| only){0,3} (?:correct|right|best|answer)\b"
 )
 _MENTION = re.compile(rf"\b(?:option|choice|letter|answer)s? {_LETTER_LIST}", re.IGNORECASE)
 _REJECTED_AFTER = re.compile(
@@ -174,7 +179,7 @@ def _strength(text: str, match: re.Match[str], default: str) -> str | None:
 
 def find_statements(text: str, count: int) -> Iterator[Statement]:
     """Statements in ``text`` (single spaces, plain quotes) about ``count`` options, in no particular order."""
-    patterns = [(pattern, "cue") for pattern in (*_BEFORE_LETTER, _ANSWER_LETTER, _AFTER_LETTER, _CHINESE)]
+    patterns = [(pattern, "cue") for pattern in (*_BEFORE_LETTER, _ANSWER_LETTER, _AFTER_LETTER, _AFTER_TEXT, _CHINESE)]
     patterns += [(_BARE_CONCLUSION, "final"), (_MENTION, "mention")]
     for pattern, default in patterns:
         for match in pattern.finditer(text):
