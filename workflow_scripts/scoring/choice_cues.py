@@ -142,6 +142,12 @@ def stated_letters(text: str, match: re.Match[str], count: int) -> tuple[str, ..
         character = letter.group()
         index = ord(character.upper()) - ord("A")
         word_like = character in "ai" or (character in "AI" and (shouting or character == "I"))
+        if (
+            character == "a"
+            and start + letter.end() == len(text)
+            and not re.search(_NOUN, match.group(), re.IGNORECASE)
+        ):
+            return ()  # "This is a": cut off, so an article
         if index >= count or (word_like and not _is_closed(text, start + letter.end())):
             if position == 0:
                 return ()

@@ -130,14 +130,19 @@ def _by_bold(marked: str, count: int) -> Choice | None:
     return None if len(letters) == count and count > 2 else _decide(letters, "bold")
 
 
-def _by_leading(text: str, options: Sequence[str]) -> Choice | None:
-    """A line that opens with a letter; silent when several options are listed, since the list is the question's."""
-    count = len(options)
-    enumerated = {
+def _enumerated(text: str, count: int) -> set[str]:
+    """Upper-case option letters that stand anywhere with a delimiter."""
+    return {
         letter
         for character in _ENUMERATED.findall(text)
         if character.isupper() and (letter := _letter(character, count))
     }
+
+
+def _by_leading(text: str, options: Sequence[str]) -> Choice | None:
+    """A line that opens with a letter; silent when several options are listed, since the list is the question's."""
+    count = len(options)
+    enumerated = _enumerated(text, count)
     found = set()
     for match in _LINE_LEADING.finditer(text):
         character, after = match.group(1), text[match.end() : match.end() + 60]
@@ -151,10 +156,12 @@ def _by_leading(text: str, options: Sequence[str]) -> Choice | None:
 
 
 def _by_text(text: str, contained: Collection[int], options: Sequence[str]) -> Choice | None:
-    """The one option named; silent for a list of options."""
+    """The one option named by its text; silent for a list of options, and if other options are named by letter."""
     if len(opening_letters(text, len(options))) > 1:
         return None
-    return _decide({LETTERS[index] for index in set(contained) - rejected_openings(text, options)}, "text")
+    choice = _decide({LETTERS[index] for index in set(contained) - rejected_openings(text, options)}, "text")
+    named = _enumerated(text, len(options))
+    return None if choice and choice.letter and named - {choice.letter} else choice
 
 
 def _doubt_letter_texts(choice: Choice, options: Sequence[str]) -> Choice:
@@ -203,11 +210,7 @@ def parse_choice(response: str, options: Sequence[str]) -> Choice:
         for statement in find_statements(said.masked, count)
         if not rejected_at(said.masked, statement.position, options)
     ]
-    found = (
-        _decide(boxed, "boxed")
-        or _stated(statements, "final", "final")
-        or _by_cue(statements, said.cued)
-    )
+    found = _decide(boxed, "boxed") or _stated(statements, "final", "final") or _by_cue(statements, said.cued)
     if found is None and not announces_review(text):
         found = (
             _by_bold(marked, count)

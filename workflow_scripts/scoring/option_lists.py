@@ -16,6 +16,7 @@ _OTHER_LETTERS = re.compile(r" ?(?:[A-Za-z]\b[,.;)/]?(?: (?:and|or|&)\b)? ?)+(?:
 _REJECTED = re.compile(
     r"[.,]? ?(?:is|are|was|were|does|do|can|could|would|will)(?: (?:not|incorrect|wrong|false)\b|n't)", re.IGNORECASE
 )
+_NEGATIVE_SENTENCE = re.compile(r" (?:is|are|was|were)\b[^.\n]{0,160} not\b", re.IGNORECASE)
 _REVIEW = re.compile(
     r"\b(?:let's|let us|we (?:need|have|must|should|can|will)(?: to)?|i (?:will|need to)|i'll)\b(?: \w+){0,4}? "
     r"(?:analy[sz]e|examine|consider|evaluate|review|look at|go through|go over|compare|understand|calculate|"
@@ -50,17 +51,22 @@ def is_no_choice(after: str, option: str) -> bool:
         after: text behind the letter and its delimiter.
         option: text of the letter's option.
     """
-    return rejects(after, option) or (
+    return rejects(after, option, anywhere=True) or (
         after.strip(" .\n").lower() != option.lower() and bool(_OTHER_LETTERS.match(after.lstrip(" ")))
     )
 
 
-def rejects(after: str, option: str) -> bool:
-    """ "is wrong", "is not", "can not" follow the letter, or the option's text behind it."""
+def rejects(after: str, option: str, anywhere: bool = False) -> bool:
+    """ "is wrong", "is not", "can not" follow the letter, or the option's text behind it.
+
+    Args:
+        anywhere: "not" later in a sentence about the option's text counts too: such a sentence is no plain choice.
+    """
     after = after.lstrip(" ")
     for known in (option.rstrip("."), MASK):
         if known and after.lower().startswith(known.lower()):
-            return bool(_REJECTED.match(after[len(known) :]))
+            rest = after[len(known) :]
+            return bool(_REJECTED.match(rest) or (anywhere and _NEGATIVE_SENTENCE.match(rest)))
     return bool(_REJECTED.match(f" {after}"))
 
 
