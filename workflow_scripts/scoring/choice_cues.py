@@ -32,7 +32,7 @@ _NOUN = r"(?:answer|ans|option|choice|solution|response|selection|pick|guess|con
 _AFTER_NOUN = (
     r"(?: (?:here|choice|option|letter)){0,2}"
     r"(?: (?:to|for|of|in) (?:(?:the|this|that|above|your|given|multiple|choice|following|\w+-choice) ){0,4}"
-    r"(?:question|problem|riddle|case|query|puzzle))?"
+    r"(?:question|problem|riddle|case|query|puzzle)(?: \"[^\"\n]{1,300}\")?)?"
 )
 _VERDICT = (
     r"(?:correct|right|true|best|answer|appropriate|accurate|suitable|likely|valid|choice|option|fit|fits|solution|one)"

@@ -211,7 +211,7 @@ def parse_choice(response: str, options: Sequence[str]) -> Choice:
         if not rejected_at(said.masked, statement.position, options)
     ]
     found = _decide(boxed, "boxed") or _stated(statements, "final", "final") or _by_cue(statements, said.cued)
-    if found is None and not announces_review(text):
+    if found is None and not announces_review(text) and last is None:
         found = (
             _by_bold(marked, count)
             or _by_leading(said.masked, options)

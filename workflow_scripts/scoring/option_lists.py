@@ -11,7 +11,7 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 MASK = "…"
 """Stands for an option's text that was blanked out (`option_texts`)."""
 
-_OPENS_LINE = re.compile(r"(?:^|(?<=\n))[(\[]?([A-Z])[.):](?=\s)")
+_OPENS_LINE = re.compile(r"(?:^|(?<=\n))(?:(?:Option|Choice|Statement) )?[(\[]?([A-Z])[.):](?=\s)")
 _OTHER_LETTERS = re.compile(r" ?(?:[A-Za-z]\b[,.;)/]?(?: (?:and|or|&)\b)? ?)+(?:\n|$)")
 _REJECTED = re.compile(
     r"[.,]? ?(?:is|are|was|were|does|do|can|could|would|will)(?: (?:not|incorrect|wrong|false)\b|n't)", re.IGNORECASE
