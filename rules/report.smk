@@ -3,6 +3,7 @@ rule build_tables:
         code=plan.code("report/build_tables.py"),
         gap="results/evaluation/gap.csv",
         decline="results/evaluation/decline.csv",
+        cascade="results/evaluation/cascade.csv",
         checkpoints="results/correlation/checkpoints.csv",
         tests="results/intervention/tests.csv",
     output:

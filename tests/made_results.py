@@ -21,7 +21,8 @@ from workflow_scripts.artifacts.tables import write_table
 from workflow_scripts.artifacts.utterances import UTTERANCES, Utterance
 from workflow_scripts.correlation.build_alignment_table import CHECKPOINT_COLUMNS, LAYER_COLUMNS
 from workflow_scripts.correlation.regress_gap import regress_gap
-from workflow_scripts.evaluation.build_gap_table import DECLINE_COLUMNS, DIFFERENCES, GAP_COLUMNS
+from workflow_scripts.evaluation.build_gap_table import DECLINE_COLUMNS, DIFFERENCES, GAP_COLUMNS, REFERENCES
+from workflow_scripts.evaluation.cascade import CASCADE_COLUMNS
 from workflow_scripts.intervention.test_edits import COLUMNS as TEST_COLUMNS
 from workflow_scripts.training.curve import COLUMNS as CURVE_COLUMNS
 
@@ -67,6 +68,7 @@ def write_made_tables(folder: Path, models: Sequence[str] = ("lora", "full"), se
     rng = np.random.default_rng(seed)
     write_table(made.table("gap"), [*_gap_rows(made, rng)], GAP_COLUMNS)
     write_table(made.table("decline"), [*_decline_rows(made, rng)], DECLINE_COLUMNS)
+    write_table(made.table("cascade"), [*_cascade_rows(made)], CASCADE_COLUMNS)
     write_table(made.table("layers"), [*_layer_rows(made)], LAYER_COLUMNS)
     write_table(made.table("checkpoints"), [*_checkpoint_rows(made, rng)], CHECKPOINT_COLUMNS)
     write_table(made.table("tests"), [*_test_rows(made, rng)], TEST_COLUMNS)
@@ -101,6 +103,12 @@ def _gap_rows(made: Made, rng: np.random.Generator):
                     row |= _around("speech", speech, 6) | _around("gap", text - speech, 5)
                     row |= _around("loss_gap", 1.5 - learnt, 0.2)
                     row |= {"unparsed_speech": 0.1, "nll_speech": 3.5 - learnt}
+                if subset in ("mmlu", "obqa", "overall", "knowledge"):
+                    row |= {"chance": None if subset in ("overall", "knowledge") else 25.0, "n_options": 24}
+                    for of in ("text", "asr") if base else (*FORMS, "gap"):
+                        for name in ("corrected", "letter_accuracy", "option_accuracy"):
+                            row |= _around(f"{name}_{of}", 30.0, 5)
+                        row |= _around(f"letter_margin_{of}", 0.5, 0.25) | _around(f"outside_mass_{of}", 0.25, 0.1)
                 if subset == "repeat":
                     row |= {"wer_text": 4.0, "wer_asr": 9.0} | ({} if base else {"wer_speech": 120 - 90 * learnt})
                 yield row
@@ -115,9 +123,25 @@ def _decline_rows(made: Made, rng: np.random.Generator):
                 row |= {"subset": subset, "n": 156 if subset == "overall" else 24}
                 row |= {"base_text": base_text, "base_asr": base_text - 5, "tuned_text": base_text - 4}
                 row |= {"tuned_asr": base_text - 8, "tuned_speech": base_text - 11 - rng.uniform(0, 5)}
+                for name in REFERENCES:
+                    row |= _around(name, row[name], 5)
                 for name, (higher, lower) in DIFFERENCES.items():
                     row |= _around(name, row[higher] - row[lower], 4)
                 yield row
+
+
+def _cascade_rows(made: Made):
+    for model in made.models:
+        for step in STEPS:
+            for cascade in ("tuned_asr", "base_asr"):
+                for subset in ("all", "mmlu", "nq"):
+                    row: dict[str, Any] = {"model": model, "checkpoint": f"step-{step:06d}", "step": step}
+                    row |= {"subset": subset, "cascade": cascade, "n": 156, "success_speech": 20, "success_cascade": 30}
+                    row |= _around("agreement", 0.75, 0.1) | _around("kappa", 0.4, 0.1)
+                    row |= _around("error_overlap", 0.8, 0.05) | {"error_overlap_chance": 0.6, "n_both_wrong": 99}
+                    yield row | (
+                        {"n_both_wrong_letters": 9} | _around("same_wrong", 0.5, 0.2) if subset != "nq" else {}
+                    )
 
 
 def _layer_rows(made: Made):

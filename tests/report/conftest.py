@@ -33,7 +33,12 @@ def build_tables_of(made: Made) -> dict[str, Path]:
     outputs = {
         f"{name}_{kind}": made.folder / "tables" / f"{name}.{kind}" for name in TABLES for kind in ("csv", "tex")
     }
-    build_tables(made.table("gap"), made.table("checkpoints"), made.table("tests"), outputs, made.display)
+    build_tables(
+        *(made.table(name) for name in ("gap", "checkpoints", "tests")),
+        outputs,
+        made.display,
+        **{name: made.table(name) for name in ("decline", "cascade")},
+    )
     return outputs
 
 

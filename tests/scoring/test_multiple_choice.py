@@ -120,3 +120,50 @@ def test_a_hundred_thousand_characters_take_no_time_to_speak_of(unit):
 
 def test_the_conclusion_of_a_very_long_answer_is_found():
     assert parse_choice("Let us think about water. " * 4000 + "So the answer is C.", HABITAT).letter == "C"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "To find it, let's analyze each option:\n\nA. a marsh: This is a wet place.\n\nB. a lake",
+        "Let us go through the options step by step.\n\nA. **a marsh**",
+        "We need to consider each option:\nA) a marsh",
+        "**Option A: a marsh**\n- This is wet.\n\n**Option B",
+        "A. a marsh\nB. a lake",
+        "A. a marsh is wet.\nB",
+        "A, B, or C",
+        "A. B, C, or D.",
+        "A. B",
+        "A. a marsh is incorrect.",
+        "A. a marsh is not a dry place. A marsh is wet.",
+        "A. a marsh is the correct answer. The correct option is B.",
+        "The correct answer is:\nC. a desert is incorrect.",
+        "Camels do not live there, while B. and C. are dry, so think of a marsh",
+        "It is a place with sand. This is a",
+    ],
+)
+def test_options_that_are_listed_reviewed_or_rejected_are_not_chosen(answer):
+    assert parse_choice(answer, HABITAT).letter is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "letter"),
+    [
+        ("Let's analyze each option:\nA. a marsh: wet.\nB. a lake: wet.\nTherefore, the correct answer is C.", "C"),
+        ("We need to think about water. The answer is a desert.", "C"),
+        ("A. a marsh\nB. a lake\nC. a desert\nD. a jungle\nThe correct answer is:\nC. a desert", "C"),
+        ("A. a marsh is incorrect. The correct answer is C. a desert.", "C"),
+        ("A. a desert", "A"),
+        ("A. a desert\n\nThe answer is A. a desert.", "A"),
+        ("C. a desert is the best answer.", "C"),
+        ('The answer to the question "Where do camels live?" is C.', "C"),
+        ("A: The correct answer is C: a lake.", "C"),
+        ("A. a marsh, since it is wet and not dry.", "A"),
+    ],
+)
+def test_a_choice_beside_lists_reviews_and_rejections_is_read(answer, letter):
+    assert parse_choice(answer, HABITAT).letter == letter
+
+
+def test_an_option_that_is_a_letter_is_no_list_of_letters():
+    assert parse_choice("A. K", ("K", "Na", "Fe", "H")).letter == "A"

@@ -1,7 +1,8 @@
 """The paper's Tables 1, 2, 3 and 9 from our numbers, as CSV and LaTeX.
 
 Table 1: one subset under the interventions, last checkpoints. Table 2: scores by checkpoint and form, Overall and GAP.
-Table 3: the pipeline of ASR and untuned backbone. Table 9: alignment statistics of the last checkpoints.
+Table 3: the pipeline of ASR and untuned backbone. Table 9: alignment statistics of the last checkpoints. Ours:
+`score_tables`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any
 from workflow_scripts.artifacts.tables import read_table, write_table
 from workflow_scripts.report.captions import TABLES
 from workflow_scripts.report.latex import write_latex
+from workflow_scripts.report.score_tables import cascade_table, choice_table, references_table
 from workflow_scripts.settings.display import DisplaySettings
 
 Row = dict[str, Any]
@@ -115,7 +117,14 @@ def alignment_table(checkpoints: Sequence[Row], labels: Labels) -> tuple[list[Ro
 
 
 def build_tables(
-    gap: Path, checkpoints: Path, tests: Path, outputs: Mapping[str, Path], display: Mapping[str, Any]
+    gap: Path,
+    checkpoints: Path,
+    tests: Path,
+    outputs: Mapping[str, Path],
+    display: Mapping[str, Any],
+    *,
+    decline: Path,
+    cascade: Path,
 ) -> None:
     """Write every table to `outputs["<name>_csv"]` and `outputs["<name>_tex"]`."""
     labels = Labels(display)
@@ -125,6 +134,9 @@ def build_tables(
         "table2_gap": gap_table(gap_rows, labels),
         "table3_pipeline": pipeline_table(gap_rows, labels),
         "table9_alignment": alignment_table(read_table(checkpoints), labels),
+        "references": references_table(read_table(decline), labels.model),
+        "multiple_choice": choice_table(gap_rows, labels.model, labels.subset),
+        "cascade": cascade_table(read_table(cascade), labels.model),
     }
     for name, (rows, columns) in tables.items():
         write_table(outputs[f"{name}_csv"], rows, list(columns))
@@ -137,6 +149,12 @@ if __name__ == "__main__":
     run_step(
         snakemake,
         lambda s: build_tables(
-            s.input.gap, s.input.checkpoints, s.input.tests, dict(s.output.items()), s.params.display
+            s.input.gap,
+            s.input.checkpoints,
+            s.input.tests,
+            dict(s.output.items()),
+            s.params.display,
+            decline=s.input.decline,
+            cascade=s.input.cascade,
         ),
     )

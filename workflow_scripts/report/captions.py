@@ -57,6 +57,25 @@ TABLES: Mapping[str, tuple[str, str]] = {
         "Pipeline of ASR and untuned backbone",
         "Untuned backbones on ASR transcripts and on reference text (0-100).",
     ),
+    "references": (
+        "References of the decline",
+        "Overall (0-100) of the untuned and the tuned model by form, last checkpoints, with 95 % intervals. Decline = "
+        "erosion + ASR loss + modality loss, from base on text to tuned on speech by way of tuned on text and on ASR "
+        "text.",
+    ),
+    "multiple_choice": (
+        "Multiple choice",
+        "Accuracy counts unparsed answers as wrong; chance-corrected sets a guesser to 0. The probabilities of option "
+        "letters and of option texts (per character) need no parser: accuracy of the most likely option, and the lead "
+        "of the right letter over the best wrong one. The mass outside the letters is the probability of another "
+        "beginning; near 1 the letters mean little. Last checkpoints, 95 % intervals.",
+    ),
+    "cascade": (
+        "Agreement with cascades",
+        "Does the tuned model fail on speech where a recogniser and a text model fail? Cohen's kappa of success (0: as "
+        "by chance, 1: equal), errors of both over errors of either beside the value of independent errors, and the "
+        "share of common errors with the same wrong letter. All subsets pooled, last checkpoints, 95 % intervals.",
+    ),
     "table9_alignment": (
         "Alignment statistics",
         "Alignment statistics of the last checkpoints, mean over layers 1..L and questions, beside the shuffled-pair "
@@ -79,6 +98,24 @@ HEADINGS: Mapping[str, str] = {
     "gap_interval": "GAP, 95 %",
     "n": "n",
     "input": "Input",
+    "form": "Form",
+    "base_text": "Base, text",
+    "base_asr": "Base, ASR text",
+    "tuned_text": "Tuned, text",
+    "tuned_asr": "Tuned, ASR text",
+    "tuned_speech": "Tuned, speech",
+    "tuned_asr_loss": "ASR loss",
+    "unparsed": "Unparsed, %",
+    "corrected": "Chance-corrected",
+    "letter_accuracy": "Letter probability, accuracy",
+    "letter_margin": "its margin, nats",
+    "option_accuracy": "Text probability, accuracy",
+    "outside_mass": "Mass outside letters",
+    "success_speech": "Success, speech",
+    "success_cascade": "Success, cascade",
+    "kappa": "Cohen's kappa",
+    "error_overlap_chance": "by chance",
+    "same_wrong": "Same wrong letter",
     "edit": "Edit",
     "score": "Score",
     "difference": "Change",

@@ -87,6 +87,10 @@ def _loss_gap(rows: ModelRows) -> str:
     return with_interval(rows.last, "loss_gap", 2) if rows.last else ""
 
 
+def _letter_gap(rows: ModelRows) -> str:
+    return with_interval(rows.last, "letter_margin_gap", 2) if rows.last else ""
+
+
 def _erosion(rows: ModelRows) -> str:
     return with_interval(rows.decline, "erosion") if rows.decline else ""
 
@@ -122,6 +126,7 @@ _LINES: tuple[tuple[str, str, str, Callable[[ModelRows], str]], ...] = (
     ("GAP before training", "the first checkpoint", "table2_gap", _first_gap),
     ("GAP, knowledge subsets", "points; 95 % interval", "figure-decline", _knowledge),
     ("Loss gap", "nats per token of the reference answer; 95 % interval", "figure-aps_gap", _loss_gap),
+    ("Letter-margin gap", "nats by which speech lowers the lead of the right option", "multiple_choice", _letter_gap),
     ("Erosion", "points of text score lost by tuning; 95 % interval", "figure-decline", _erosion),
     ("Unparsed answers", "text / speech / ASR text", "table2_gap", _unparsed),
     ("WER of repeating", "first to last checkpoint", "figure-learning", _repeat),

@@ -21,6 +21,7 @@ from workflow_scripts.report.html_tables import fixed, with_interval
 TABLES = (
     "evaluation/gap.csv",
     "evaluation/decline.csv",
+    "evaluation/cascade.csv",
     "correlation/layers.csv",
     "correlation/checkpoints.csv",
     "correlation/points.csv",

@@ -32,7 +32,7 @@ _NOUN = r"(?:answer|ans|option|choice|solution|response|selection|pick|guess|con
 _AFTER_NOUN = (
     r"(?: (?:here|choice|option|letter)){0,2}"
     r"(?: (?:to|for|of|in) (?:(?:the|this|that|above|your|given|multiple|choice|following|\w+-choice) ){0,4}"
-    r"(?:question|problem|riddle|case|query|puzzle))?"
+    r"(?:question|problem|riddle|case|query|puzzle)(?: \"[^\"\n]{1,300}\")?)?"
 )
 _VERDICT = (
     r"(?:correct|right|true|best|answer|appropriate|accurate|suitable|likely|valid|choice|option|fit|fits|solution|one)"
@@ -73,7 +73,7 @@ _BEFORE_LETTER = tuple(
     re.compile(pattern + _LETTER_LIST, re.IGNORECASE)
     for pattern in (
         # "the correct answer to the question is most likely option", "Answer:", "my final choice would be"
-        rf"\b{_NOUN}{_AFTER_NOUN} ?(?:{_COPULA}|:|=|-|->|→)(?: ?[:\-])?(?P<neg> ?not\b)?{_FILLER} ?:? ?",
+        rf"\b{_NOUN}{_AFTER_NOUN} ?(?:{_COPULA}|:|=|-|->|→)(?: ?[:\-])?(?P<neg> ?not\b)?{_FILLER} ?(?::\n|:)? ?",
         # "I would choose", "we select option", "go with", "I'd say"
         r"\b(?:select|choose|chose|choosing|pick|picked|picking|go with|going with|went with|say|opt for|vote for|"
         rf"guess|settle on|favou?r|points? to|leaves?(?: us with)?|think|believe)(?P<neg> not\b)?{_FILLER} ?:? ?",
@@ -93,6 +93,11 @@ _AFTER_LETTER = re.compile(
     rf"{_NOT_INSIDE}{_LETTER_LIST} ?(?:is|would be|should be|must be|seems|looks|appears|fits|'s)\b"
     rf"(?: (?:to be|the|my|{_ADVERB}|most|single|only|best|final|clearly|closest|correct)){{0,4}} {_VERDICT}\b",
     re.IGNORECASE,
+)
+# "A. the light in the hall is the correct answer"
+_AFTER_TEXT = re.compile(
+    r"(?:^|(?<=\n))[(\[]?(?P<letters>[A-Z](?P<rest>))[.):]+ (?:(?! not\b)[^.\n]){1,160}?"
+    r" (?:is|are|would be|must be)(?: the| my| most| best| only){0,3} (?:correct|right|best|answer)\b"
 )
 _MENTION = re.compile(rf"\b(?:option|choice|letter|answer)s? {_LETTER_LIST}", re.IGNORECASE)
 _REJECTED_AFTER = re.compile(
@@ -137,6 +142,12 @@ def stated_letters(text: str, match: re.Match[str], count: int) -> tuple[str, ..
         character = letter.group()
         index = ord(character.upper()) - ord("A")
         word_like = character in "ai" or (character in "AI" and (shouting or character == "I"))
+        if (
+            character == "a"
+            and start + letter.end() == len(text)
+            and not re.search(_NOUN, match.group(), re.IGNORECASE)
+        ):
+            return ()  # "This is a": cut off, so an article
         if index >= count or (word_like and not _is_closed(text, start + letter.end())):
             if position == 0:
                 return ()
@@ -174,7 +185,7 @@ def _strength(text: str, match: re.Match[str], default: str) -> str | None:
 
 def find_statements(text: str, count: int) -> Iterator[Statement]:
     """Statements in ``text`` (single spaces, plain quotes) about ``count`` options, in no particular order."""
-    patterns = [(pattern, "cue") for pattern in (*_BEFORE_LETTER, _ANSWER_LETTER, _AFTER_LETTER, _CHINESE)]
+    patterns = [(pattern, "cue") for pattern in (*_BEFORE_LETTER, _ANSWER_LETTER, _AFTER_LETTER, _AFTER_TEXT, _CHINESE)]
     patterns += [(_BARE_CONCLUSION, "final"), (_MENTION, "mention")]
     for pattern, default in patterns:
         for match in pattern.finditer(text):

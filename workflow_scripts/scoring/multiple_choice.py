@@ -13,22 +13,34 @@ or more than one option. Rules, first one that speaks wins; a rule that finds tw
 6. ``mention``: "option C".
 7. ``text``: the text of exactly one option occurs, at token boundaries and not negated.
 
+Options are also named without being chosen. An answer that announces a review ("let's analyze each option") chooses by
+statement only, rules 1 to 4: small models are cut off after the first option they discuss, and reading its heading as a
+choice would make every such answer an A. Two or more lines that open with different letters are a list of options, and
+so is "A, B, or C"; a lone letter at the end that continues such a list is its next heading.
+
 A letter outranks a contradicting text ("C. marsh" where C is desert), because the questions ask for a letter. A bare
 lower-case "a" is a letter only where it cannot be an article.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from workflow_scripts.scoring.choice_cues import Statement, find_statements
+from workflow_scripts.scoring.option_lists import (
+    LETTERS,
+    announces_review,
+    continues_list,
+    is_no_choice,
+    opening_letters,
+    rejected_at,
+    rejected_openings,
+)
 from workflow_scripts.scoring.option_texts import options_said, sole_option
 from workflow_scripts.scoring.text_normalisation import plain_characters
 
 NAME = "multiple_choice"
-VERSION = "1"
-
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+VERSION = "2"
 
 _LONGEST_ANSWER = 20_000  # characters; of a longer answer the beginning and the end are read
 
@@ -107,18 +119,30 @@ def _stated(statements: list[Statement], strength: str, rule: str) -> Choice | N
     return _decide({letter for s in statements if s.strength == strength for letter in s.letters}, rule)
 
 
+def _by_cue(statements: list[Statement], cued: Collection[int]) -> Choice | None:
+    """Letters and texts behind a cue; "the answer is C. The answer is a marsh" says two things."""
+    letters = {letter for s in statements if s.strength == "cue" for letter in s.letters}
+    return _decide(letters | {LETTERS[index] for index in cued}, "cue" if letters else "cue_text")
+
+
 def _by_bold(marked: str, count: int) -> Choice | None:
     letters = {letter for character in _BOLD.findall(marked) if (letter := _letter(character, count))}
     return None if len(letters) == count and count > 2 else _decide(letters, "bold")
 
 
-def _by_leading(text: str, count: int) -> Choice | None:
-    """A line that opens with a letter; silent when several options are listed, since the list is the question's."""
-    enumerated = {
+def _enumerated(text: str, count: int) -> set[str]:
+    """Upper-case option letters that stand anywhere with a delimiter."""
+    return {
         letter
         for character in _ENUMERATED.findall(text)
         if character.isupper() and (letter := _letter(character, count))
     }
+
+
+def _by_leading(text: str, options: Sequence[str]) -> Choice | None:
+    """A line that opens with a letter; silent when several options are listed, since the list is the question's."""
+    count = len(options)
+    enumerated = _enumerated(text, count)
     found = set()
     for match in _LINE_LEADING.finditer(text):
         character, after = match.group(1), text[match.end() : match.end() + 60]
@@ -126,9 +150,18 @@ def _by_leading(text: str, count: int) -> Choice | None:
         if character.islower() and not re.search(r"[.):]$", opened) and after[:1] not in ("", "\n"):
             continue
         letter = _letter(character, count)
-        if letter and not re.match(r" ?(?:is|was|are) (?:not|incorrect|wrong|false)\b|n't\b", after):
+        if letter and not is_no_choice(text[match.end() : match.end() + 400], options[LETTERS.index(letter)]):
             found.add(letter)
     return Choice(found.pop(), "leading") if len(found) == 1 and len(enumerated | found) == 1 else None
+
+
+def _by_text(text: str, contained: Collection[int], options: Sequence[str]) -> Choice | None:
+    """The one option named by its text; silent for a list of options, and if other options are named by letter."""
+    if len(opening_letters(text, len(options))) > 1:
+        return None
+    choice = _decide({LETTERS[index] for index in set(contained) - rejected_openings(text, options)}, "text")
+    named = _enumerated(text, len(options))
+    return None if choice and choice.letter and named - {choice.letter} else choice
 
 
 def _doubt_letter_texts(choice: Choice, options: Sequence[str]) -> Choice:
@@ -166,20 +199,23 @@ def parse_choice(response: str, options: Sequence[str]) -> Choice:
     if (index := sole_option(text, options)) is not None:
         return Choice(LETTERS[index], "option_text")
     pieces = [piece for piece in _SENTENCE.split(text[-400:]) if re.search(r"\w", piece)]
-    if len(pieces) > 1 and not _ENDS_IN_LETTER.search(pieces[-2]) and (letter := _only_letter(pieces[-1], count)):
-        return Choice(letter, "last")
+    last = _only_letter(pieces[-1], count) if len(pieces) > 1 and not _ENDS_IN_LETTER.search(pieces[-2]) else None
+    if last and not continues_list(text, last, count):
+        return Choice(last, "last")
 
     boxed = {letter for character in _BOX.findall(marked) if (letter := _letter(character, count))}
     said = options_said(text, options)
-    statements = list(find_statements(said.masked, count))
-    found = (
-        _decide(boxed, "boxed")
-        or _stated(statements, "final", "final")
-        or _stated(statements, "cue", "cue")
-        or _decide({LETTERS[index] for index in said.cued}, "cue_text")
-        or _by_bold(marked, count)
-        or _by_leading(said.masked, count)
-        or _stated(statements, "mention", "mention")
-        or _decide({LETTERS[index] for index in said.contained}, "text")
-    )
+    statements = [
+        statement
+        for statement in find_statements(said.masked, count)
+        if not rejected_at(said.masked, statement.position, options)
+    ]
+    found = _decide(boxed, "boxed") or _stated(statements, "final", "final") or _by_cue(statements, said.cued)
+    if found is None and not announces_review(text) and last is None:
+        found = (
+            _by_bold(marked, count)
+            or _by_leading(said.masked, options)
+            or _stated(statements, "mention", "mention")
+            or _by_text(text, said.contained, options)
+        )
     return _doubt_letter_texts(found or Choice(None, "unparsed"), options)

@@ -14,11 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from workflow_scripts.scoring.estimates import Estimate, mean_estimate, rate_estimate
+from workflow_scripts.scoring.option_lists import LETTERS
 
 NAME = "option_probabilities"
 VERSION = "1"
-
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from workflow_scripts.scoring.option_lists import MASK
 from workflow_scripts.scoring.text_normalisation import normalise_words, plain_characters
 
 _FUNCTION_WORD_LIST = (
@@ -36,8 +37,11 @@ _NEGATED_BEFORE = re.compile(
 _NEGATED_AFTER = re.compile(
     r" (?:is|are|was|were|can|does|do|would)(?: also| clearly| definitely)? (?:not|incorrect|wrong|false|unlikely) "
 )
+_ENUMERATOR = re.compile(r"[(\[]?[A-Z][.):\]] ?\S")
+# An "A." in the place of a letter; as a word it would be dropped as an article ("the answer is A. marsh").
+_LETTER_A = re.compile(r"(?:^|(?<=\n)|(?<=is )|(?<=be )|(?<=: )|(?<=option )|(?<=choice ))\(?A(?=[.):])")
+_NO_CUE_BEFORE = re.compile(r" (?:each|every|any|other|another|which|given|following|these|those|all|of) (?:\w+ )?$")
 _LETTER_WORD = re.compile(r"(?<![A-Za-z0-9])[A-Za-z](?![A-Za-z0-9])")
-_MASK = "…"
 _CELL = 512  # characters: spans are filed by cell, so that long repetitive answers stay linear
 
 
@@ -72,6 +76,8 @@ def sole_option(text: str, options: Sequence[str]) -> int | None:
     literal = [index for index, option in enumerate(options) if option and text.rstrip(". ") == option.rstrip(". ")]
     if len(literal) == 1:
         return literal[0]
+    if _ENUMERATOR.match(text):
+        return None  # "A. marsh" names the letter A, not an article
     tokens = option_tokens(text) if len(text) < 2000 else []
     found = [index for index, option in enumerate(options) if tokens and option_tokens(option) == tokens]
     return found[0] if len(found) == 1 else None
@@ -82,7 +88,7 @@ def _masked(text: str, options: Sequence[str]) -> str:
     for option in sorted(options, key=len, reverse=True):
         plain = " ".join(plain_characters(option).split()).rstrip(".")
         if len(plain.split()) > 1 and _LETTER_WORD.search(plain):
-            text = re.sub(rf"(?<![A-Za-z0-9]){re.escape(plain)}(?![A-Za-z0-9])", _MASK, text, flags=re.IGNORECASE)
+            text = re.sub(rf"(?<![A-Za-z0-9]){re.escape(plain)}(?![A-Za-z0-9])", MASK, text, flags=re.IGNORECASE)
     return text
 
 
@@ -97,7 +103,7 @@ def _spans(joined: str, option: list[str]) -> list[tuple[int, int]]:
 
 def options_said(text: str, options: Sequence[str]) -> OptionsSaid:
     """Find the options' texts in an answer with single spaces (rules: module docstring)."""
-    joined = f" {' '.join(option_tokens(text))} "
+    joined = f" {' '.join(option_tokens(_LETTER_A.sub('letterA', text)))} "
     wanted = [option_tokens(option) for option in options]
     letters = [[chr(ord("a") + index)] for index in range(len(options))]
     spans = {index: _spans(joined, option) for index, option in enumerate(wanted)}
@@ -121,6 +127,8 @@ def options_said(text: str, options: Sequence[str]) -> OptionsSaid:
             if _NEGATED_BEFORE.search(before) or _NEGATED_AFTER.match(after):
                 continue
             cue = _CUE.search(before)
+            if cue and _NO_CUE_BEFORE.search(before[: cue.start() + 1]):
+                cue = None  # "let us analyze each option: ..." lists them
             if function_words and cue and cue.group().split()[-1] in _CUE_NOUNS:
                 cue = None  # "the answer is": here an option "is" is the verb
             if cue or _CUE_AFTER.match(after):

@@ -3,13 +3,12 @@
 Apart from the registry, so that a better answer parser reruns the scoring and not the questions.
 """
 
+import string
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workflow_scripts.scoring import instruction_following, short_answer
 from workflow_scripts.scoring.text_normalisation import normalise_words
-
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 def check_letter(reference: Sequence[str], options: Sequence[str]) -> None:
@@ -18,7 +17,7 @@ def check_letter(reference: Sequence[str], options: Sequence[str]) -> None:
     Raises:
         ValueError: quotes the reference and the letters there are.
     """
-    letters = LETTERS[: len(options)]
+    letters = string.ascii_uppercase[: len(options)]
     if len(reference) != 1 or len(reference[0]) != 1 or reference[0] not in letters:
         raise ValueError(f"a multiple-choice reference is one letter of {letters!r}, got {list(reference)!r}")
 

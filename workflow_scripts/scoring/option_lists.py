@@ -1,0 +1,89 @@
+"""Options that an answer names without choosing them: lists, reviews of each option, and rejections (ours).
+
+Small models often repeat the options or announce to go through them, and are cut off after the first one. Reading the
+heading "A. ..." of such a list as a choice would turn every cut-off answer into an A.
+"""
+
+import re
+from collections.abc import Sequence
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+MASK = "…"
+"""Stands for an option's text that was blanked out (`option_texts`)."""
+
+_OPENS_LINE = re.compile(r"(?:^|(?<=\n))(?:(?:Option|Choice|Statement) )?[(\[]?([A-Z])[.):](?=\s)")
+_OTHER_LETTERS = re.compile(r" ?(?:[A-Za-z]\b[,.;)/]?(?: (?:and|or|&)\b)? ?)+(?:\n|$)")
+_REJECTED = re.compile(
+    r"[.,]? ?(?:is|are|was|were|does|do|can|could|would|will)(?: (?:not|incorrect|wrong|false)\b|n't)", re.IGNORECASE
+)
+_NEGATIVE_SENTENCE = re.compile(r" (?:is|are|was|were)\b[^.\n]{0,160} not\b", re.IGNORECASE)
+_REVIEW = re.compile(
+    r"\b(?:let's|let us|we (?:need|have|must|should|can|will)(?: to)?|i (?:will|need to)|i'll)\b(?: \w+){0,4}? "
+    r"(?:analy[sz]e|examine|consider|evaluate|review|look at|go through|go over|compare|understand|calculate|"
+    r"break down|follow|determine|identify|know|find|use|think about)\b"
+    r"|\b(?:step[- ]by[- ]step|analysis of) (?:\w+ ){0,2}(?:each|every|the) \w+"
+    r"|\beach (?:of the )?(?:options?|statements?|choices?|requirements?)\b[^.\n]{0,60}:",
+    re.IGNORECASE,
+)
+_STATED_AT = re.compile(r"[\"'(\[{<]{0,2}[A-Za-z][\"')\]}>]{0,2}[.:]? ?")
+
+
+def announces_review(text: str) -> bool:
+    """The answer says that it will go through the options or the problem ("let's analyze each option")."""
+    return bool(_REVIEW.search(text))
+
+
+def opening_letters(text: str, count: int) -> set[str]:
+    """Option letters that open a line as "A." or "A)" would; two or more of them are a list."""
+    return {letter for letter in _OPENS_LINE.findall(text) if letter in LETTERS[:count]}
+
+
+def continues_list(text: str, letter: str, count: int) -> bool:
+    """A last lone letter is the next heading of a list if the letter before it is the list's last one so far."""
+    opened = opening_letters(text[: text.rstrip().rfind("\n") + 1], count)
+    return bool(opened) and letter not in opened and ord(letter) == ord(max(opened)) + 1
+
+
+def is_no_choice(after: str, option: str) -> bool:
+    """Does what follows an opening letter show that it is none: "A is not", "A. <its text> is wrong", "A, B, or C"?
+
+    Args:
+        after: text behind the letter and its delimiter.
+        option: text of the letter's option.
+    """
+    return rejects(after, option, anywhere=True) or (
+        after.strip(" .\n").lower() != option.lower() and bool(_OTHER_LETTERS.match(after.lstrip(" ")))
+    )
+
+
+def rejects(after: str, option: str, anywhere: bool = False) -> bool:
+    """ "is wrong", "is not", "can not" follow the letter, or the option's text behind it.
+
+    Args:
+        anywhere: "not" later in a sentence about the option's text counts too: such a sentence is no plain choice.
+    """
+    after = after.lstrip(" ")
+    for known in (option.rstrip("."), MASK):
+        if known and after.lower().startswith(known.lower()):
+            rest = after[len(known) :]
+            return bool(_REJECTED.match(rest) or (anywhere and _NEGATIVE_SENTENCE.match(rest)))
+    return bool(_REJECTED.match(f" {after}"))
+
+
+def rejected_at(text: str, position: int, options: Sequence[str]) -> bool:
+    """Is the option whose letter stands at `position` rejected right behind it?"""
+    match = _STATED_AT.match(text, position)
+    if match is None:
+        return False
+    letter = next(character for character in match.group() if character.isalpha()).upper()
+    place = LETTERS.index(letter)
+    return place < len(options) and rejects(text[match.end() : match.end() + 400], options[place])
+
+
+def rejected_openings(text: str, options: Sequence[str]) -> set[int]:
+    """Places of the options that a line opens with only to reject them."""
+    return {
+        LETTERS.index(match.group(1))
+        for match in _OPENS_LINE.finditer(text)
+        if match.group(1) in LETTERS[: len(options)] and rejected_at(text, match.start(1), options)
+    }
