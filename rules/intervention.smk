@@ -47,6 +47,7 @@ rule test_edits:
         nltk="resources/punkt-english/asset.json",
     output:
         tests="results/intervention/tests.csv",
+        cases="results/intervention/cases.csv",
     log:
         "logs/intervention/tests.log",
     benchmark:
@@ -65,6 +66,7 @@ rule test_edits:
         ],
         draws=config["evaluation"]["bootstrap_draws"],
         seed=config["seed"],
+        n_cases=plan.config.intervention.cases,
     message:
         "Paired tests of the edits"
     script:
