@@ -5,6 +5,7 @@ rule build_tables:
         decline="results/evaluation/decline.csv",
         checkpoints="results/correlation/checkpoints.csv",
         tests="results/intervention/tests.csv",
+        cases="results/intervention/cases.csv",
     output:
         **plan.tables(report),
     log:

@@ -131,5 +131,5 @@ def test_entries_that_make_no_sense_are_refused_with_a_remedy(entries, message):
 
 @pytest.mark.parametrize("decoding", ["beam", "sampling"])
 def test_only_greedy_decoding_is_served_and_the_refusal_says_why(decoding):
-    with pytest.raises(ValueError, match="edits act during prefill.*Use greedy"):
+    with pytest.raises(ValueError, match=r"edits act during prefill.*Use greedy"):
         InterventionSettings(subset="nq", operations=NONE, decoding=decoding)

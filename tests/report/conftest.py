@@ -33,7 +33,7 @@ def build_tables_of(made: Made) -> dict[str, Path]:
     outputs = {
         f"{name}_{kind}": made.folder / "tables" / f"{name}.{kind}" for name in TABLES for kind in ("csv", "tex")
     }
-    build_tables(made.table("gap"), made.table("checkpoints"), made.table("tests"), outputs, made.display)
+    build_tables(made.table("gap"), *(made.table(n) for n in ("checkpoints", "tests", "cases")), outputs, made.display)
     return outputs
 
 
@@ -45,7 +45,7 @@ def build_page(
     display: Mapping | None = None,
 ) -> Page:
     """Build the page of a made study of six questions per subset."""
-    made = write_made_tables(folder, models)
+    made = write_made_tables(folder, models, texts=texts)
     tables = build_tables_of(made)
     files = write_made_samples(made, n=6, texts=texts)
     figure = [folder / f"monotonicity.{kind}" for kind in ("pdf", "svg", "png")]

@@ -2,10 +2,10 @@
 
 One row per model, cell of the grid and thing it is compared with (`against`): `none`, the unedited answers; for an
 edit also each of its controls. All comparisons are paired, on the same questions: b answers right only under the cell,
-c only under what it is compared with, the exact McNemar test of b against c with the interval of (b - c) / n (Bonett-Price),
-paired bootstrap intervals of the changes of the reference's loss and of KL(text || cell) at the first answer token, and
-the smallest effect that n questions could have shown. Verdicts: see `verdicts`; Holm's correction runs over all rows
-on which a verdict rests, those of edits. cases.csv: see `list_cases`.
+c only under what it is compared with, the exact McNemar test of b against c with Bonett and Price's interval of
+(b - c) / n, paired bootstrap intervals of the changes of the reference's loss and of KL(text || cell) at the first
+answer token, and the smallest effect that n questions could have shown. Verdicts: see `verdicts`; Holm's correction
+runs over all rows on which a verdict rests, those of edits. cases.csv: see `list_cases`.
 """
 
 import logging
