@@ -168,3 +168,51 @@ rule plot_monotonicity:
         "Figure: monotonicity and consistency by checkpoint"
     script:
         "../workflow_scripts/figures/plot_monotonicity.py"
+
+
+rule plot_interventions:
+    input:
+        code=plan.code("figures/plot_interventions.py"),
+        tests="results/intervention/tests.csv",
+    output:
+        **plan.figure("interventions", report),
+    log:
+        "logs/figures/interventions.log",
+    benchmark:
+        "results/rule_times/figures/interventions.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        display=config["display"],
+    message:
+        "Figure: edits of speech vectors beside their controls"
+    script:
+        "../workflow_scripts/figures/plot_interventions.py"
+
+
+rule plot_edited_layers:
+    input:
+        code=plan.code("figures/plot_edited_layers.py"),
+        tests="results/intervention/tests.csv",
+    output:
+        **plan.figure("edited_layers", report),
+    log:
+        "logs/figures/edited_layers.log",
+    benchmark:
+        "results/rule_times/figures/edited_layers.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        display=config["display"],
+    message:
+        "Figure: effect of edits by layer"
+    script:
+        "../workflow_scripts/figures/plot_edited_layers.py"

@@ -49,6 +49,7 @@ rule test_edits:
         nltk="resources/punkt-english/asset.json",
     output:
         tests="results/intervention/tests.csv",
+        cases="results/intervention/cases.csv",
     log:
         "logs/intervention/tests.log",
     benchmark:
@@ -67,6 +68,7 @@ rule test_edits:
         ],
         draws=config["evaluation"]["bootstrap_draws"],
         seed=config["seed"],
+        n_cases=plan.config.intervention.cases,
     message:
         "Paired tests of the edits"
     script:

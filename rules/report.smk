@@ -6,6 +6,7 @@ rule build_tables:
         cascade="results/evaluation/cascade.csv",
         checkpoints="results/correlation/checkpoints.csv",
         tests="results/intervention/tests.csv",
+        cases="results/intervention/cases.csv",
     output:
         **plan.tables(report),
     log:

@@ -23,6 +23,7 @@ from workflow_scripts.correlation.build_alignment_table import CHECKPOINT_COLUMN
 from workflow_scripts.correlation.regress_gap import regress_gap
 from workflow_scripts.evaluation.build_gap_table import DECLINE_COLUMNS, DIFFERENCES, GAP_COLUMNS, REFERENCES
 from workflow_scripts.evaluation.cascade import CASCADE_COLUMNS
+from workflow_scripts.intervention.list_cases import COLUMNS as CASE_COLUMNS
 from workflow_scripts.intervention.test_edits import COLUMNS as TEST_COLUMNS
 from workflow_scripts.training.curve import COLUMNS as CURVE_COLUMNS
 
@@ -30,7 +31,9 @@ STEPS = (0, 20, 50, 90, 140, 200)
 SUBSETS = ("advbench", "ifeval541", "mmlu", "nq", "obqa", "repeat")
 FORMS = ("text", "speech", "asr")
 BACKBONE = "smol"
-EDITS = ("angle_all", "angle_bottom3", "length_all", "length_bottom3", "no_op")
+EDITS = ("angle_all", "angle_bottom3", "length_all", "length_bottom3")
+CONTROLS = ("random_direction", "other_token", "other_question", "random_frames")
+SWEPT_LAYERS = (5, 10, 15, 20, 25)
 
 
 @dataclass
@@ -62,8 +65,14 @@ class Made:
         return {"title": "A made study", "models": {self.models[0]: {"label": "First model", "color": "#0072B2"}}}
 
 
-def write_made_tables(folder: Path, models: Sequence[str] = ("lora", "full"), seed: int = 1) -> Made:
-    """Write gap, decline, layers, checkpoints, points, regression, tests and the training logs."""
+def write_made_tables(
+    folder: Path, models: Sequence[str] = ("lora", "full"), seed: int = 1, texts: Mapping[str, str] | None = None
+) -> Made:
+    """Write gap, decline, layers, checkpoints, points, regression, tests, cases and the training logs.
+
+    Args:
+        texts: replaces `prompt`, `reference` and `answer` of the cases.
+    """
     made = Made(folder, tuple(models))
     rng = np.random.default_rng(seed)
     write_table(made.table("gap"), [*_gap_rows(made, rng)], GAP_COLUMNS)
@@ -72,6 +81,7 @@ def write_made_tables(folder: Path, models: Sequence[str] = ("lora", "full"), se
     write_table(made.table("layers"), [*_layer_rows(made)], LAYER_COLUMNS)
     write_table(made.table("checkpoints"), [*_checkpoint_rows(made, rng)], CHECKPOINT_COLUMNS)
     write_table(made.table("tests"), [*_test_rows(made, rng)], TEST_COLUMNS)
+    write_table(made.table("cases"), [*_case_rows(made, texts or {})], CASE_COLUMNS)
     regress_gap(
         *(made.table(name) for name in ("gap", "checkpoints", "points", "regression")),
         models=made.facts,
@@ -175,14 +185,61 @@ def _checkpoint_rows(made: Made, rng: np.random.Generator):
 
 
 def _test_rows(made: Made, rng: np.random.Generator):
+    """Angle edits gain a little, their controls and length edits lose a little; the sweep fades with depth."""
     for model in made.models:
-        for edit in EDITS:
-            b, c = (0, 0) if edit == "no_op" else (int(rng.integers(0, 6)), int(rng.integers(0, 9)))
-            row: dict[str, Any] = {"model": model, "checkpoint": f"step-{STEPS[-1]:06d}", "subset": "nq", "edit": edit}
-            row |= {"n": 60, "score": 12.0 + (b - c) / 0.6, "score_baseline": 12.0, "b": b, "c": c, "net": b - c}
-            row |= _around("difference", (b - c) / 0.6, 4) | _around("nll_change", 0.1 * (c - b), 0.2)
-            row |= {"p": 0.4, "p_holm": 1.0, "nll_per_token": 3.0, "edited_mean": 3.0, "changed_answers": b + c}
-            yield row | {"verdict": "underpowered" if b + c < 6 else "no evidence"}
+        cells = [
+            ("no_op", "check", None, 0),
+            ("text", "ceiling", None, None),
+            ("oracle_transcript", "ceiling", None, None),
+        ]
+        cells += [(edit, "edit", None, 0) for edit in EDITS]
+        cells += [(f"{edit}_{control}", "control", edit, 0) for edit in EDITS for control in CONTROLS]
+        for layer in SWEPT_LAYERS:
+            cells.append((f"sweep@{layer}", "edit", None, layer))
+            cells.append((f"sweep_random_direction@{layer}", "control", f"sweep@{layer}", layer))
+        controls = {key: [name for name, _, of, _ in cells if of == key] for key, *_ in cells}
+        for key, kind, of, layer in cells:
+            for against in ("none", *controls[key]):
+                row: dict[str, Any] = {"model": model, "checkpoint": f"step-{STEPS[-1]:06d}", "subset": "nq"}
+                row |= {"edit": key, "against": against, "kind": kind, "name": key.partition("@")[0], "of": of}
+                row |= {"operation": "angle", "selection": "all", "layer": layer, "swept": "@" in key, "path": "vote"}
+                row |= {"control": key.removeprefix(f"{of}_").partition("@")[0] if of else None}
+                yield row | _made_comparison(row, rng)
+
+
+def _made_comparison(row: Mapping[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+    key, kind, swept = row["edit"], row["kind"], row["swept"]
+    strength = 0.0 if kind == "check" else 12.0 if kind == "ceiling" else -2.0 if kind == "control" else 5.0
+    strength *= math.exp(-row["layer"] / 15) if swept else 1.0
+    strength *= -0.4 if key.startswith("length") else 1.0
+    c = 0 if kind == "check" else int(rng.integers(1, 5))
+    b = max(0, c + round(strength + (rng.normal(0, 1) if strength else 0)))
+    found: dict[str, Any] = {"n": 60, "score": 12.0 + (b - c) / 0.6, "score_against": 12.0, "b": b, "c": c}
+    found |= {"net": b - c} | _around("difference", (b - c) / 0.6, 5) | {"p": 0.4, "detectable": 13.2}
+    found |= _around("nll_change", -0.05 * strength, 0.1 if strength else 0.0) | {"nll_per_token": 3.0, "kl_first": 2.0}
+    found |= _around("kl_change", -0.1 * strength, 0.2 if strength else 0.0)
+    found |= {"edited_mean": 3.0, "shift_mean": 0.5, "log_norm_ratio": -0.2, "unedited": 0, "exhausted": 2}
+    found |= {"changed_answers": b + c}
+    if kind == "edit":
+        found["p_holm"] = 1.0
+        if row["against"] == "none":
+            found["verdict"] = "underpowered" if b + c < 6 else "no evidence"
+    return found
+
+
+def _case_rows(made: Made, texts: Mapping[str, str]):
+    for model in made.models:
+        for change, question in (("gained", "nq-0003"), ("lost", "nq-0007")):
+            for place, given in enumerate(("text", "speech", *EDITS)):
+                right = (place % 2 == 0) == (change == "gained")
+                row: dict[str, Any] = {"model": model, "checkpoint": f"step-{STEPS[-1]:06d}", "subset": "nq"}
+                row |= {"change": change, "cases": 4, "id": question, "input": given, "right": right}
+                row |= {
+                    "question": texts.get("prompt", SENTENCE),
+                    "reference": texts.get("reference", "Neil Armstrong"),
+                }
+                row |= {"answer": texts.get("answer", "Neil Armstrong" if right else "a man of the moon")}
+                yield row | {"decided": given in EDITS and right == (change == "gained")}
 
 
 def _curve_rows(rng: np.random.Generator):

@@ -29,9 +29,13 @@ FIGURES = {
     "token_matrix": ("Alignment", "Token matrices (paper: Figure 6)"),
     "aps_gap": ("Alignment", "APS against the gap (paper: Figure 7)"),
     "monotonicity": ("Alignment", "Monotonicity and consistency (paper: Figure 8)"),
+    "interventions": ("Interventions", "Edits beside their controls"),
+    "edited_layers": ("Interventions", "By layer edited"),
 }
 TABLES = {
     "table1_interventions": "Interventions (paper: Table 1)",
+    "interventions_controls": "Interventions beside their controls",
+    "table4_cases": "Cases (paper: Tables 4 to 7)",
     "table2_gap": "Scores and gap (paper: Table 2)",
     "table3_pipeline": "Pipeline of ASR and backbone (paper: Table 3)",
     "table9_alignment": "Alignment statistics (paper: Table 9)",
@@ -342,6 +346,7 @@ class Plan:
             "results/correlation/points.csv",
             "results/correlation/regression.csv",
             "results/intervention/tests.csv",
+            "results/intervention/cases.csv",
             *self.training_logs(),
             *self.table_files("csv"),
         ]

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.made_results import Made, write_made_alignment, write_made_tables
+from tests.made_results import CONTROLS, Made, write_made_alignment, write_made_tables
 from workflow_scripts.artifacts.files import ArtifactError
+from workflow_scripts.artifacts.tables import read_table, write_table
 from workflow_scripts.figures import plot_aps_gap, plot_similarity_gap
 from workflow_scripts.figures.plot_decline import last_rows, plot_decline
+from workflow_scripts.figures.plot_edited_layers import plot_edited_layers, swept_edits
+from workflow_scripts.figures.plot_interventions import forest_rows, plot_interventions
 from workflow_scripts.figures.plot_layers import plot_layers
 from workflow_scripts.figures.plot_learning import plot_learning
 from workflow_scripts.figures.plot_monotonicity import plot_monotonicity
@@ -29,6 +32,8 @@ DRAW = {
     "aps_gap": lambda made, *files: plot_predictors(
         made.table("points"), made.table("regression"), plot_aps_gap.PREDICTORS, *files, made.display
     ),
+    "interventions": lambda made, *files: plot_interventions(made.table("tests"), *files, made.display),
+    "edited_layers": lambda made, *files: plot_edited_layers(made.table("tests"), *files, made.display),
     "token_matrix": lambda made, *files: plot_token_matrix(
         write_made_alignment(made.folder / "alignment.h5", made.models[0]), *files, made.display
     ),
@@ -83,6 +88,8 @@ def test_one_model_and_eight_fit_on_a_page_with_every_label(name, models, tmp_pa
         ("layers", "layers", ["similarity", "similarity_null", "similarity_null_sd"]),
         ("learning", "gap", ["wer_speech", "wer_text"]),
         ("monotonicity", "checkpoints", ["monotonicity_cosine", "consistency_null"]),
+        ("interventions", "tests", ["nll_change", "difference_low", "nll_change_high"]),
+        ("edited_layers", "tests", ["nll_change_low", "difference_high"]),
         ("aps_gap", "points", ["aps_cosine", "loss_gap"]),
         ("aps_gap", "regression", ["slope", "r2", "partial_r2"]),
     ],
@@ -136,3 +143,29 @@ def test_a_layer_beyond_the_stack_and_a_file_without_example_name_the_remedy(tmp
 def test_colours_and_markers_never_repeat_together_among_eight_models():
     look = Look({}, [f"m{number}" for number in range(8)])
     assert len({(look.color(model), look.marker(model)) for model in look.models}) == 8
+
+
+def test_every_edit_stands_above_its_controls_and_ceilings_come_last(tmp_path):
+    rows = [row for row in read_table(write_made_tables(tmp_path, ["a"]).table("tests"))]
+    order = [row["edit"] for row in forest_rows(rows)]
+    assert order[:5] == ["angle_all", *(f"angle_all_{control}" for control in CONTROLS)]
+    assert order[-2:] == ["text", "oracle_transcript"]
+    assert not any("@" in edit or edit == "no_op" for edit in order)
+
+
+def test_a_sweep_takes_in_the_same_edit_at_another_layer():
+    same = {"against": "none", "kind": "edit", "operation": "angle", "selection": "all", "path": "vote"}
+    same |= {"weight": 1, "k": None, "metric": "cosine"}
+    rows = [same | {"name": "s", "swept": True, "layer": layer, "edit": f"s@{layer}"} for layer in (20, 10)]
+    rows += [same | {"name": "all", "edit": "all", "swept": False, "layer": 0}]
+    rows += [same | {"name": "few", "edit": "few", "swept": False, "layer": 0, "selection": "bottom", "k": 3}]
+    assert {name: [row["edit"] for row in own] for name, own in swept_edits(rows).items()} == {
+        "s": ["all", "s@10", "s@20"]
+    }
+
+
+def test_without_a_sweep_the_layer_figure_says_what_to_configure(tmp_path):
+    made = write_made_tables(tmp_path, ["a"])
+    rows = [row for row in read_table(made.table("tests")) if not row["swept"]]
+    write_table(made.table("tests"), rows, list(rows[0]))
+    assert "give an entry a list of layers" in draw("edited_layers", made, tmp_path)["svg"].decode()

@@ -1,12 +1,16 @@
 """A tiny study with its alignment file, shared by the tests of the stage."""
 
+import dataclasses
+from unittest import mock
+
 import pytest
 
 from tests.tiny_study import CHECKPOINT, write_tiny_study
 from workflow_scripts.activations.dump_states import dump_states
 from workflow_scripts.alignment.align_tokens import align_tokens
 from workflow_scripts.artifacts.answers import EDITED_ANSWERS
-from workflow_scripts.intervention.edit_answers import edit_answers
+from workflow_scripts.intervention import edit_answers as module
+from workflow_scripts.speech_lm.trained import open_trained
 
 SHARD = "00-of-01"
 
@@ -33,19 +37,25 @@ def alignment(study, tmp_path_factory):
 def run_edits(study, alignment):
     """Runs the step; gives the records by (question, edit) and the header's provenance."""
 
-    def run(path, operations, layer=0, batch_size=3, seed=7, alignment=alignment, study=study):
-        edit_answers(
-            **study.inputs(),
-            alignment=alignment,
-            answers=path,
-            checkpoint=CHECKPOINT,
-            shard=SHARD,
-            max_new_tokens=8,
-            intervention={"subset": "tiny", "layer": layer, "operations": operations},
-            evaluation={"batch_size": batch_size},
-            system_prompt=None,
-            seed=seed,
-        )
+    def run(path, operations, layer=0, batch_size=3, seed=7, alignment=alignment, study=study, dtype="float32"):
+        def open_in_float32(*arguments, **options):
+            trained = open_trained(*arguments, **options)
+            return dataclasses.replace(trained, lm=study.load()) if dtype == "float32" else trained
+
+        # In the number format of the machine, other batches may round to other tokens.
+        with mock.patch.object(module, "open_trained", open_in_float32):
+            module.edit_answers(
+                **study.inputs(),
+                alignment=alignment,
+                answers=path,
+                checkpoint=CHECKPOINT,
+                shard=SHARD,
+                max_new_tokens=8,
+                intervention={"subset": "tiny", "layer": layer, "operations": operations},
+                evaluation={"batch_size": batch_size},
+                system_prompt=None,
+                seed=seed,
+            )
         rows, header = EDITED_ANSWERS.read_with_header(path)
         return {(row.id, row.edit): row for row in rows}, header["provenance"]
 

@@ -6,11 +6,10 @@ import pytest
 import torch
 
 from tests.intervention.conftest import SHARD, align
-from tests.tiny_study import CHECKPOINT, write_tiny_study
+from tests.tiny_study import write_tiny_study
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.measurements import ALIGNMENT, read_measurements, write_measurements
 from workflow_scripts.intervention import answer_grid as module
-from workflow_scripts.speech_lm.loading import load_speech_lm
 from workflow_scripts.speech_lm.protocol import Answer, Edit, SpeechLMError
 from workflow_scripts.speech_lm.spoken_shard import read_spoken_shard
 
@@ -57,10 +56,10 @@ def test_there_is_one_answer_per_kept_question_and_cell(edited):
     assert facts["cells"]["length_two@2"]["layer"] == 2 and facts["cells"]["angle_every"]["layer"] == "all"
 
 
-@pytest.mark.parametrize("layer", [0, 2])
-def test_the_no_op_edit_is_bit_equal_in_answers_losses_and_probabilities(run_edits, tmp_path, layer):
+@pytest.mark.parametrize(("layer", "dtype"), [(0, "auto"), (2, "float32")])
+def test_the_no_op_edit_is_bit_equal_in_answers_losses_and_probabilities(run_edits, tmp_path, layer, dtype):
     operations = {name: OPERATIONS[name] for name in ("none", "no_op", "angle_all")}
-    rows, _ = run_edits(tmp_path / "answers.jsonl", operations, layer)
+    rows, _ = run_edits(tmp_path / "answers.jsonl", operations, layer, dtype=dtype)
     for name in IDS:
         plain, no_op = rows[name, "none"], rows[name, "no_op"]
         assert no_op.n_edited > 0 and plain.n_edited == 0
@@ -121,7 +120,7 @@ def test_reference_losses_are_there_exactly_where_a_question_has_a_reference(edi
 
 def test_the_unedited_and_the_written_answers_are_those_of_the_model_asked_plainly(study, edited):
     rows, _ = edited
-    lm = load_speech_lm(backbone=study.backbone.parent, checkpoint=study.model.parent / CHECKPOINT, encoder=None)
+    lm = study.load()
     asked = read_spoken_shard(study.questions, study.manifest, study.features, SHARD, 7)
     for edit, encode in (("none", asked.spoken), ("text", asked.written)):
         for number, name in enumerate(asked.ids):
@@ -129,22 +128,13 @@ def test_the_unedited_and_the_written_answers_are_those_of_the_model_asked_plain
             assert rows[name, edit].token_ids == list(answer.token_ids)
 
 
-@pytest.mark.parametrize("batch_size", [1, 2, 32])
-def test_single_and_batch_agree(run_edits, edited, tmp_path, batch_size):
+def test_single_and_batch_agree_for_every_cell(run_edits, edited, tmp_path):
     rows, _ = edited
-    again, _ = run_edits(tmp_path / "answers.jsonl", OPERATIONS, batch_size=batch_size)
+    again, _ = run_edits(tmp_path / "answers.jsonl", OPERATIONS, batch_size=1)
     for key, row in again.items():
-        assert row.token_ids == rows[key].token_ids and row.frames == rows[key].frames
-        assert row.kl_first == pytest.approx(rows[key].kl_first, rel=1e-2, abs=1e-5)
-
-
-def test_the_same_seed_gives_the_same_bytes_and_another_moves_random_cells_only(run_edits, edited, tmp_path):
-    rows, _ = edited
-    first, _ = run_edits(tmp_path / "a.jsonl", OPERATIONS)
-    shown = {"token_ids", "frames", "shifts", "reference_nll", "kl_first"}
-    assert {k: r.model_dump(include=shown) for k, r in first.items()} == {
-        k: r.model_dump(include=shown) for k, r in rows.items()
-    }
+        assert (row.token_ids, row.frames) == (rows[key].token_ids, rows[key].frames)
+        assert row.shifts == pytest.approx(rows[key].shifts, rel=1e-3)
+        assert row.kl_first == pytest.approx(rows[key].kl_first, rel=1e-3, abs=1e-5)
 
 
 def test_one_more_entry_leaves_the_others_as_they_are(run_edits, edited, tmp_path):

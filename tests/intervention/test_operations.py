@@ -1,4 +1,4 @@
-"""Angle, length and no-op edits keep and change exactly what they say."""
+"""Each operation keeps and changes exactly what it says."""
 
 import pytest
 import torch
@@ -42,10 +42,11 @@ def test_length_gives_the_length_of_the_text_and_keeps_the_direction_of_the_spee
     torch.testing.assert_close(cosine, torch.ones_like(cosine))
 
 
-@given(vector_pairs(), st.sampled_from(["angle", "length", "no_op"]))
+@given(vector_pairs(), st.sampled_from(["angle", "length", "no_op", "orthogonal", "replace"]))
 def test_pairs_with_a_zero_vector_are_left_out_and_only_those(pair, operation):
     found = edit_vectors(operation, *pair)
     assert found.kept.tolist() == torch.nonzero(defined(*pair))[:, 0].tolist()
+    assert set(range(len(pair[0]))) - set(found.kept.tolist()) == set(torch.nonzero(~defined(*pair))[:, 0].tolist())
     assert found.n_edited == len(found.values) == len(found.log_norm_ratio) == len(found.shift)
     assert torch.isfinite(found.values).all()
 
@@ -79,3 +80,62 @@ def test_wrong_shapes_and_operations_are_refused():
         edit_vectors("angle", torch.ones(2, 3), torch.ones(3, 3))
     with pytest.raises(ValueError, match="'swap' is unknown"):
         edit_vectors("swap", torch.ones(2, 3), torch.ones(2, 3))
+
+
+S, T = torch.tensor([[3.0, 0.0]]), torch.tensor([[0.0, 2.0]])
+
+
+@pytest.mark.parametrize(
+    ("operation", "weight", "expected"),
+    [
+        ("partial_angle", 0.5, [3 * 0.5**0.5, 3 * 0.5**0.5]),
+        ("partial_angle", 0.25, [9 / 10**0.5, 3 / 10**0.5]),
+        ("partial_angle", 1.0, [0.0, 3.0]),
+        ("slerp", 1 / 3, [3 * 0.75**0.5, 1.5]),
+        ("slerp", 1.0, [0.0, 3.0]),
+        ("replace", 1.0, [0.0, 2.0]),
+        ("mean_length", 1.0, [7.0, 0.0]),
+        ("orthogonal", 1.0, [0.0, 0.0]),
+    ],
+)
+def test_values_by_hand(operation, weight, expected):
+    found = edit_vectors(operation, S, T, weight=weight, mean_length=7.0)
+    torch.testing.assert_close(found.values, torch.tensor([expected], dtype=torch.float64), atol=1e-12, rtol=1e-9)
+
+
+@given(vector_pairs(), st.sampled_from(["partial_angle", "slerp"]), st.floats(0.05, 1.0))
+def test_rotations_keep_the_length_and_come_no_further_from_the_text(pair, operation, weight):
+    found = edit_vectors(operation, *pair, weight=weight)
+    s, t = pair[0][found.kept].double(), pair[1][found.kept].double()
+    torch.testing.assert_close(found.values.norm(dim=1), s.norm(dim=1))
+    before, after = (torch.nn.functional.cosine_similarity(v, t, eps=1e-300) for v in (s, found.values))
+    assert (after >= before - 1e-6).all()
+
+
+def test_the_projection_is_the_nearest_point_on_the_line_of_the_text():
+    rng = torch.Generator().manual_seed(0)
+    s, t = (torch.randn(5, 8, generator=rng, dtype=torch.float64) for _ in range(2))
+    projected = edit_vectors("orthogonal", s, t).values
+    torch.testing.assert_close(((s - projected) * t).sum(dim=1), torch.zeros(5, dtype=torch.float64))
+
+
+def test_opposite_vectors_have_nothing_between_them_and_are_left_out():
+    for operation in ("partial_angle", "slerp"):
+        assert edit_vectors(operation, S, -S, weight=0.5).n_edited == 0
+        assert edit_vectors(operation, S, S, weight=0.5).values.tolist() == S.tolist()
+
+
+def test_noise_has_the_length_asked_for_and_follows_its_generator():
+    s = torch.randn(50, 16, generator=torch.Generator().manual_seed(1))
+    one, same, other = (
+        edit_vectors("noise", s, s, weight=0.3, generator=torch.Generator().manual_seed(seed)) for seed in (5, 5, 6)
+    )
+    torch.testing.assert_close(one.shift, 0.3 * s.double().norm(dim=1))
+    assert torch.equal(one.values, same.values) and not torch.equal(one.values, other.values)
+
+
+def test_arguments_that_an_operation_lacks_are_named():
+    with pytest.raises(ValueError, match="mean_length needs"):
+        edit_vectors("mean_length", S, T)
+    with pytest.raises(ValueError, match="seeded generator"):
+        edit_vectors("noise", S, T)

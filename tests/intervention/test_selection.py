@@ -1,34 +1,82 @@
-"""Which frames are edited: vote of the layers, lowest distinct frames, all frames."""
+"""Which frames are edited: the sources of the path, entries by rank or at random, controls elsewhere."""
 
 import numpy as np
 import pytest
 
-from workflow_scripts.intervention.selection import select_targets
-from workflow_scripts.settings.analysis import InterventionOperation
+from workflow_scripts.intervention.selection import MeasuredPaths, path_of, select_targets
+from workflow_scripts.settings.intervention import InterventionOperation
 
 # Layer 0 disagrees everywhere and must not count; layers 1..3 vote. Tokens 0 and 4 share frame 2.
 I_STAR = np.array([[9, 9, 9, 9, 9], [2, 4, 6, 8, 2], [2, 4, 6, 7, 2], [2, 5, 6, 8, 2]], dtype=np.int32)
 SCORES = np.array([[0.0] * 5, [0.9, 0.2, 0.5, 0.7, 0.1], [0.9, 0.2, 0.5, 0.7, 0.1], [0.9, 0.2, 0.5, 0.7, 0.1]])
+VOTED = np.array([2, 4, 6, 8, 2]), SCORES[1]
+
+
+def entry(**values):
+    return InterventionOperation(**{"operation": "angle", **values})
+
+
+def measured(T_s=10, states=None, best_layer=2):
+    return MeasuredPaths(I_STAR, SCORES, best_layer, T_s, states)
+
+
+def test_sources_of_the_path():
+    assert path_of(entry(), measured())[0].tolist() == VOTED[0].tolist()
+    assert path_of(entry(path=0), measured())[0].tolist() == [9] * 5
+    assert path_of(entry(path="best"), measured())[0].tolist() == I_STAR[2].tolist()
+    with pytest.raises(ValueError, match=r"path 4: the paths are of layers 0 \.\. 3"):
+        path_of(entry(path=4), measured())
+    with pytest.raises(ValueError, match=r"frames 2 \.\. 8 of 8"):
+        path_of(entry(), measured(T_s=8))
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_the_warping_path_follows_a_planted_diagonal(metric):
+    rng = np.random.default_rng(0)
+    text = rng.standard_normal((4, 5, 16)).astype(np.float32)
+    speech = 3 * rng.standard_normal((4, 15, 16)).astype(np.float32)
+    planted = [1, 4, 7, 10, 13]
+    speech[:, planted] = text
+    frames, scores = path_of(entry(path="dtw", metric=metric), measured(15, lambda: (speech, text)))
+    assert frames.tolist() == planted
+    np.testing.assert_allclose(scores, 1.0 if metric == "cosine" else 0.0, atol=1e-3)
 
 
 def test_all_edits_every_distinct_frame_with_its_best_token():
-    found = select_targets(InterventionOperation(operation="angle", selection="all"), I_STAR, SCORES)
+    found = select_targets(entry(selection="all"), *VOTED)
     assert found.frames.tolist() == [2, 4, 6, 8]
     assert found.tokens.tolist() == [0, 1, 2, 3]
 
 
-def test_bottom_takes_the_frames_with_the_lowest_layer_mean_cosine():
+def test_bottom_takes_the_frames_with_the_lowest_score_and_top_the_highest():
     """Token 4 scores lowest, but its frame 2 is also that of token 0, the best: it is not among the bottom two."""
-    found = select_targets(InterventionOperation(operation="angle", selection="bottom", k=2), I_STAR, SCORES)
+    found = select_targets(entry(selection="bottom", k=2), *VOTED)
     assert found.frames.tolist() == [4, 6] and found.tokens.tolist() == [1, 2]
     assert not found.exhausted
+    assert select_targets(entry(selection="top", k=2), *VOTED).frames.tolist() == [2, 8]
 
 
-def test_bottom_with_more_than_the_path_has_takes_all_and_says_so():
-    found = select_targets(InterventionOperation(operation="angle", selection="bottom", k=9), I_STAR, SCORES)
+def test_more_than_the_path_has_takes_all_and_says_so():
+    found = select_targets(entry(selection="bottom", k=9), *VOTED)
     assert sorted(found.frames.tolist()) == [2, 4, 6, 8] and found.exhausted
 
 
-def test_bottom_without_k_is_refused():
-    with pytest.raises(ValueError, match="needs k"):
-        select_targets(InterventionOperation(operation="angle", selection="bottom"), I_STAR, SCORES)
+def test_selection_controls_choose_elsewhere_on_the_path():
+    bottom = entry(selection="bottom", k=2)
+    assert select_targets(bottom, *VOTED, control="top_selection").frames.tolist() == [2, 8]
+    drawn = {tuple(select_targets(bottom, *VOTED, control="random_selection", seed=k).frames) for k in range(30)}
+    assert len(drawn) > 5 and all(len(frames) == 2 for frames in drawn)
+
+
+def test_random_frames_keep_the_tokens_and_avoid_the_path_as_far_as_there_is_room():
+    bottom = entry(selection="bottom", k=2)
+    for seed in range(10):
+        found = select_targets(bottom, *VOTED, control="random_frames", T_s=10, seed=seed)
+        assert found.tokens.tolist() == [1, 2]
+        assert len(set(found.frames.tolist())) == 2 and not set(found.frames.tolist()) & {2, 4, 6, 8}
+    crowded = select_targets(entry(), *VOTED, control="random_frames", T_s=10, seed=0)
+    assert len(set(crowded.frames.tolist())) == 4
+    full = select_targets(entry(), np.arange(3), np.zeros(3), control="random_frames", T_s=3, seed=1)
+    assert sorted(full.frames.tolist()) == [0, 1, 2]
+    with pytest.raises(ValueError, match="needs T_s"):
+        select_targets(bottom, *VOTED, control="random_frames")

@@ -1,13 +1,13 @@
-"""tests.csv: planted changes, exact p values, verdicts, power, loss changes, and inputs that do not belong together."""
+"""tests.csv: planted changes, exact p values, verdicts beside controls, power, and inputs that do not fit together."""
 
 import numpy as np
 import pytest
 
-from workflow_scripts.artifacts.answers import EDITED_ANSWERS, AnswerRecord
+from workflow_scripts.artifacts.answers import EDITED_ANSWERS, EditedAnswerRecord
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.questions import QUESTIONS, Question
 from workflow_scripts.artifacts.tables import read_table
-from workflow_scripts.intervention.test_edits import COLUMNS, compare_edits, loss_change, verdict
+from workflow_scripts.intervention.test_edits import COLUMNS, compare_edits, kl_change, loss_change
 
 N = 40
 
@@ -25,8 +25,8 @@ def questions(tmp_path):
     return path
 
 
-def answer(name, edit, right, nll=None, tokens=2, n_edited=0):
-    return AnswerRecord(
+def answer(name, edit, right, nll=None, tokens=2, n_edited=0, kl=None, shifts=()):
+    return EditedAnswerRecord(
         id=name,
         form="speech",
         edit=edit,
@@ -38,18 +38,30 @@ def answer(name, edit, right, nll=None, tokens=2, n_edited=0):
         reference_nll=nll,
         reference_tokens=tokens if nll is not None else 0,
         n_edited=n_edited,
+        kl_first=kl,
+        shifts=list(shifts),
     )
 
 
-def write(folder, edits, model="m", shard="00-of-01", checkpoint="step-000400", **records):
+def facts_of(edit):
+    """Cell facts by name: `x~random_direction` is a control of x, `no_op` and `oracle` are themselves."""
+    name, _, control = edit.partition("~")
+    operation = {"no_op": "no_op", "oracle": "oracle_transcript"}.get(name, "angle")
+    facts = {"name": edit, "operation": operation, "selection": "all", "layer": 0, "path": "vote", "swept": False}
+    counts = {"edited": 4, "zero_vectors": 0, "exhausted": 0, "unedited": {}, "mean_log_norm_ratio": 0.5}
+    return facts | counts | {"mean_shift": 1.0, "control": control or None, "of": name if control else None}
+
+
+def write(folder, edits, model="m", shard="00-of-01", checkpoint="step-000400", cells=None, **records):
     """Edited answers of one shard; `edits` maps an edit to which questions are right."""
     path = folder / model / checkpoint / f"{shard}.answers.jsonl"
     made = [
         answer(f"q{k:02d}", edit, right, **records)
-        for edit, rights in edits.items()
+        for edit, rights in {"text": edits.get("none", BASELINE), **edits}.items()
         for k, right in (rights.items() if isinstance(rights, dict) else enumerate(rights))
     ]
-    EDITED_ANSWERS.write(path, made, {"model": model, "checkpoint": checkpoint, "shard": shard})
+    described = {edit: facts_of(edit) for edit in edits if edit not in ("none", "text")} if cells is None else cells
+    EDITED_ANSWERS.write(path, made, {"model": model, "checkpoint": checkpoint, "shard": shard, "cells": described})
     return path
 
 
@@ -64,80 +76,120 @@ def changed(baseline, b, c):
 BASELINE = [k % 2 == 0 for k in range(N)]  # half right
 
 
-def run(folder, questions, files, models=("m",), seed=0):
-    tests = folder / "tests.csv"
+def run(folder, questions, files, models=("m",), seed=0, n_cases=10):
+    tests, cases = folder / "tests.csv", folder / "cases.csv"
     options = {"models": list(models), "subset": "nq", "scorer": "short_answer", "draws": 400, "seed": seed}
-    compare_edits(files, questions, folder / "punkt" / "asset.json", tests, **options)
-    return read_table(tests)
+    compare_edits(files, questions, folder / "punkt" / "asset.json", tests, cases, n_cases=n_cases, **options)
+    return [row for row in read_table(tests) if row["edit"] != "text"]
 
 
 def pick(rows, **wanted):
-    (row,) = [row for row in rows if all(row[name] == value for name, value in wanted.items())]
+    (row,) = [row for row in rows if all(row[name] == value for name, value in ({"against": "none"} | wanted).items())]
     return row
+
+
+def with_control(edits, **controls):
+    """Edits, each with a control that leaves the baseline's answers unless `controls` says otherwise."""
+    found = {"none": BASELINE}
+    for name, rights in edits.items():
+        found |= {name: rights, f"{name}~random_direction": controls.get(name, BASELINE)}
+    return found
 
 
 def test_planted_changes_are_counted_and_judged(tmp_path, questions):
     edits = {
-        "none": BASELINE,
-        "good": changed(BASELINE, 12, 0),
-        "bad": changed(BASELINE, 1, 14),
+        "good": changed(BASELINE, 14, 0),
+        "bad": changed(BASELINE, 1, 17),
         "mixed": changed(BASELINE, 6, 5),
         "rare": changed(BASELINE, 5, 0),
+        "leak": changed(BASELINE, 14, 0),
     }
-    rows = run(tmp_path, questions, [write(tmp_path, edits)])
-    assert {row["edit"]: (row["b"], row["c"], row["net"], row["verdict"]) for row in rows} == {
-        "good": (12, 0, 12, "helps"),
-        "bad": (1, 14, -13, "hurts"),
+    # The control of `leak` gains as much: any direction of that size would have done.
+    leak = changed(BASELINE, 20, 3)
+    rows = run(tmp_path, questions, [write(tmp_path, with_control(edits, leak=leak))])
+    edited = [row for row in rows if row["kind"] == "edit" and row["against"] == "none"]
+    assert {row["edit"]: (row["b"], row["c"], row["net"], row["verdict"]) for row in edited} == {
+        "good": (14, 0, 14, "helps"),
+        "bad": (1, 17, -16, "hurts"),
         "mixed": (6, 5, 1, "no evidence"),
         "rare": (5, 0, 5, "underpowered"),
+        "leak": (14, 0, 14, "no evidence"),
     }
     good = pick(rows, edit="good")
-    assert (good["score"], good["score_baseline"], good["difference"], good["n"]) == (80, 50, 30, N)
-    assert 10 < good["difference_low"] < 30 < good["difference_high"] < 50
-    assert good["p"] == pytest.approx(2 / 2**12, rel=1e-4)
+    assert (good["score"], good["score_against"], good["difference"], good["n"]) == (85, 50, 35, N)
+    assert 10 < good["difference_low"] < 30 < good["difference_high"] < 55
+    assert good["p"] == pytest.approx(2 / 2**14, rel=1e-4)
     assert pick(rows, edit="rare")["p"] == 0.0625
-    assert good["changed_answers"] == 12
+    assert good["changed_answers"] == 14
+    beside = pick(rows, edit="leak", against="leak~random_direction")
+    assert (beside["b"], beside["c"]) == (3, 6)
 
 
-def test_holm_runs_over_all_models_and_edits(tmp_path, questions):
+def test_an_edit_without_controls_gets_no_good_verdict(tmp_path, questions):
+    rows = run(tmp_path, questions, [write(tmp_path, {"none": BASELINE, "good": changed(BASELINE, 15, 0)})])
+    assert pick(rows, edit="good")["verdict"] == "no evidence"
+    assert pick(rows, edit="good")["p_holm"] < 0.01
+
+
+def test_every_edit_is_compared_with_each_of_its_controls_and_controls_with_nothing_else(tmp_path, questions):
+    edits = {"none": BASELINE, "no_op": BASELINE, "x": BASELINE, "y": BASELINE, "oracle": BASELINE}
+    edits |= {f"x~{name}": BASELINE for name in ("random_direction", "other_token")}
+    rows = run(tmp_path, questions, [write(tmp_path, edits)])
+    found = {(row["edit"], row["against"], row["kind"]) for row in rows}
+    assert found == {
+        ("no_op", "none", "check"),
+        ("x", "none", "edit"),
+        ("x", "x~random_direction", "edit"),
+        ("x", "x~other_token", "edit"),
+        ("y", "none", "edit"),
+        ("x~random_direction", "none", "control"),
+        ("x~other_token", "none", "control"),
+        ("oracle", "none", "ceiling"),
+    }
+    for row in rows:
+        assert (row["p_holm"] is not None) == (row["kind"] == "edit")
+        assert (row["verdict"] is not None) == (row["kind"] == "edit" and row["against"] == "none")
+
+
+def test_holm_runs_over_all_edits_of_all_models(tmp_path, questions):
     files = [
         write(tmp_path, {"none": BASELINE, "x": changed(BASELINE, 7, 0)}, model="m"),
-        write(tmp_path, {"none": BASELINE, "x": changed(BASELINE, 6, 0), "y": BASELINE}, model="z"),
+        write(tmp_path, {"none": BASELINE, "x": changed(BASELINE, 6, 0), "y": BASELINE, "no_op": BASELINE}, model="z"),
     ]
     rows = run(tmp_path, questions, files, models=("z", "m"))
-    assert [(row["model"], row["edit"]) for row in rows] == [("z", "x"), ("z", "y"), ("m", "x")]
+    assert [(row["model"], row["edit"]) for row in rows] == [("z", "x"), ("z", "y"), ("z", "no_op"), ("m", "x")]
     assert pick(rows, model="m")["p_holm"] == pytest.approx(3 * 2 / 2**7)
     assert pick(rows, model="z", edit="x")["p_holm"] == pytest.approx(2 * 2 / 2**6)
-    assert pick(rows, model="z", edit="x")["verdict"] == "no evidence"
-    assert pick(rows, model="m")["verdict"] == "helps"
 
 
-def test_an_edit_that_does_nothing_changes_nothing(tmp_path, questions):
-    row = run(tmp_path, questions, [write(tmp_path, {"none": BASELINE, "no_op": BASELINE}, nll=3.0)])[0]
-    names = ("difference", "difference_low", "difference_high", "nll_change", "nll_change_low", "changed_answers")
+def test_an_edit_that_does_nothing_changes_nothing_and_says_how_little_that_means(tmp_path, questions):
+    row = run(tmp_path, questions, [write(tmp_path, {"none": BASELINE, "no_op": BASELINE}, nll=3.0, kl=0.5)])[0]
+    names = ("difference", "nll_change", "nll_change_low", "changed_answers", "kl_change", "kl_change_high")
     assert [row[name] for name in names] == [0] * 6
-    assert (row["p"], row["p_holm"], row["verdict"], row["nll_per_token"]) == (1, 1, "underpowered", 1.5)
-
-
-@pytest.mark.parametrize(
-    ("b", "c", "p_holm", "expected"),
-    [
-        (5, 0, 0.0625, "underpowered"),
-        (6, 0, 0.03125, "helps"),
-        (0, 6, 0.03125, "hurts"),
-        (6, 0, 0.05, "no evidence"),
-        (0, 0, 1.0, "underpowered"),
-    ],
-)
-def test_verdict_rule(b, c, p_holm, expected):
-    assert verdict(b, c, p_holm) == expected
+    assert (row["p"], row["nll_per_token"], row["kl_first"]) == (1, 1.5, 0.5)
+    assert row["difference_low"] < 0 < row["difference_high"], "no change among 40 does not mean none anywhere"
+    assert row["detectable"] == pytest.approx(19.2, abs=0.2)
 
 
 def test_random_changes_rarely_get_a_verdict(tmp_path, questions):
     rng = np.random.default_rng(2)
-    edits = {"none": BASELINE} | {f"e{k}": rng.permutation(BASELINE).tolist() for k in range(20)}
+    edits = with_control({f"e{k}": rng.permutation(BASELINE).tolist() for k in range(20)})
     rows = run(tmp_path, questions, [write(tmp_path, edits)])
-    assert {row["verdict"] for row in rows} == {"no evidence"}
+    assert {row["verdict"] for row in rows} == {"no evidence", None}
+
+
+def test_counts_of_what_was_edited_are_in_the_table(tmp_path, questions):
+    cells = {"x": facts_of("x") | {"exhausted": 1, "unedited": {"why": 2}}}
+    files = [write(tmp_path, {"none": BASELINE, "x": BASELINE}, cells=cells, n_edited=3, shifts=(1.0, 2.0))]
+    row = pick(run(tmp_path, questions, files), edit="x")
+    counts = {name: row[name] for name in ("edited_mean", "shift_mean", "log_norm_ratio", "unedited", "exhausted")}
+    assert counts == {"edited_mean": 3, "shift_mean": 1.5, "log_norm_ratio": 0.5, "unedited": 2, "exhausted": 1}
+
+
+def test_the_change_of_kl_is_paired():
+    pairs = [(answer(f"q{k}", "none", True, kl=1.0 + k), answer(f"q{k}", "x", True, kl=0.5 + k)) for k in range(20)]
+    found = kl_change(pairs, 200, 0)
+    assert (found["kl_change"], found["kl_change_low"], found["kl_change_high"]) == pytest.approx((-0.5,) * 3)
 
 
 def test_loss_change_is_pooled_over_tokens_with_an_interval_around_it():
@@ -180,19 +232,22 @@ def test_shards_in_any_order_give_the_same_table(tmp_path, questions):
     assert (tmp_path / "tests.csv").read_bytes() == expected
 
 
-def test_another_seed_moves_only_the_intervals(tmp_path, questions):
-    files = [write(tmp_path, {"none": BASELINE, "x": changed(BASELINE, 8, 2)})]
+def test_another_seed_moves_only_the_bootstrapped_intervals(tmp_path, questions):
+    files = [write(tmp_path, {"none": BASELINE, "x": changed(BASELINE, 8, 2)}, nll=2.0)]
     one, other = (run(tmp_path, questions, files, seed=seed)[0] for seed in (0, 1))
     moved = {name for name in one if one[name] != other[name]}
-    assert moved <= {"difference_low", "difference_high"}
+    assert moved <= {"nll_change_low", "nll_change_high"}
     assert run(tmp_path, questions, files, seed=0)[0] == one
 
 
 def test_golden_table(tmp_path, questions):
     edits = {"none": {0: False, 1: False}, "x": {0: True, 1: True}}
     run(tmp_path, questions, [write(tmp_path, edits, nll=3.0, n_edited=4)])
-    assert (tmp_path / "tests.csv").read_text() == (
-        ",".join(COLUMNS) + "\nm,step-000400,nq,x,2,100,0,2,0,2,100,100,100,0.5,0.5,1.5,0,0,0,4,2,underpowered\n"
+    lines = (tmp_path / "tests.csv").read_text().splitlines()
+    assert lines[0] == ",".join(COLUMNS)
+    assert lines[2] == (
+        "m,step-000400,nq,x,none,edit,x,angle,,all,,0,,vote,,,false,2,100,0,2,0,2,100,-34.8689,100,0.5,0.5,,"
+        "1.5,0,0,0,,,,,4,,0.5,0,0,2,underpowered"
     )
 
 
@@ -214,7 +269,37 @@ def test_missing_baseline_model_or_question_is_named(tmp_path, questions):
 
 
 def test_an_answer_in_two_shards_is_refused(tmp_path, questions):
-    edits = {"none": {0: True}, "x": {0: True}}
+    edits = {"none": {0: True}, "text": {0: True}, "x": {0: True}}
     files = [write(tmp_path, edits, shard=shard) for shard in ("00-of-02", "01-of-02")]
-    with pytest.raises(ArtifactError, match=r"01-of-02.*'q00' is answered twice under edit 'none'"):
+    with pytest.raises(ArtifactError, match=r"01-of-02.*'q00' is answered twice under edit 'text'"):
         run(tmp_path, questions, files)
+
+
+def test_a_cell_that_the_header_does_not_describe_or_whose_edit_is_missing_is_named(tmp_path, questions):
+    with pytest.raises(ArtifactError, match=r"does not describe the cell\(s\) \['x'\]"):
+        run(tmp_path, questions, [write(tmp_path / "1", {"none": BASELINE, "x": BASELINE}, cells={})])
+    with pytest.raises(ArtifactError, match="'y~other_token' is a control of 'y', which has no answers"):
+        run(tmp_path, questions, [write(tmp_path / "2", {"none": BASELINE, "y~other_token": BASELINE})])
+
+
+def test_cases_are_chosen_by_rule_and_show_both_directions(tmp_path, questions):
+    text = [True] * 30 + [False] * 10
+    speech = [k >= 20 for k in range(N)]  # wrong up to q19
+    edit = [k in (3, 7, 12) or (k >= 20 and k != 25) for k in range(N)]
+    other = [k == 7 or k >= 20 for k in range(N)]
+    edits = {"none": speech, "text": text, "one": edit, "two": other, "one~random_direction": [True] * N}
+    run(tmp_path, questions, [write(tmp_path, edits)], n_cases=2)
+    rows = read_table(tmp_path / "cases.csv")
+    assert list(dict.fromkeys((row["change"], row["cases"], row["id"]) for row in rows)) == [
+        ("gained", 3, "q03"),
+        ("gained", 3, "q07"),
+        ("lost", 1, "q25"),
+    ]
+    third = [(row["input"], row["right"], row["decided"]) for row in rows if row["id"] == "q03"]
+    assert third == [
+        ("text", True, False),
+        ("speech", False, False),
+        ("one", True, True),
+        ("two", False, False),
+    ]
+    assert {row["answer"] for row in rows if row["right"]} == {"yes"}

@@ -34,7 +34,7 @@ def build_tables_of(made: Made) -> dict[str, Path]:
         f"{name}_{kind}": made.folder / "tables" / f"{name}.{kind}" for name in TABLES for kind in ("csv", "tex")
     }
     build_tables(
-        *(made.table(name) for name in ("gap", "checkpoints", "tests")),
+        *(made.table(name) for name in ("gap", "checkpoints", "tests", "cases")),
         outputs,
         made.display,
         **{name: made.table(name) for name in ("decline", "cascade")},
@@ -50,7 +50,7 @@ def build_page(
     display: Mapping | None = None,
 ) -> Page:
     """Build the page of a made study of six questions per subset."""
-    made = write_made_tables(folder, models)
+    made = write_made_tables(folder, models, texts=texts)
     tables = build_tables_of(made)
     files = write_made_samples(made, n=6, texts=texts)
     figure = [folder / f"monotonicity.{kind}" for kind in ("pdf", "svg", "png")]

@@ -11,7 +11,15 @@ from tests.report.conftest import build_tables_of
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.tables import read_table
 from workflow_scripts.report.build_manifest import speech_facts, wall_seconds
-from workflow_scripts.report.build_tables import Labels, alignment_table, gap_table, intervention_table, pipeline_table
+from workflow_scripts.report.build_tables import (
+    Labels,
+    alignment_table,
+    case_table,
+    control_table,
+    gap_table,
+    intervention_table,
+    pipeline_table,
+)
 from workflow_scripts.report.claims import regression_claims, verdict
 from workflow_scripts.report.headline import headlines
 from workflow_scripts.report.html_tables import fixed, with_interval
@@ -65,9 +73,24 @@ def test_alignment_table_takes_the_last_checkpoint_whatever_the_order(tmp_path):
 def test_intervention_table_keeps_counts_and_verdicts(tmp_path):
     rows = read_table(write_made_tables(tmp_path, ["m"]).table("tests"))
     table, _ = intervention_table(rows, LABELS)
+    own = [row for row in rows if row["against"] == "none" and row["kind"] != "control"]
     assert [(row["edit"], row["b"], row["c"], row["verdict"]) for row in table] == [
-        (row["edit"], row["b"], row["c"], row["verdict"]) for row in rows
+        (row["edit"], row["b"], row["c"], row["verdict"]) for row in own
     ]
+    beside, _ = control_table(rows, LABELS)
+    assert {(row["edit"], row["against"]) for row in beside} == {
+        (row["edit"], row["against"]) for row in rows if row["kind"] == "edit"
+    }
+    assert sum(row["edit"] == "angle_all" for row in beside) == 5
+
+
+def test_case_table_prints_each_question_once_above_its_answers(tmp_path):
+    rows = read_table(write_made_tables(tmp_path, ["m"]).table("cases"))
+    table, columns = case_table(rows, LABELS)
+    assert len(table) == len(rows) == 12 and list(table[0]) == list(columns)
+    assert [bool(row["question"]) for row in table] == [True, *[False] * 5] * 2
+    assert [row["change"] for row in table if row["change"]] == ["gained", "lost"]
+    assert [row["input"] for row in table[:3]] == ["text", "speech", "angle_all"]
 
 
 def test_tables_are_written_as_csv_and_latex(tmp_path):

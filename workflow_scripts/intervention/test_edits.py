@@ -1,14 +1,11 @@
-"""tests.csv: did an edit of the speech vectors change the answers? Paired tests against the unedited answers.
+"""tests.csv: did an edit of the speech vectors change the answers, and did it do so more than its controls? (ours)
 
-Per model and edit, on the same questions (ours; the paper prints scores before and after): b answers turned right, c
-turned wrong, the exact McNemar test of b against c, Holm's correction over all rows of the table, paired bootstrap
-intervals of the change of the score and of the reference-answer loss, and a verdict by this rule:
-
-- `underpowered`: b + c < 6. Even if all changed the same way, the exact p would be at least 2 / 2^5 = .0625.
-- `helps` or `hurts`: p_holm < .05, by the sign of b - c.
-- `no evidence`: otherwise.
-
-An angle edit writes directions of the written question into the prompt: `helps` alone is no evidence about alignment.
+One row per model, cell of the grid and thing it is compared with (`against`): `none`, the unedited answers; for an
+edit also each of its controls. All comparisons are paired, on the same questions: b answers right only under the cell,
+c only under what it is compared with, the exact McNemar test of b against c with Bonett and Price's interval of
+(b - c) / n, paired bootstrap intervals of the changes of the reference's loss and of KL(text || cell) at the first
+answer token, and the smallest effect that n questions could have shown. Verdicts: see `verdicts`; Holm's correction
+runs over all rows on which a verdict rests, those of edits. cases.csv: see `list_cases`.
 """
 
 import logging
@@ -20,36 +17,60 @@ from typing import Any
 
 import numpy as np
 
-from workflow_scripts.artifacts.answers import EDITED_ANSWERS, AnswerRecord
+from workflow_scripts.artifacts.answers import EDITED_ANSWERS, EditedAnswerRecord
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.questions import QUESTIONS, Question
 from workflow_scripts.artifacts.tables import write_table
+from workflow_scripts.intervention.list_cases import COLUMNS as CASE_COLUMNS
+from workflow_scripts.intervention.list_cases import list_cases
+from workflow_scripts.intervention.verdicts import ALPHA, PairedResult, edit_verdict
 from workflow_scripts.scoring.registry import score_answer
+from workflow_scripts.settings.intervention import BASELINE, ORACLE, TEXT
 from workflow_scripts.statistics.bootstrap import paired_bootstrap
 from workflow_scripts.statistics.paired_tests import holm, mcnemar
+from workflow_scripts.statistics.power import fewest_discordant, minimal_detectable_effect
 
 logger = logging.getLogger(__name__)
 
-BASELINE = "none"
-ALPHA = 0.05
-FEWEST_CHANGES = 6
-"""Fewest discordant answers with which an exact two-sided McNemar test can reach p < .05."""
-
+EDIT, CONTROL, CHECK, CEILING = "edit", "control", "check", "ceiling"
+GRID_FACTS = ("operation", "weight", "selection", "k", "layer", "metric", "path", "control", "of")
 COLUMNS = (
-    *("model", "checkpoint", "subset", "edit", "n", "score", "score_baseline", "b", "c", "net"),
-    *("difference", "difference_low", "difference_high", "p", "p_holm"),
+    *("model", "checkpoint", "subset", "edit", "against", "kind", "name", *GRID_FACTS, "swept"),
+    *("n", "score", "score_against", "b", "c", "net", "difference", "difference_low", "difference_high"),
+    *("p", "p_holm", "detectable"),
     *("nll_per_token", "nll_change", "nll_change_low", "nll_change_high"),
-    *("edited_mean", "changed_answers", "verdict"),
+    *("kl_first", "kl_change", "kl_change_low", "kl_change_high"),
+    *("edited_mean", "shift_mean", "log_norm_ratio", "unedited", "exhausted", "changed_answers", "verdict"),
 )
+"""score, difference, detectable: percent of questions answered strictly right. kl: nats. shift_mean: length of the
+change of an edited vector. log_norm_ratio: mean log(||s|| / ||t||) before the edit. unedited, exhausted: questions in
+which nothing was edited, or fewer frames than asked for."""
 
 
 @dataclass
 class EditedModel:
-    """Answers of one model and checkpoint: edit -> question id -> answer."""
+    """Answers of one model and checkpoint: edit -> question id -> answer; facts and summed counts of each cell."""
 
     subset: str
     path: Path
-    answers: dict[str, dict[str, AnswerRecord]] = field(default_factory=lambda: defaultdict(dict))
+    answers: dict[str, dict[str, EditedAnswerRecord]] = field(default_factory=lambda: defaultdict(dict))
+    cells: dict[str, dict[str, Any]] = field(default_factory=dict)
+    log_norm_ratios: dict[str, list[tuple[float, int]]] = field(default_factory=lambda: defaultdict(list))
+
+    def kind(self, key: str) -> str:
+        """What a cell is in the table."""
+        facts = self.cells[key]
+        if facts.get("control"):
+            return CONTROL
+        if facts["operation"] == "no_op":
+            return CHECK
+        # Text vectors in the place of speech, without controls, show how far any edit could go.
+        ceiling = facts["operation"] in (TEXT, ORACLE) or (facts["operation"] == "replace" and not self.controls(key))
+        return CEILING if ceiling else EDIT
+
+    def controls(self, key: str) -> list[str]:
+        """The controls of an edit."""
+        return [name for name, facts in self.cells.items() if facts.get("of") == key]
 
 
 def compare_edits(
@@ -57,50 +78,73 @@ def compare_edits(
     questions: Path,
     nltk: Path,
     tests: Path,
+    cases: Path,
     *,
     models: Sequence[str],
     subset: str,
     scorer: str,
     draws: int,
     seed: int,
+    n_cases: int,
 ) -> None:
-    """Write tests.csv, one row per model, checkpoint and edit.
+    """Write tests.csv and cases.csv.
 
     Args:
         answers: edited answers of all models and shards, in any order.
         nltk: asset.json of the tokenizer; `nltk_data/tokenizers/punkt_tab` lies beside it.
         models: order of the rows; every one must have answers.
-        draws, seed: of the bootstrap.
+        draws, seed: of the bootstrap. n_cases: cases per model and direction of change.
 
     Raises:
         ArtifactError: a model has no answers, an edit lacks questions that the unedited answers have, an answer has no
-            question or occurs twice, or a file is of another subset.
+            question or occurs twice, a control lacks its edit, or a file is of another subset.
     """
     asked = {question.id: question for question in QUESTIONS.read(questions)}
     found = read_edited(answers, subset)
     if missing := sorted(set(models) - {model for model, _ in found}):
         raise ArtifactError(f"no edited answers of model(s) {missing}; run the intervention step for them")
     rows: list[dict[str, Any]] = []
+    shown: list[dict[str, Any]] = []
     for model, checkpoint in sorted(found, key=lambda key: (_place(models, key[0]), key)):
         edited = found[model, checkpoint]
-        scores = score_edits(edited, asked, questions, scorer, nltk.parent / "nltk_data")
-        for edit in sorted(set(edited.answers) - {BASELINE}):
-            row = {"model": model, "checkpoint": checkpoint, "subset": subset, "edit": edit}
-            rows.append(row | compare_edit(edited.answers, scores, edit, draws, seed))
-    for row, p_holm in zip(rows, holm(np.array([row["p"] for row in rows]))):
-        row["p_holm"] = float(p_holm)
-        row["verdict"] = verdict(row["b"], row["c"], row["p_holm"])
+        right = right_answers(edited, asked, questions, scorer, nltk.parent / "nltk_data")
+        named = {"model": model, "checkpoint": checkpoint, "subset": subset}
+        rows += [named | row for row in comparisons(edited, right, draws, seed)]
+        edits = [key for key, facts in edited.cells.items() if edited.kind(key) == EDIT and not facts.get("swept")]
+        shown += [named | row for row in list_cases(edited.answers, right, edits, asked, n_cases)]
+    judge(rows)
     write_table(tests, rows, COLUMNS)
-    logger.info("%d edits of %d model checkpoints tested", len(rows), len(found))
+    write_table(cases, shown, CASE_COLUMNS)
+    logger.info("%d comparisons of %d model checkpoints, %d answers of cases", len(rows), len(found), len(shown))
 
 
-def verdict(b: int, c: int, p_holm: float) -> str:
-    """The verdict of the module docstring for b answers turned right, c turned wrong."""
-    if b + c < FEWEST_CHANGES:
-        return "underpowered"
-    if p_holm < ALPHA:
-        return "helps" if b > c else "hurts"
-    return "no evidence"
+def comparisons(edited: EditedModel, right: Mapping[str, np.ndarray], draws: int, seed: int) -> list[dict[str, Any]]:
+    """Rows of one model without p_holm and verdict: each cell against the unedited answers, edits against controls."""
+    rows = []
+    for key, facts in edited.cells.items():
+        kind = edited.kind(key)
+        described = {name: facts.get(name) for name in ("name", *GRID_FACTS, "swept")}
+        others = [BASELINE, *(edited.controls(key) if kind == EDIT else [])]
+        for other in others:
+            row = {"edit": key, "against": other, "kind": kind} | described
+            pairs = [(edited.answers[other][name], one) for name, one in sorted(edited.answers[key].items())]
+            rows.append(row | compare(pairs, right[other], right[key], draws, seed) | _counts(edited, key))
+    return rows
+
+
+def judge(rows: Sequence[dict[str, Any]]) -> None:
+    """Add p_holm, over the rows of edits, and a verdict to each edit's comparison with the unedited answers."""
+    resting = [row for row in rows if row["kind"] == EDIT]
+    for row, p_holm in zip(resting, holm(np.array([row["p"] for row in resting]))):
+        row["p_holm"] = float(p_holm)
+    fewest = fewest_discordant(ALPHA, max(1, len(resting)))
+    by_edit: dict[tuple[str, str, str], list[dict[str, Any]]] = defaultdict(list)
+    for row in resting:
+        by_edit[row["model"], row["checkpoint"], row["edit"]].append(row)
+    for own in by_edit.values():
+        results = {row["against"]: PairedResult(row["b"], row["c"], row["p_holm"]) for row in own}
+        baseline = results.pop(BASELINE)
+        own[0]["verdict"] = edit_verdict(baseline, list(results.values()), fewest)
 
 
 def read_edited(paths: Sequence[Path], subset: str) -> dict[tuple[str, str], EditedModel]:
@@ -112,6 +156,7 @@ def read_edited(paths: Sequence[Path], subset: str) -> dict[tuple[str, str], Edi
         if absent := [name for name in ("model", "checkpoint") if name not in facts]:
             raise ArtifactError(f"{path}: the header's provenance lacks {absent}; delete it and run again")
         one = found.setdefault((facts["model"], facts["checkpoint"]), EditedModel(subset, path))
+        _take_cells(one, path, facts.get("cells", {}))
         for record in records:
             if record.id in one.answers[record.edit]:
                 raise ArtifactError(f"{path}: {record.id!r} is answered twice under edit {record.edit!r}")
@@ -126,65 +171,114 @@ def read_edited(paths: Sequence[Path], subset: str) -> dict[tuple[str, str], Edi
                     f"{one.path}: edit {edit!r} and the unedited answers cover different questions, such as {odd[:5]}; "
                     "delete the files and run again"
                 )
+        if unknown := sorted(set(one.answers) - {BASELINE, *one.cells}):
+            raise ArtifactError(
+                f"{one.path}: the header does not describe the cell(s) {unknown}; delete it and run again"
+            )
+        for key, facts in one.cells.items():
+            if facts.get("of") is not None and facts["of"] not in one.cells:
+                raise ArtifactError(f"{one.path}: {key!r} is a control of {facts['of']!r}, which has no answers")
     return found
 
 
-def score_edits(
+def _take_cells(one: EditedModel, path: Path, cells: Mapping[str, Mapping[str, Any]]) -> None:
+    """Add the counts of a shard to those of the model."""
+    for key, facts in ({TEXT: {"name": TEXT, "operation": TEXT}} | dict(cells)).items():
+        own = one.cells.setdefault(key, {**facts, "unedited": 0, "exhausted": 0})
+        if any(own.get(name) != facts.get(name) for name in GRID_FACTS):
+            raise ArtifactError(
+                f"{path}: cell {key!r} is another one than in the other shards; delete them and run again"
+            )
+        own["unedited"] += sum(facts.get("unedited", {}).values())
+        own["exhausted"] += facts.get("exhausted", 0)
+        if facts.get("edited"):
+            one.log_norm_ratios[key].append((facts["mean_log_norm_ratio"], facts["edited"]))
+
+
+def _counts(edited: EditedModel, key: str) -> dict[str, Any]:
+    """What was edited, over all questions."""
+    records = list(edited.answers[key].values())
+    shifts = [shift for record in records for shift in record.shifts]
+    ratios = edited.log_norm_ratios[key]
+    total = sum(n for _, n in ratios)
+    return {
+        "edited_mean": float(np.mean([record.n_edited for record in records])),
+        "shift_mean": float(np.mean(shifts)) if shifts else None,
+        "log_norm_ratio": sum(mean * n for mean, n in ratios) / total if total else None,
+        "unedited": edited.cells[key]["unedited"],
+        "exhausted": edited.cells[key]["exhausted"],
+    }
+
+
+def right_answers(
     edited: EditedModel, asked: Mapping[str, Question], questions: Path, scorer: str, nltk_folder: Path
 ) -> dict[str, np.ndarray]:
-    """Scores (n,) in [0, 1] of each edit, questions sorted by id."""
+    """Whether each answer is strictly right (full score), (n,) booleans per edit, questions sorted by id."""
     ids = sorted(edited.answers[BASELINE])
     if unknown := [name for name in ids if name not in asked]:
         raise ArtifactError(f"{questions}: answered question(s) {unknown[:5]} of {edited.path} are missing")
     if wrong := sorted({asked[name].subset for name in ids} - {edited.subset}):
         raise ArtifactError(f"{questions}: holds subset {wrong}, expected {edited.subset!r}")
-    scores: dict[str, np.ndarray] = {}
+    right: dict[str, np.ndarray] = {}
     for edit, records in edited.answers.items():
         values = []
         for name in ids:
             question = asked[name]
             context = {"prompt": question.prompt, "instructions": question.instructions, "nltk_data": nltk_folder}
             answer = records[name].answer
-            values.append(score_answer(scorer, answer, question.reference, question.options, context).score)
-        scores[edit] = np.array(values)
-    return scores
+            values.append(score_answer(scorer, answer, question.reference, question.options, context).score == 1)
+        right[edit] = np.array(values)
+    return right
 
 
-def compare_edit(
-    answers: Mapping[str, Mapping[str, AnswerRecord]],
-    scores: Mapping[str, np.ndarray],
-    edit: str,
+def compare(
+    pairs: Sequence[tuple[EditedAnswerRecord, EditedAnswerRecord]],
+    before: np.ndarray,
+    after: np.ndarray,
     draws: int,
     seed: int,
 ) -> dict[str, Any]:
-    """Columns of one row but p_holm and verdict.
-
-    `score`, `score_baseline` and `difference` are in points of 0 to 100; right means a score of 1. `nll_per_token` is
-    that of the edit. `edited_mean` is the mean number of positions replaced.
-    """
-    ids = sorted(answers[BASELINE])
-    before, after = scores[BASELINE], scores[edit]
-    changes = mcnemar(before == 1, after == 1)
-    difference = paired_bootstrap(100 * after, 100 * before, draws, seed)
-    pairs = [(answers[BASELINE][name], answers[edit][name]) for name in ids]
+    """Columns of a paired comparison: (compared with, cell) records and whether they are right, same order."""
+    changes = mcnemar(before, after)
+    detectable = minimal_detectable_effect(len(pairs), min(changes.b, changes.c) / len(pairs))
     return {
-        "n": len(ids),
+        "n": len(pairs),
         "score": 100 * float(after.mean()),
-        "score_baseline": 100 * float(before.mean()),
+        "score_against": 100 * float(before.mean()),
         "b": changes.b,
         "c": changes.c,
         "net": changes.net,
-        "difference": difference.estimate,
-        "difference_low": difference.low,
-        "difference_high": difference.high,
+        "difference": 100 * changes.difference,
+        "difference_low": 100 * changes.low,
+        "difference_high": 100 * changes.high,
         "p": changes.p,
+        "detectable": None if detectable is None else 100 * detectable,
         **loss_change(pairs, draws, seed),
-        "edited_mean": float(np.mean([after.n_edited for _, after in pairs])),
-        "changed_answers": sum(before.token_ids != after.token_ids for before, after in pairs),
+        **kl_change(pairs, draws, seed),
+        "changed_answers": sum(one.token_ids != other.token_ids for one, other in pairs),
     }
 
 
-def loss_change(pairs: Sequence[tuple[AnswerRecord, AnswerRecord]], draws: int, seed: int) -> dict[str, float]:
+def kl_change(
+    pairs: Sequence[tuple[EditedAnswerRecord, EditedAnswerRecord]], draws: int, seed: int
+) -> dict[str, float]:
+    """Mean KL to the text's first answer distribution under the cell, and its change with a paired interval."""
+    known = [(one.kl_first, other.kl_first) for one, other in pairs if None not in (one.kl_first, other.kl_first)]
+    if not known:
+        return {}
+    before, after = np.array(known, dtype=np.float64).T
+    found = paired_bootstrap(after, before, draws, seed)
+    return {
+        "kl_first": float(after.mean()),
+        "kl_change": found.estimate,
+        "kl_change_low": found.low,
+        "kl_change_high": found.high,
+    }
+
+
+def loss_change(
+    pairs: Sequence[tuple[EditedAnswerRecord, EditedAnswerRecord]], draws: int, seed: int
+) -> dict[str, float]:
     """Loss of the edit and its change, nats per token of the reference answers, pooled over questions that have one.
 
     The change R = sum d_i / sum t_i (d_i nats, t_i tokens) is a ratio of sums. Its interval resamples the linearised
@@ -223,6 +317,7 @@ if __name__ == "__main__":
             Path(s.input.questions),
             Path(s.input.nltk),
             Path(s.output.tests),
-            **{name: s.params[name] for name in ("models", "subset", "scorer", "draws", "seed")},
+            Path(s.output.cases),
+            **{name: s.params[name] for name in ("models", "subset", "scorer", "draws", "seed", "n_cases")},
         ),
     )

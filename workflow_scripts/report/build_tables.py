@@ -1,8 +1,8 @@
-"""The paper's Tables 1, 2, 3 and 9 from our numbers, as CSV and LaTeX.
+"""The paper's Tables 1, 2, 3, 4 to 7 and 9 from our numbers, as CSV and LaTeX.
 
 Table 1: one subset under the interventions, last checkpoints. Table 2: scores by checkpoint and form, Overall and GAP.
-Table 3: the pipeline of ASR and untuned backbone. Table 9: alignment statistics of the last checkpoints. Ours:
-`score_tables`.
+Table 3: the pipeline of ASR and untuned backbone. Tables 4 to 7: single questions, chosen by rule. Table 9: alignment
+statistics of the last checkpoints. Ours: every edit of Table 1 beside its controls, and `score_tables`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,6 +16,8 @@ from workflow_scripts.report.score_tables import cascade_table, choice_table, re
 from workflow_scripts.settings.display import DisplaySettings
 
 Row = dict[str, Any]
+WRAPPED = frozenset({"question", "reference", "answer"})
+"""Columns whose long texts are broken into lines in LaTeX."""
 
 
 class Labels:
@@ -56,10 +58,10 @@ def gap_table(gap: Sequence[Row], labels: Labels) -> tuple[list[Row], dict[str, 
     return table, columns | {"overall": "Overall", "gap": "GAP", "gap_interval": "95 %", "n": "n"}
 
 
-def _interval(row: Row, column: str) -> str | None:
+def _interval(row: Row, column: str, digits: int = 1) -> str | None:
     """`[low, high]` of a column, or None if it was not computed."""
     low, high = row[f"{column}_low"], row[f"{column}_high"]
-    return None if low is None or high is None else f"[{low:.1f}, {high:.1f}]"
+    return None if low is None or high is None else f"[{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def pipeline_table(gap: Sequence[Row], labels: Labels) -> tuple[list[Row], dict[str, str]]:
@@ -77,21 +79,76 @@ def pipeline_table(gap: Sequence[Row], labels: Labels) -> tuple[list[Row], dict[
 
 
 def intervention_table(tests: Sequence[Row], labels: Labels) -> tuple[list[Row], dict[str, str]]:
-    """Table 1, with counts and tests beside each score (ours)."""
+    """Table 1, with counts and tests beside each score (ours): edits and ceilings against unedited speech."""
     columns = {
         "model": "Model",
         "edit": "Edit",
         "score": "Score",
         "difference": "Change",
+        "interval": "95 %",
         "b": "b (gained)",
         "c": "c (lost)",
         "p_holm": "p (Holm)",
         "nll_change": "NLL change",
+        "kl_change": "KL change",
+        "detectable": "Detectable",
         "verdict": "Verdict",
         "n": "n",
     }
-    table = [{**{key: row.get(key) for key in columns}, "model": labels.model(row["model"])} for row in tests]
+    chosen = [row for row in tests if row["against"] == "none" and row["kind"] != "control"]
+    return [_filled(row, columns, labels) for row in chosen], columns
+
+
+def control_table(tests: Sequence[Row], labels: Labels) -> tuple[list[Row], dict[str, str]]:
+    """Every edit against the unedited answers and against each of its controls (ours)."""
+    columns = {
+        "model": "Model",
+        "edit": "Edit",
+        "against": "Against",
+        "difference": "Difference",
+        "interval": "95 %",
+        "b": "b",
+        "c": "c",
+        "p": "p",
+        "p_holm": "p (Holm)",
+        "nll_change": "NLL",
+        "nll_interval": "NLL, 95 %",
+        "shift_mean": "Size of change",
+        "verdict": "Verdict",
+        "n": "n",
+    }
+    return [_filled(row, columns, labels) for row in tests if row["kind"] == "edit"], columns
+
+
+def case_table(cases: Sequence[Row], labels: Labels) -> tuple[list[Row], dict[str, str]]:
+    """Tables 4 to 7: the answers of one question by text, by speech and under each edit, case after case."""
+    columns = {
+        "model": "Model",
+        "change": "Change",
+        "question": "Question",
+        "reference": "Reference",
+        "input": "Input",
+        "answer": "Answer",
+        "right": "Right",
+    }
+    table, last = [], None
+    for row in cases:
+        case = tuple(row[name] for name in ("model", "change", "id"))
+        line = {key: row[key] for key in columns} | {"model": labels.model(row["model"])}
+        line |= {name: "" if row[name] is None else str(row[name]) for name in ("question", "reference", "answer")}
+        line["right"] = "yes" if row["right"] else "no"
+        # As in the paper, a question is printed once, above its answers.
+        table.append(line if case != last else line | {"model": "", "change": "", "question": "", "reference": ""})
+        last = case
     return table, columns
+
+
+def _filled(row: Row, columns: Mapping[str, str], labels: Labels) -> Row:
+    filled = {key: row.get(key) for key in columns} | {"model": labels.model(row["model"])}
+    filled["interval"] = _interval(row, "difference")
+    if "nll_interval" in columns:
+        filled["nll_interval"] = _interval(row, "nll_change", 2)
+    return filled
 
 
 def alignment_table(checkpoints: Sequence[Row], labels: Labels) -> tuple[list[Row], dict[str, str]]:
@@ -120,6 +177,7 @@ def build_tables(
     gap: Path,
     checkpoints: Path,
     tests: Path,
+    cases: Path,
     outputs: Mapping[str, Path],
     display: Mapping[str, Any],
     *,
@@ -128,9 +186,11 @@ def build_tables(
 ) -> None:
     """Write every table to `outputs["<name>_csv"]` and `outputs["<name>_tex"]`."""
     labels = Labels(display)
-    gap_rows = read_table(gap)
+    gap_rows, test_rows = read_table(gap), read_table(tests)
     tables = {
-        "table1_interventions": intervention_table(read_table(tests), labels),
+        "table1_interventions": intervention_table(test_rows, labels),
+        "interventions_controls": control_table(test_rows, labels),
+        "table4_cases": case_table(read_table(cases), labels),
         "table2_gap": gap_table(gap_rows, labels),
         "table3_pipeline": pipeline_table(gap_rows, labels),
         "table9_alignment": alignment_table(read_table(checkpoints), labels),
@@ -140,7 +200,7 @@ def build_tables(
     }
     for name, (rows, columns) in tables.items():
         write_table(outputs[f"{name}_csv"], rows, list(columns))
-        write_latex(outputs[f"{name}_tex"], rows, columns, TABLES[name][1])
+        write_latex(outputs[f"{name}_tex"], rows, columns, TABLES[name][1], wrapped=WRAPPED)
 
 
 if __name__ == "__main__":
@@ -152,6 +212,7 @@ if __name__ == "__main__":
             s.input.gap,
             s.input.checkpoints,
             s.input.tests,
+            s.input.cases,
             dict(s.output.items()),
             s.params.display,
             decline=s.input.decline,

@@ -44,6 +44,18 @@ FIGURES: Mapping[str, tuple[str, str]] = {
         "which cosine and Euclid choose the same speech position. Dashed: the shuffled-pair null in the curve's "
         "colour. After Figure 8 of the paper.",
     ),
+    "interventions": (
+        "Edits of speech vectors beside their controls",
+        "Left: change of strictly right answers against unedited speech, in points, with its 95 % interval. Right: "
+        "change of the loss of the reference answer (below 0 is better). Coloured: edits; grey, below each: its "
+        "controls, which edit as many positions by as much; open: ceilings. An edit is evidence only where it leaves "
+        "its controls behind.",
+    ),
+    "edited_layers": (
+        "Effect by layer edited",
+        "The same edit at one layer at a time: change of strictly right answers and of the reference's loss against "
+        "unedited speech, with 95 % intervals. Grey: the range of the controls' intervals.",
+    ),
 }
 """Title and caption by name of the figure's file, in the order of the page."""
 
@@ -83,8 +95,20 @@ TABLES: Mapping[str, tuple[str, str]] = {
     ),
     "table1_interventions": (
         "Interventions",
-        "Answers under edits of speech tokens, last checkpoints, against unedited speech. b and c count questions that "
-        "an edit turned right and wrong; p by exact McNemar with Holm's correction.",
+        "Answers under edits of speech tokens, last checkpoints, against unedited speech; strictly right answers in "
+        "percent. b and c count questions that an edit turned right and wrong; p by exact McNemar with Holm's "
+        "correction over all tests that verdicts rest on. Detectable: smallest effect that n questions show with 80 % "
+        "power. Text and transcript are ceilings, not edits.",
+    ),
+    "interventions_controls": (
+        "Interventions beside their controls",
+        "Each edit against the unedited answers (none) and against its controls: edits of as many positions by as "
+        "much, towards something else. b: right under the edit only, c: right under the other only.",
+    ),
+    "table4_cases": (
+        "Cases",
+        "The first questions by id that an edit turned right (the text's answer being right) or wrong. After Tables 4 "
+        "to 7 of the paper, which chose by hand.",
     ),
 }
 """Title and caption by name of the table's file, in the order of the page."""
@@ -121,8 +145,20 @@ HEADINGS: Mapping[str, str] = {
     "difference": "Change",
     "b": "b (gained)",
     "c": "c (lost)",
+    "against": "Against",
+    "interval": "95 %",
+    "p": "p",
     "p_holm": "p (Holm)",
     "nll_change": "NLL change",
+    "nll_interval": "NLL change, 95 %",
+    "kl_change": "KL change",
+    "detectable": "Detectable",
+    "shift_mean": "Size of change",
+    "change": "Change of outcome",
+    "question": "Question",
+    "reference": "Reference",
+    "answer": "Answer",
+    "right": "Right",
     "verdict": "Verdict",
     "monotonicity_cosine": "Monotonicity, cosine",
     "monotonicity_cosine_null": "its null",

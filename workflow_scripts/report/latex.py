@@ -1,6 +1,6 @@
 """Tables as LaTeX (booktabs), with everything escaped."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,16 +42,23 @@ def cell(value: Any, digits: int = 2) -> str:
 
 
 def write_latex(
-    path: Path, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], caption: str, digits: int = 2
+    path: Path,
+    rows: Sequence[Mapping[str, Any]],
+    columns: Mapping[str, str],
+    caption: str,
+    digits: int = 2,
+    wrapped: Collection[str] = (),
 ) -> None:
     """Write a table environment atomically.
 
     Args:
         columns: heading by column name, in order; the first is left-aligned if it holds text.
         caption: plain text; says what n is.
+        wrapped: columns of long texts, broken into lines.
     """
     text = [column for column in columns if any(isinstance(row.get(column), str) for row in rows)]
-    alignment = "".join("l" if column in text else "r" for column in columns)
+    wide = r"p{0.22\linewidth}"
+    alignment = "".join(wide if column in wrapped else "l" if column in text else "r" for column in columns)
     lines = [
         r"\begin{table}",
         r"\centering\small",

@@ -27,6 +27,7 @@ TABLES = (
     "correlation/points.csv",
     "correlation/regression.csv",
     "intervention/tests.csv",
+    "intervention/cases.csv",
 )
 
 
@@ -95,7 +96,7 @@ def page(manifest: Mapping[str, Any], read: Mapping[str, Sequence[Mapping[str, A
         "",
         *_markdown_table(
             ["model", "edit", "n", "gained", "lost", "p (Holm)", "change of reference loss", "verdict"],
-            [_edit_cells(row) for row in read["tests"]],
+            [_edit_cells(row) for row in read["tests"] if row["against"] == "none"],
         ),
         "",
         "## Figures",
@@ -136,7 +137,7 @@ def _claim_cells(claim: Claim) -> list[str]:
 def _edit_cells(row: Mapping[str, Any]) -> list[str]:
     counts = [fixed(row[name], 0) for name in ("n", "b", "c")]
     change = with_interval(row, "nll_change", 3)
-    return [row["model"], row["edit"], *counts, fixed(row["p_holm"], 3), change, row["verdict"]]
+    return [row["model"], row["edit"], *counts, fixed(row["p_holm"], 3), change, row["verdict"] or row["kind"]]
 
 
 if __name__ == "__main__":

@@ -97,6 +97,22 @@ class TrainingSettings(Settings):
     recipes: dict[str, RecipeSettings] = Field(description="Recipes by name; a model names one.")
 
 
+class DistillSettings(Settings):
+    """An alignment loss beside the answer loss: cosine of speech positions and their text tokens along the path."""
+
+    weight: float = Field(gt=0, description="Weight of the alignment loss; the answer loss has weight 1.")
+    layers: list[int] = Field(
+        min_length=1,
+        description="State indices l at which it is taken: 0 = embeddings, l = input of layer l, L = output.",
+    )
+
+    @model_validator(mode="after")
+    def _layers_differ(self) -> "DistillSettings":
+        if len(set(self.layers)) < len(self.layers) or min(self.layers) < 0:
+            raise ValueError(f"layers {self.layers} must be different and not negative")
+        return self
+
+
 class TrainedModel(Settings):
     """An LSLM trained by this workflow."""
 
@@ -106,3 +122,4 @@ class TrainedModel(Settings):
     strategy: Literal["lora", "full"] = Field(description="What is trained beside the adapter.")
     recipe: str = Field(description="Key of training.recipes.")
     seed: int = Field(default=0, ge=0, description="Seed of initialisation, order and dropout.")
+    distill: DistillSettings | None = Field(default=None, description="Train alignment too; default: answers only.")

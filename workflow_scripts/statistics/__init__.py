@@ -1,8 +1,8 @@
 """Statistics of the study: arrays in, frozen dataclasses out.
 
 `regression` (fits, partial R2, Fisher interval), `run_validation` (leave-one-run-out, cluster bootstrap),
-`bootstrap` (paired, over items), `rates` (intervals of a rate), `paired_tests` (McNemar, Holm). NumPy and
-scipy.special only.
+`bootstrap` (paired, over items), `rates` (intervals of a rate), `paired_tests` (McNemar, Holm), `power` (what
+they can find). NumPy and scipy only.
 """
 
 from workflow_scripts.statistics.bootstrap import (
@@ -17,6 +17,7 @@ from workflow_scripts.statistics.paired_tests import (
     mcnemar,
     mcnemar_from_counts,
 )
+from workflow_scripts.statistics.power import fewest_discordant, minimal_detectable_effect
 from workflow_scripts.statistics.rates import RateInterval, rate_interval
 from workflow_scripts.statistics.regression import (
     Interval,
@@ -46,6 +47,7 @@ __all__ = [
     "RateInterval",
     "cluster_bootstrap_r2",
     "exact_mcnemar_p",
+    "fewest_discordant",
     "fit_per_group",
     "group_dummies",
     "holm",
@@ -54,6 +56,7 @@ __all__ = [
     "mcnemar",
     "mcnemar_from_counts",
     "mean_of_subsets_bootstrap",
+    "minimal_detectable_effect",
     "paired_bootstrap",
     "partial_r2",
     "r2_fisher_interval",

@@ -30,8 +30,12 @@ class CheckpointCallback(TrainerCallback):
         evaluate: Callable[[], Sequence[FormLoss]],
         meter: LossMeter,
         curve: LearningCurve,
+        alignment: Callable[[], float | None] | None = None,
     ) -> None:
-        """export(step) writes a checkpoint folder; evaluate() gives the held-out losses; log_every: steps."""
+        """export(step) writes a checkpoint folder; evaluate() gives the held-out losses; log_every: steps.
+
+        alignment() gives the mean alignment loss since the last time, for the log.
+        """
         self.steps = frozenset(steps)
         self.last = max(steps)
         self.log_every = log_every
@@ -39,6 +43,7 @@ class CheckpointCallback(TrainerCallback):
         self.evaluate = evaluate
         self.meter = meter
         self.curve = curve
+        self.alignment = alignment
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -80,6 +85,8 @@ class CheckpointCallback(TrainerCallback):
             n_samples / max(now - self._reported, 1e-9),
             left,
         )
+        if self.alignment is not None and (aligned := self.alignment()) is not None:
+            logger.info("step %d: alignment loss %.4f (1 - cosine along the path)", step, aligned)
         self._reported = now
 
     def _checkpoint(self, step: int, rate: float) -> None:

@@ -43,6 +43,7 @@ class Collator:
         end_id: token that ends the model's turn.
         stack: encoder frames per speech position.
         train_end: False leaves the end token out of the labels: loss per answer token, as evaluation counts it.
+        with_written: adds the written prompts of the spoken samples, for the alignment loss.
     """
 
     prefix: tuple[int, ...]
@@ -50,6 +51,7 @@ class Collator:
     end_id: int
     stack: int
     train_end: bool = True
+    with_written: bool = False
 
     def __call__(self, samples: Sequence[Sample]) -> dict[str, Tensor]:
         """`input_ids`, `labels` (B, T) and `speech_mask` (B, T); with speech also `features`, `feature_lengths`."""
@@ -68,7 +70,20 @@ class Collator:
         spoken = [sample.features for sample in samples if sample.features is not None]
         if spoken:
             batch["features"], batch["feature_lengths"] = padded_features(spoken)
+            if self.with_written:
+                batch |= self._written([sample for sample in samples if sample.features is not None])
         return batch
+
+    def _written(self, samples: Sequence[Sample]) -> dict[str, Tensor]:
+        """`written_ids` (S, T) right-padded and `written_mask` (S, T), true at the tokens of the query itself."""
+        prompts = [sample.instruction.prompt_ids for sample in samples]
+        width = round_up(max(map(len, prompts)), POSITIONS_STEP)
+        ids = torch.full((len(samples), width), _PLACEHOLDER)
+        mask = torch.zeros((len(samples), width), dtype=torch.bool)
+        for row, prompt in enumerate(prompts):
+            ids[row, : len(prompt)] = torch.tensor(prompt)
+            mask[row, len(self.prefix) : len(prompt) - len(self.suffix)] = True
+        return {"written_ids": ids, "written_mask": mask}
 
     def _prompt(self, sample: Sample) -> tuple[list[int], tuple[int, int]]:
         """Prompt ids and the range of the speech positions (empty for a written prompt)."""

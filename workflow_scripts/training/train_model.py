@@ -30,6 +30,7 @@ from workflow_scripts.training.callbacks import CheckpointCallback
 from workflow_scripts.training.collator import Collator
 from workflow_scripts.training.curve import LearningCurve
 from workflow_scripts.training.dataset import HELDOUT, TRAIN, InstructionDataset, kept_questions, load_instructions
+from workflow_scripts.training.distill import Distillation
 from workflow_scripts.training.heldout import heldout_losses
 from workflow_scripts.training.initial_model import new_lslm
 from workflow_scripts.training.sampler import MixedBatchSampler
@@ -80,7 +81,7 @@ def train_model(
         split: InstructionDataset(load_instructions(found, answers, reader, template), reader)
         for split, found in kept_questions(questions, manifest, reader).items()
     }
-    collator = make_collator(template, settings.adapter.stack)
+    collator = make_collator(template, settings.adapter.stack, with_written=entry.distill is not None)
     lslm = new_lslm(backbone, reader.width, entry, settings, warmup)
     inputs = {path.name: sha256_file(path) for path in (questions, manifest, features, answers, warmup) if path}
     facts = provenance(
@@ -115,6 +116,7 @@ def train_model(
         args,
         sampler=sampler,
         adapter_learning_rate=settings.adapter_learning_rate or settings.learning_rate[entry.strategy],
+        distillation=None if entry.distill is None else Distillation(lslm, entry.distill),
         train_dataset=by_split[TRAIN],
         data_collator=collator,
     )
@@ -134,6 +136,7 @@ def train_model(
             ),
             meter=trainer.meter,
             curve=learning_curve,
+            alignment=None if trainer.distillation is None else trainer.distillation.read,
         )
     )
     log_run(lslm, sampler, args, by_split)
@@ -145,7 +148,9 @@ def train_model(
         shutil.rmtree(folder / "trainer")
 
 
-def make_collator(template: ChatTemplate, stack: int, *, train_end: bool = True) -> Collator:
+def make_collator(
+    template: ChatTemplate, stack: int, *, train_end: bool = True, with_written: bool = False
+) -> Collator:
     """The collator of a chat template.
 
     Raises:
@@ -155,7 +160,7 @@ def make_collator(template: ChatTemplate, stack: int, *, train_end: bool = True)
     if end is None:
         raise ArtifactError(f"{template.model_name}: the tokenizer has no eos_token, which has to end the answers")
     prefix, suffix = template.ids
-    return Collator(prefix, suffix, end, stack, train_end)
+    return Collator(prefix, suffix, end, stack, train_end, with_written)
 
 
 def training_arguments(output: Path, settings: RecipeSettings, entry: TrainedModel) -> TrainingArguments:

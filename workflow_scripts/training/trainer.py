@@ -15,6 +15,7 @@ from torch.utils.data import Sampler
 from transformers import Trainer, TrainingArguments
 
 from workflow_scripts.speech_lm.lslm import LSLM
+from workflow_scripts.training.distill import WRITTEN, Distillation
 from workflow_scripts.training.sampler import MixedBatchSampler
 
 WEIGHTS_FILE = "model.safetensors"
@@ -54,12 +55,17 @@ class LSLMTrainer(Trainer):
         *,
         sampler: MixedBatchSampler,
         adapter_learning_rate: float,
+        distillation: Distillation | None = None,
         **options: Any,
     ) -> None:
-        """args.learning_rate is the language model's; `sampler` yields whole optimiser steps (see there)."""
+        """args.learning_rate is the language model's; `sampler` yields whole optimiser steps (see there).
+
+        distillation: the alignment loss; batches then hold the written prompts too (`Collator.with_written`).
+        """
         super().__init__(model, args, **options)
         self.sampler = sampler
         self.adapter_learning_rate = adapter_learning_rate
+        self.distillation = distillation
         self.meter = LossMeter()
         # Makes Trainer count the label tokens of the whole step, over micro-batches and processes.
         self.model_accepts_loss_kwargs = True
@@ -86,12 +92,25 @@ class LSLMTrainer(Trainer):
     ) -> Any:
         """Sum of the label costs over the number of label tokens of the whole optimiser step.
 
+        With distillation, plus its weight times the alignment loss, averaged over the step's spoken samples.
+
         Raises:
             FloatingPointError: the loss is not finite; names step and remedy.
         """
-        output = model(**inputs)
+        alignment = None
+        if self.distillation is not None:
+            written = {name: inputs.pop(name) for name in WRITTEN if name in inputs}
+            with self.distillation.recording() as states:
+                output = model(**inputs)
+            if written:
+                alignment = self.distillation.loss(states, inputs["speech_mask"], written)
+        else:
+            output = model(**inputs)
         # Gradients are averaged over processes, hence the factor.
         loss = output.token_nll.sum() / num_items_in_batch * self.args.world_size
+        if alignment is not None:
+            weight = self.distillation.settings.weight * self.args.world_size / self.sampler.n_spoken
+            loss = loss + weight * alignment
         if not torch.isfinite(loss):
             raise FloatingPointError(
                 f"the loss is {loss.item()} at step {self.state.global_step + 1}; lower the recipe's learning_rate or "

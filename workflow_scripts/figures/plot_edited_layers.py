@@ -1,0 +1,96 @@
+"""Effect of the same edit by the layer at which it is made, with the band of its controls (ours)."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from workflow_scripts.artifacts.tables import read_table
+from workflow_scripts.figures.style import MARKERS, NULL, PAGE_INCHES, PALETTE, Look, figure, number, panel_inches, save
+
+COLUMNS = {"difference": "right answers (points)", "nll_change": "reference loss (nats/token)"}
+
+
+def swept_edits(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """Rows of one model's swept edits against the unedited answers, by entry, in order of layers.
+
+    An edit of a single layer that has the same operation, selection, k, path and metric joins the sweep as a point.
+    """
+    own = [row for row in rows if row["against"] == "none" and row["kind"] == "edit" and isinstance(row["layer"], int)]
+    alike = ("operation", "weight", "selection", "k", "path", "metric")
+    found = {}
+    for name in dict.fromkeys(row["name"] for row in own if row["swept"]):
+        swept = [row for row in own if row["name"] == name]
+        layers = {row["layer"] for row in swept}
+        same = [row for row in own if not row["swept"] and all(row[key] == swept[0][key] for key in alike)]
+        swept += [row for row in same if row["layer"] not in layers]
+        found[name] = sorted(swept, key=lambda row: row["layer"])
+    return found
+
+
+def plot_edited_layers(tests: Path, pdf: Path, svg: Path, png: Path, display: Mapping[str, Any]) -> None:
+    """Draw one row of panels per model: a curve per swept edit, a band per layer over the controls' intervals."""
+    table = read_table(tests)
+    models = sorted({row["model"] for row in table})
+    look = Look(display, models)
+    height = panel_inches(len(models), 1.9) * len(models) + 0.3
+    with figure(len(models), 2, PAGE_INCHES, height, sharex=True, sharey="col") as (drawn, axes):
+        for pair, model in zip(axes, models):
+            rows = [row for row in table if row["model"] == model]
+            curves = swept_edits(rows)
+            for axis, (column, label) in zip(pair, COLUMNS.items()):
+                _draw(axis, rows, curves, column)
+                axis.set_ylabel(f"change of\n{label}")
+                axis.set_title(look.label(model), loc="left")
+            if curves:
+                pair[0].legend(loc="best")
+        for axis in axes[-1]:
+            axis.set_xlabel("layer edited")
+        save(drawn, pdf, svg, png)
+
+
+def _draw(axis: Any, rows: Sequence[Mapping[str, Any]], curves: Mapping[str, Sequence], column: str) -> None:
+    axis.axhline(0, color="black", linewidth=0.6)
+    if not curves:
+        axis.text(0.5, 0.55, "no edit is tried at several layers:\ngive an entry a list of layers", ha="center",
+                  transform=axis.transAxes, fontsize=7)  # fmt: skip
+        return
+    for place, (name, swept) in enumerate(curves.items()):
+        layers = [row["layer"] for row in swept]
+        bands = [_band(rows, row["edit"], column) for row in swept]
+        known = [place for place, band in enumerate(bands) if band is not None]
+        if known:
+            low, high = np.array([bands[place] for place in known]).T
+            label = "controls" if place == 0 else None
+            axis.fill_between(np.array(layers)[known], low, high, color=NULL, alpha=0.25, linewidth=0, label=label)
+        value, low, high = (np.array([number(row[f"{column}{end}"]) for row in swept]) for end in ("", "_low", "_high"))
+        color = PALETTE[place % len(PALETTE)]
+        spread = np.abs(np.stack([value - low, high - value]))
+        axis.errorbar(
+            np.array(layers) + 0.15 * place,
+            value,
+            yerr=np.where(np.isfinite(spread), spread, 0),
+            color=color,
+            marker=MARKERS[place % len(MARKERS)],
+            elinewidth=0.8,
+            capsize=1.5,
+            label=name.replace("$", r"\$"),
+        )
+
+
+def _band(rows: Sequence[Mapping[str, Any]], edit: str, column: str) -> tuple[float, float] | None:
+    """Lowest lower and highest upper end of the intervals of an edit's controls."""
+    own = [row for row in rows if row["kind"] == "control" and row["of"] == edit and row["against"] == "none"]
+    ends = [(number(row[f"{column}_low"]), number(row[f"{column}_high"])) for row in own]
+    ends = [pair for pair in ends if np.isfinite(pair).all()]
+    return (min(low for low, _ in ends), max(high for _, high in ends)) if ends else None
+
+
+if __name__ == "__main__":
+    from workflow_scripts.artifacts.logs import run_step
+
+    run_step(
+        snakemake,
+        lambda s: plot_edited_layers(s.input.tests, s.output.pdf, s.output.svg, s.output.png, s.params.display),
+    )
