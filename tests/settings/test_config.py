@@ -141,3 +141,32 @@ def test_every_study_is_valid_on_top_of_the_default(values, study):
 
     update_config(values, yaml.safe_load((ROOT / "studies" / study).read_text()))
     parse_config(values)
+
+
+PUBLIC = {"family": "hf", "hub": "org/name", "revision": "main"}
+
+
+def test_one_entry_adds_a_public_model_and_the_asset_of_its_weights(values):
+    found = parse_config(changed(values, "models/public", PUBLIC))
+    assert found.assets["public.weights"].sources[0].hub == "org/name"
+    assert list(found.public_models()) == ["public"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        ({**PUBLIC, "templat": "matched"}, r"models\.public\.hf\.templat: unknown key; did you mean 'template'"),
+        ({**PUBLIC, "strategy": "lora"}, r"models\.public\.hf\.strategy: unknown key"),
+        ({**PUBLIC, "path": "x"}, "exactly one of `hub`, `path` and `asset`"),
+        ({"family": "hf"}, "exactly one of `hub`, `path` and `asset`; found none"),
+        ({"family": "hf", "hub": "org/name"}, "`hub` and `revision` go together"),
+        ({"family": "hff", "path": "x"}, "family must be one of composite, checkpoints, hf, units and adapter"),
+        ({"family": "adapter", "path": "x", "adapter": "os.system"}, "adapter"),
+        ({"family": "units", "path": "x", "unit_token": "<>", "quantizer": "a.b:C"}, r"must hold \{\} exactly once"),
+        ({"family": "units", "path": "x", "unit_token": "<{}>", "quantizer": "whisper-bse"}, "mean 'whisper-base'"),
+        ({"family": "hf", "asset": "whisper-bas"}, "did you mean 'whisper-base'"),
+    ],
+)
+def test_a_wrong_public_entry_is_explained(values, entry, expected):
+    with pytest.raises(ConfigError, match=expected):
+        parse_config(changed(values, "models/public", entry))

@@ -96,6 +96,16 @@ def test_adding_a_model_that_shares_the_warm_up_does_not_repeat_it(finished):
     assert finished.job_counts() == NEW_MODEL | AGGREGATES
 
 
+def test_adding_a_public_model_with_one_entry_fetches_and_measures_it_and_nothing_else(finished):
+    def public(config):
+        config["models"]["qwen2-audio"] = {"family": "hf", "path": "weights"}
+
+    finished.edit_config(public)
+    own = {"fetch_asset": 1, "edit_answers": 1, "answer_questions": SUBSETS, "score_answers": SUBSETS}
+    own |= dict.fromkeys(("dump_states", "measure_similarity", "align_tokens"), ANALYSED)
+    assert finished.job_counts() == own | AGGREGATES | {"plot_token_matrix": 1}
+
+
 def test_renaming_a_label_or_colour_reruns_figures_and_report_only(finished):
     def rename(config):
         config["display"]["models"]["smollm2-lora"] = {"label": "another name", "color": "#112233"}

@@ -38,6 +38,12 @@ def plot_decline(decline: Path, pdf: Path, svg: Path, png: Path, display: Mappin
     """Draw the bars: one panel per model, one group per subset, Overall first; differences are printed on Overall."""
     groups = last_rows(read_table(decline))
     look = Look(display, list(groups))
+    if not groups:
+        with figure(1, 1, PAGE_INCHES, 1.2) as (drawn, axes):
+            axes[0, 0].text(0.5, 0.5, "no model with a known untuned backbone", ha="center", va="center")
+            axes[0, 0].set_axis_off()
+            save(drawn, pdf, svg, png)
+        return
     height = panel_inches(len(groups), 1.9) * len(groups) + 0.4
     with figure(len(groups), 1, PAGE_INCHES, height, sharex=True, sharey=True) as (drawn, axes):
         for axis, (model, rows) in zip(axes[:, 0], groups.items()):

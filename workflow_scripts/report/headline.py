@@ -76,7 +76,8 @@ def _scores(rows: ModelRows) -> str:
 
 
 def _first_gap(rows: ModelRows) -> str:
-    return with_interval(rows.first, "gap") if rows.first else ""
+    # A public model has no training steps.
+    return with_interval(rows.first, "gap") if rows.first and rows.first["step"] is not None else ""
 
 
 def _knowledge(rows: ModelRows) -> str:
@@ -107,7 +108,8 @@ def _repeat(rows: ModelRows) -> str:
         return ""
     first, last = (fixed(row["wer_speech"], 1) for row in (rows.first_repeat, rows.last_repeat))
     floor, n = fixed(rows.last_repeat["wer_text"], 1), fixed(rows.last_repeat["n"], 0)
-    return f"{first} \N{RIGHTWARDS ARROW} {last} % (written: {floor} %), n = {n}"
+    change = last if rows.last_repeat["step"] is None else f"{first} \N{RIGHTWARDS ARROW} {last}"
+    return f"{change} % (written: {floor} %), n = {n}"
 
 
 def _beside_null(column: str, digits: int = 2) -> Callable[[ModelRows], str]:

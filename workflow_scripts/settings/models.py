@@ -51,6 +51,7 @@ class PublicModel(Settings):
         default=None, description="Spread the layers over several devices; default: one device."
     )
     load_in_8bit: bool = Field(default=False, description="8-bit weights (CUDA with bitsandbytes installed).")
+    memory_gb: float = Field(default=16, gt=0, description="Main memory that a job with it books (SLURM).")
     trust_remote_code: bool = Field(default=False, description="Run code that comes with the weights.")
 
     @model_validator(mode="after")
