@@ -36,7 +36,7 @@ def test_round_trip_keeps_records_and_provenance(path):
     assert header == {"schema": "questions/1", "n": 2, "provenance": {"seed": 1}}
 
 
-@given(text=st.text(min_size=1).filter(lambda text: text.isprintable()))
+@given(text=st.text(min_size=1).filter(lambda text: text.isprintable() and text.strip()))
 def test_any_printable_prompt_survives_the_round_trip(tmp_path_factory, text):
     path = tmp_path_factory.mktemp("records") / "q.jsonl"
     QUESTIONS.write(path, [question(prompt=text)], {})

@@ -10,7 +10,7 @@ from workflow_scripts.activations.dump_states import dump_states
 from workflow_scripts.alignment.align_tokens import align_tokens
 from workflow_scripts.artifacts.answers import EDITED_ANSWERS
 from workflow_scripts.intervention import edit_answers as module
-from workflow_scripts.speech_lm.trained import open_trained
+from workflow_scripts.speech_lm.opened import open_model
 
 SHARD = "00-of-01"
 
@@ -39,11 +39,11 @@ def run_edits(study, alignment):
 
     def run(path, operations, layer=0, batch_size=3, seed=7, alignment=alignment, study=study, dtype="float32"):
         def open_in_float32(*arguments, **options):
-            trained = open_trained(*arguments, **options)
+            trained = open_model(*arguments, **options)
             return dataclasses.replace(trained, lm=study.load()) if dtype == "float32" else trained
 
         # In the number format of the machine, other batches may round to other tokens.
-        with mock.patch.object(module, "open_trained", open_in_float32):
+        with mock.patch.object(module, "open_model", open_in_float32):
             module.edit_answers(
                 **study.inputs(),
                 alignment=alignment,
