@@ -119,7 +119,7 @@ EDITS = {
         ({"c": {"operation": "angle", "k": 3}}, "all takes no k"),
         ({"c": {"operation": "slerp", "weight": 1.5}}, "at most 1"),
         ({"c": {"operation": "angle", "layer": []}}, "different layers"),
-        ({"c": {"operation": "angle", "layer": "all_recomputed", "path": "vote"}}, "finds its own path"),
+        ({"c": {"operation": "angle", "layer": "all_recomputed", "path": "dtw"}}, "finds its own path"),
         ({"c": {}}, "needs `operation`"),
         ({"text": {"operation": "angle"}}, "reserved"),
     ],

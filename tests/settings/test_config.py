@@ -141,3 +141,10 @@ def test_every_study_is_valid_on_top_of_the_default(values, study):
 
     update_config(values, yaml.safe_load((ROOT / "studies" / study).read_text()))
     parse_config(values)
+
+
+def test_removing_an_edit_removes_its_controls(values):
+    removed = changed(values, "intervention/operations/angle_bottom3", None)
+    left = parse_config(removed).intervention.operations
+    assert not [name for name, entry in left.items() if name == "angle_bottom3" or entry.of == "angle_bottom3"]
+    assert "angle_all_random_direction" in left
