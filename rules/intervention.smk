@@ -28,7 +28,11 @@ rule edit_answers:
         max_new_tokens=lookup(
             dpath="benchmark/subsets/{subset}/max_new_tokens", within=config
         ),
-        intervention=config["intervention"],
+        intervention={
+            key: value
+            for key, value in config["intervention"].items()
+            if key != "cases"
+        },
         evaluation=lambda wildcards: {
             key: config["evaluation"][key] for key in ("batch_size", "max_positions")
         },

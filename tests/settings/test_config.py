@@ -170,3 +170,10 @@ def test_one_entry_adds_a_public_model_and_the_asset_of_its_weights(values):
 def test_a_wrong_public_entry_is_explained(values, entry, expected):
     with pytest.raises(ConfigError, match=expected):
         parse_config(changed(values, "models/public", entry))
+
+
+def test_removing_an_edit_removes_its_controls(values):
+    removed = changed(values, "intervention/operations/angle_bottom3", None)
+    left = parse_config(removed).intervention.operations
+    assert not [name for name, entry in left.items() if name == "angle_bottom3" or entry.of == "angle_bottom3"]
+    assert "angle_all_random_direction" in left

@@ -37,6 +37,8 @@ AGGREGATES = {
     "plot_similarity_gap": 1,
     "plot_aps_gap": 1,
     "plot_monotonicity": 1,
+    "plot_interventions": 1,
+    "plot_edited_layers": 1,
 }
 DISPLAY_ONLY = {rule: n for rule, n in AGGREGATES.items() if rule.startswith("plot_")} | {
     "plot_token_matrix": 1,
@@ -128,6 +130,35 @@ def test_changing_one_key_reruns_only_what_reads_it(finished):
     assert counts["dump_states"] == 2 * CHECKPOINTS * ANALYSED, "states are temporary, so they are made again"
     assert "train_model" not in counts
     assert "answer_questions" not in counts
+
+
+def test_changing_one_entry_of_the_grid_reruns_the_interventions_and_what_reads_them(finished):
+    def another_k(config):
+        config["intervention"]["operations"]["angle_bottom3"]["k"] = 5
+
+    finished.edit_config(another_k)
+    counts = finished.job_counts()
+    assert counts["edit_answers"] == 2 and counts["test_edits"] == 1
+    assert set(counts) == {
+        "edit_answers",
+        "test_edits",
+        "plot_interventions",
+        "plot_edited_layers",
+        "build_tables",
+        "build_manifest",
+        "build_report",
+    }
+
+
+def test_listing_more_cases_edits_nothing_again(finished):
+    finished.edit_config(lambda config: config["intervention"].update(cases=3))
+    counts = finished.job_counts()
+    assert counts["test_edits"] == 1 and "edit_answers" not in counts
+
+
+def test_the_distillation_study_adds_one_training_run_only(finished):
+    counts = finished.job_counts("--configfile", "studies/distill.yaml")
+    assert counts == NEW_MODEL | AGGREGATES | {"plot_token_matrix": 1}, "its label redraws every figure"
 
 
 def test_touched_sources_rerun_nothing_and_edited_ones_what_they_decide(finished):

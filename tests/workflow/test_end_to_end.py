@@ -38,8 +38,8 @@ def test_every_stage_left_its_files(finished):
     results = finished.folder / "results"
     assert (results / "report/index.html").stat().st_size > 100_000
     for extension in ("pdf", "svg", "png"):
-        assert len(list((results / "figures").glob(f"*.{extension}"))) == 7
-    assert len(list((results / "tables").glob("*.tex"))) == 4
+        assert len(list((results / "figures").glob(f"*.{extension}"))) == 9
+    assert len(list((results / "tables").glob("*.tex"))) == 6
     assert not list((results / "activations").rglob("*.h5")), "states are temporary"
     manifest = json.loads((results / "report/manifest.json").read_text())
     assert manifest["schema"] == "manifest/1"
@@ -84,7 +84,10 @@ def test_no_op_edit_reproduces_the_unedited_answers_token_for_token(finished):
     by_edit: dict[str, dict[str, list[int]]] = {}
     for row in EDITED_ANSWERS.read(path):
         by_edit.setdefault(row.edit, {})[row.id] = row.token_ids
-    assert set(by_edit) == {"none", "no_op", "angle_all", "length_all"}
+    assert {"none", "text", "no_op", "angle_all", "length_all", "angle_all_random_direction", "angle_sweep@20"} <= set(
+        by_edit
+    )
+    assert not {edit for edit in by_edit if "bottom3" in edit}, "controls go with the edit that the study removes"
     assert by_edit["no_op"] == by_edit["none"]
 
 

@@ -1,7 +1,8 @@
 """One batch of questions under every cell of the grid: edits are made first, then answered in common batches."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -195,8 +196,7 @@ def _in_common_batches(
 
     Rows without edits take the unedited answer; equal edits of a question are decoded once.
     """
-    answered: dict[tuple, EditedAnswer] = {}
-    waiting: dict[int, dict[tuple, tuple[int, list[Edit]]]] = {}
+    items: dict[tuple, tuple[int, list[Edit], int]] = {}
     keys: dict[str, list[tuple | None]] = {}
     for cell in cells:
         keys[cell.key] = []
@@ -204,21 +204,31 @@ def _in_common_batches(
             key = _identity(row, one.edits) if one.edits else None
             keys[cell.key].append(key)
             if key is not None:
-                waiting.setdefault(cell.layer or 0, {})[key] = (row, one.edits)
-    for layer, items in waiting.items():
-        work = list(items.items())
-        lengths = [
-            shared.queries[row].length - min(int(edit.positions.min()) for edit in edits) for _, (row, edits) in work
-        ]
-        for group in batches(lengths, batching.batch_size, batching.max_positions):
-            chosen = [work[index] for index in group]
-            rows, edits = [item[1][0] for item in chosen], [item[1][1] for item in chosen]
-            for (key, _), one in zip(chosen, shared.answer(rows, edits, layer=layer)):
-                answered[key] = one
+                items[key] = (row, one.edits, cell.layer or 0)
+    answered = answer_rows(shared, items, batching)
     return {
         name: [unedited[row] if key is None else answered[key] for row, key in enumerate(own)]
         for name, own in keys.items()
     }
+
+
+def answer_rows(
+    shared: SharedPrompts, items: Mapping[Any, tuple[int, Sequence[Edit], int]], batching: EvaluationSettings
+) -> dict[Any, EditedAnswer]:
+    """Answers to (prompt, edits, layer to start from) items; rows of one layer and of like lengths share batches."""
+    by_layer: dict[int, list[Any]] = {}
+    for key, (_, _, layer) in items.items():
+        by_layer.setdefault(layer, []).append(key)
+    found: dict[Any, EditedAnswer] = {}
+    for layer, keys in by_layer.items():
+        lengths = []
+        for row, edits, _ in (items[key] for key in keys):
+            lengths.append(shared.queries[row].length - min(int(edit.positions.min()) for edit in edits))
+        for group in batches(lengths, batching.batch_size, batching.max_positions):
+            chosen = [keys[index] for index in group]
+            rows, edits = [items[key][0] for key in chosen], [items[key][1] for key in chosen]
+            found |= dict(zip(chosen, shared.answer(rows, edits, layer=layer)))
+    return found
 
 
 def _identity(row: int, edits: Sequence[Edit]) -> tuple:

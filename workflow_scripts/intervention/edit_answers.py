@@ -123,7 +123,7 @@ def answer_under_edits(
     tallies = {cell.key: EditTally() for cell in cells}
     rows: dict[int, list[EditedAnswerRecord]] = {}
     lengths = [asked.spoken(lm, number).length for number in range(len(asked.ids))]
-    grouped = batches(lengths, *_even(len(lengths), batching))
+    grouped = batches(lengths, *even_batches(len(lengths), batching))
     for group in progress(grouped, len(grouped), f"batches under {len(cells)} edits"):
         found = answer_batch(lm, asked, group, context, cells, oracles, batching, max_new_tokens)
         for place, number in enumerate(group):
@@ -137,7 +137,7 @@ def answer_under_edits(
     return [row for number in range(len(asked.ids)) for row in rows[number]], described
 
 
-def _even(n: int, batching: EvaluationSettings) -> tuple[int, int]:
+def even_batches(n: int, batching: EvaluationSettings) -> tuple[int, int]:
     """Rows of a batch such that the last one is not much smaller than the others, and the positions allowed."""
     parts = -(-n // batching.batch_size)
     return -(-n // parts), batching.max_positions

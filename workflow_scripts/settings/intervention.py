@@ -81,15 +81,15 @@ class InterventionOperation(Settings):
             if self.operation is None:
                 raise ValueError("an entry needs `operation`, or `control` and `of`")
             self._check_edit()
-        elif self.control is None or self.of is None or self._not_default() - {"control", "of"}:
+        elif self.control is None or self.of is None or (extra := self._changed() - {"control", "of"}):
+            found = sorted(extra) if self.control and self.of else sorted(self._changed())
             raise ValueError(
-                f"a control has the keys `control` and `of` and takes all else from the entry it controls; found "
-                f"{sorted(self._not_default())}"
+                f"a control has the keys `control` and `of` and takes all else from what it controls; found {found}"
             )
         return self
 
-    def _not_default(self) -> set[str]:
-        """Keys with a value of their own; a config that was written out in full holds every key."""
+    def _changed(self) -> set[str]:
+        """Keys whose values are not the defaults; a config with every default filled in has the same."""
         return {name for name, field in type(self).model_fields.items() if getattr(self, name) != field.default}
 
     def _check_edit(self) -> None:
@@ -99,7 +99,7 @@ class InterventionOperation(Settings):
             raise ValueError(f"weight {self.weight} of {self.operation} must be at most 1, the text's own direction")
         if isinstance(self.layer, list) and (not self.layer or len(set(self.layer)) < len(self.layer)):
             raise ValueError(f"layer {self.layer}: a list needs different layers, one at least")
-        if self.layer == "all_recomputed" and "path" in self._not_default():
+        if self.layer == "all_recomputed" and self.path != "vote":
             raise ValueError(f"layer all_recomputed finds its own path in each layer; remove path {self.path!r}")
 
 

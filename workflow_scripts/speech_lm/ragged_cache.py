@@ -7,6 +7,8 @@ then writes its next key and value over its own padding, and the buffers are all
 
 from __future__ import annotations
 
+import weakref
+
 import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
@@ -21,7 +23,8 @@ class RaggedLayer(CacheLayerMixin):
 
     def __init__(self, book: RaggedCache) -> None:
         super().__init__()
-        self.book = book
+        # A plain reference would be a cycle, and buffers would stay until the garbage collector comes by.
+        self.book = weakref.proxy(book)
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         """Allocate the buffers from the shape of the first keys and values."""

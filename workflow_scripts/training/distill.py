@@ -111,7 +111,10 @@ class Distillation:
 
 
 def aligned_cosine(speech: Tensor, text: Tensor) -> Tensor:
-    """Mean over text tokens (T_t, d) of the cosine with their best of (T_s, d) positions; gradient to speech only."""
+    """Mean over text tokens (T_t, d) of the cosine with their best speech position (T_s, d).
+
+    The gradient goes to the speech only.
+    """
     s = nn.functional.normalize(speech.float(), dim=1)
     t = nn.functional.normalize(text.detach().float(), dim=1)
     frames = (s.detach() @ t.T).argmax(dim=0)
