@@ -129,6 +129,20 @@ def test_an_edit_changes_its_layer_and_later_ones_only(lm):
     assert not torch.equal(before[2, 2], after[2, 2])
 
 
+def test_chosen_layers_equal_those_of_a_whole_pass_which_ends_early(lm, monkeypatch):
+    queries = spoken(lm, 0.6, 0.4) if lm.name != "tiny-gemma4" else spoken(lm, 0.6)
+    standing = hook_count(lm.decoder_layers)
+    whole = lm.states(queries)
+    monkeypatch.setattr(lm.decoder_layers[1], "forward", lambda *_, **__: pytest.fail("layer 1 ran"))
+    for query_states, chosen in zip(whole, lm.states(queries, layers=[1, 0])):
+        assert torch.equal(chosen, query_states[:2])
+    monkeypatch.undo()
+    assert torch.equal(lm.states(queries, layers=[lm.n_layers])[0], whole[0][-1:])
+    with pytest.raises(ValueError, match="choose some of 0"):
+        lm.states(queries, layers=[lm.n_layers + 1])
+    assert hook_count(lm.decoder_layers) == standing
+
+
 def test_hooks_are_gone_after_an_error(lm):
     (query,) = spoken(lm, 0.5)
     standing = hook_count(lm.decoder_layers)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import transformers as hf
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import _get_feat_extract_output_lengths
 
 TEXT = {
     "vocab_size": 320,
@@ -192,6 +193,47 @@ def _qwen25_omni() -> Tiny:
     return Tiny(hf.Qwen2_5OmniThinkerForConditionalGeneration(config), processor)
 
 
+def _qwen3_omni() -> Tiny:
+    def features(frames: int) -> tuple[dict[str, torch.Tensor], int]:
+        mask = torch.ones(1, frames, dtype=torch.long)
+        n = int(_get_feat_extract_output_lengths(torch.tensor(frames)))
+        return {"input_features": torch.randn(1, 16, frames), "feature_attention_mask": mask}, n
+
+    processor = HandProcessor(features)
+    ids = processor.tokenizer.convert_tokens_to_ids
+    audio = {
+        "num_mel_bins": 16,
+        "d_model": 16,
+        "encoder_layers": 1,
+        "encoder_attention_heads": 2,
+        "encoder_ffn_dim": 16,
+        "max_source_positions": 200,
+        "downsample_hidden_size": 8,
+        "output_dim": 32,
+    }
+    vision = {"depth": 1, "hidden_size": 16, "num_heads": 2, "intermediate_size": 16, "out_hidden_size": 32}
+    text = {
+        **TEXT,
+        "head_dim": 8,
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 16,
+        "rope_parameters": {"rope_type": "default", "mrope_section": [2, 1, 1], "rope_theta": 10_000.0},
+    }
+    config = hf.Qwen3OmniMoeThinkerConfig(
+        audio_config=audio,
+        vision_config={**vision, "deepstack_visual_indexes": [0]},
+        text_config=text,
+        audio_token_id=audio_id(processor.tokenizer),
+        audio_start_token_id=ids("<|audio_bos|>"),
+        audio_end_token_id=ids("<|audio_eos|>"),
+        image_token_id=318,
+        video_token_id=319,
+        vision_start_token_id=317,
+    )
+    return Tiny(hf.Qwen3OmniMoeThinkerForConditionalGeneration(config), processor)
+
+
 def _granite_speech() -> Tiny:
     def features(frames: int) -> tuple[dict[str, torch.Tensor], int]:
         n = 3 * -(-frames // 15)
@@ -317,6 +359,7 @@ BUILDERS: dict[str, Callable[[], Tiny]] = {
     "audioflamingo3": _audio_flamingo3,
     "voxtral": _voxtral,
     "qwen2_5_omni_thinker": _qwen25_omni,
+    "qwen3_omni_moe_thinker": _qwen3_omni,
     "granite_speech": _granite_speech,
     "phi4_multimodal": _phi4_multimodal,
     "gemma4": _gemma4,
@@ -328,6 +371,7 @@ POSITIONS = {  # of a clip of 1 s, by each model's own rule
     "audioflamingo3": 25,
     "voxtral": 13,
     "qwen2_5_omni_thinker": 25,
+    "qwen3_omni_moe_thinker": 13,
     "granite_speech": 21,
     "phi4_multimodal": 13,
     "gemma4": 25,

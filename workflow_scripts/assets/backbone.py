@@ -45,7 +45,7 @@ def check_public(model: Mapping[str, Any], folder: Path) -> None:
     Raises:
         AssetError: it cannot; says why and what to do.
     """
-    from workflow_scripts.speech_lm.public import check_public_folder
+    from workflow_scripts.speech_lm.folder_checks import check_public_folder
 
     try:
         check_public_folder(folder, model)

@@ -14,8 +14,13 @@ UNSCALED_LOGITS = frozenset({"granite_speech", "granite_speech_plus"})
 """Models whose own forward leaves out the division by `logits_scaling` that their language model was trained with
 (transformers 5.23): greedy answers are the same, probabilities are not."""
 
-EXTRA_DECODER_INPUTS = ("per_layer_inputs",)
-"""What a decoder may need for each position beside its embedding; such models only run whole."""
+UNSUPPORTED = {
+    "gemma3n": "its layers carry four streams of hidden states",
+    "voxtral": "its processor (mistral-common) takes audio only as part of a chat",
+    "voxtral_realtime": "it adds audio to text embeddings and has no written form of a query",
+    "moshi": "it has no written form of a query",
+}
+"""Kinds of models that the processor-based family cannot serve, and why."""
 
 _AUDIO_IDS = ("audio_token_id", "audio_token_index")
 

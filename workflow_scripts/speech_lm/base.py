@@ -57,17 +57,24 @@ class DecoderSpeechLM(SpeechLM):
         return frozenset(int(i) for i in [*ids, self.tokenizer.eos_token_id] if i is not None)
 
     @torch.no_grad()
-    def states(self, queries: Sequence[Query], *, edits: Sequence[Sequence[Edit]] | None = None) -> list[Tensor]:
+    def states(
+        self,
+        queries: Sequence[Query],
+        *,
+        edits: Sequence[Sequence[Edit]] | None = None,
+        layers: Sequence[int] | None = None,
+    ) -> list[Tensor]:
         """Hidden states of the spans, one forward pass: a list of (L+1, span length, d) CPU tensors in model dtype.
 
-        With `edits` (one sequence per query) the pass is the edited one and `states[l]` shows the edited input.
+        With `edits` (one sequence per query) the pass is the edited one and `states[l]` shows the edited input. With
+        `layers` only these of 0 .. L are given, in ascending order, and the pass ends before the highest one runs.
         """
         embeds, _ = self._pad(queries, edits)
         spans = [torch.arange(*query.span) for query in queries]
         rows = torch.cat([torch.full((len(span),), row) for row, span in enumerate(spans)])
         with (
             edited_inputs(self.decoder_layers, edits),
-            captured_states(self.decoder_layers, rows, torch.cat(spans)) as states,
+            captured_states(self.decoder_layers, rows, torch.cat(spans), layers) as states,
         ):
             self.decoder(inputs_embeds=embeds, use_cache=False)
         stacked = torch.stack([state for state in states if state is not None])

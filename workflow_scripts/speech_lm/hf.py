@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from workflow_scripts.speech_lm.architectures import ALWAYS_PADDED, SPEECH_LORA, audio_token_id
 from workflow_scripts.speech_lm.base import DecoderSpeechLM
+from workflow_scripts.speech_lm.folder_checks import window_seconds
 from workflow_scripts.speech_lm.merging import merged_embeddings
 from workflow_scripts.speech_lm.prompts import AudioPrompts
 from workflow_scripts.speech_lm.protocol import SAMPLE_RATE, Edit, Query, Speech, SpeechLMError
@@ -199,11 +200,3 @@ class HfSpeechLM(DecoderSpeechLM):
         for form in forms:
             self.use_lora(form)
         return super()._pad(queries, edits, *args, **kwargs)
-
-
-def window_seconds(processor: Any) -> float | None:
-    """Longest audio that a processor takes without cutting it; None if it names no limit."""
-    longest = getattr(processor, "max_audio_len", None)
-    if longest is None:
-        longest = getattr(getattr(processor, "feature_extractor", None), "chunk_length", None)
-    return None if longest is None else float(longest)

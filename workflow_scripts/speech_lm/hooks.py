@@ -6,8 +6,8 @@ captures second: hooks run in order of registration, so captures then see the ed
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -71,14 +71,24 @@ def _replacing_hook(index: int, rows: Tensor, positions: Tensor, values: Tensor)
     return hook
 
 
+class _EnoughCaptured(Exception):
+    """Ends a forward pass when the highest wanted layer's input is there."""
+
+
 @contextmanager
-def captured_states(layers: Sequence[nn.Module], rows: Tensor, positions: Tensor) -> Iterator[list[Tensor | None]]:
+def captured_states(
+    layers: Sequence[nn.Module], rows: Tensor, positions: Tensor, wanted: Collection[int] | None = None
+) -> Iterator[list[Tensor | None]]:
     """While open, collects states at n places of the batch: yields a list of L+1 CPU tensors (n, d).
 
     rows, positions: (n,) int64 batch row and position of each place. Entry l < L is the input of layer l, entry L
     the raw output of the last layer. Only these places are copied, and at once, so memory does not grow with depth
-    on the accelerator.
+    on the accelerator. With `wanted` (indices 0 .. L) only these are collected, the others stay None, and a pass that
+    is run inside ends at the input of the highest of them: what is in the block behind it is skipped.
     """
+    if wanted is not None and not (wanted and all(0 <= index <= len(layers) for index in wanted)):
+        raise ValueError(f"layers {sorted(wanted)}: choose some of 0 .. {len(layers)}")
+    last = len(layers) if wanted is None else max(wanted)
     states: list[Tensor | None] = [None] * (len(layers) + 1)
 
     def take(index: int, hidden: Tensor) -> None:
@@ -86,7 +96,12 @@ def captured_states(layers: Sequence[nn.Module], rows: Tensor, positions: Tensor
         states[index] = hidden[at].detach().to("cpu")
 
     def reading_hook(index: int) -> Callable[..., None]:
-        return lambda _module, args, kwargs: take(index, _split(args, kwargs)[0])
+        def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            take(index, _split(args, kwargs)[0])
+            if index == last:
+                raise _EnoughCaptured
+
+        return hook
 
     def output_hook(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
         # transformers 5 gives a tensor, 4 and some remote code a tuple.
@@ -95,9 +110,12 @@ def captured_states(layers: Sequence[nn.Module], rows: Tensor, positions: Tensor
     handles = []
     try:
         for index, layer in enumerate(layers):
-            handles.append(layer.register_forward_pre_hook(reading_hook(index), with_kwargs=True))
-        handles.append(layers[-1].register_forward_hook(output_hook))
-        yield states
+            if wanted is None or index in wanted:
+                handles.append(layer.register_forward_pre_hook(reading_hook(index), with_kwargs=True))
+        if last == len(layers):
+            handles.append(layers[-1].register_forward_hook(output_hook))
+        with suppress(_EnoughCaptured):
+            yield states
     finally:
         for handle in handles:
             handle.remove()

@@ -153,8 +153,17 @@ class SpeechLM(ABC):
         """Render a spoken query in the same template, the audio in the place of the text."""
 
     @abstractmethod
-    def states(self, queries: Sequence[Query], *, edits: Sequence[Sequence[Edit]] | None = None) -> list[Tensor]:
-        """Hidden states of every query's span: one (L+1, span length, d) tensor per query, on the CPU."""
+    def states(
+        self,
+        queries: Sequence[Query],
+        *,
+        edits: Sequence[Sequence[Edit]] | None = None,
+        layers: Sequence[int] | None = None,
+    ) -> list[Tensor]:
+        """Hidden states of every query's span: one (L+1, span length, d) tensor per query, on the CPU.
+
+        `layers`: only these of 0 .. L, in ascending order; the pass need not go further than the highest.
+        """
 
     @abstractmethod
     def generate(

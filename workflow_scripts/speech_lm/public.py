@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import logging
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +13,11 @@ from transformers import AutoTokenizer
 
 from workflow_scripts.artifacts.asset_record import AssetRecord, read_asset_record
 from workflow_scripts.artifacts.files import sha256_text
-from workflow_scripts.settings.models import ADAPTER, FINAL
+from workflow_scripts.settings.models import FINAL
 from workflow_scripts.speech_lm.checkpoint import load_backbone
 from workflow_scripts.speech_lm.device import resolve_device, resolve_dtype
-from workflow_scripts.speech_lm.hf_loading import check_hf_folder, load_hf
+from workflow_scripts.speech_lm.folder_checks import import_class
+from workflow_scripts.speech_lm.hf_loading import load_hf
 from workflow_scripts.speech_lm.memory import estimate_memory, require_memory
 from workflow_scripts.speech_lm.protocol import SpeechLM, SpeechLMError
 from workflow_scripts.speech_lm.quantizers import HubertUnits
@@ -104,48 +103,6 @@ def _load_units(
         system_prompt=system_prompt,
         **{key: entry[key] for key in names},
     )
-
-
-def check_public_folder(folder: Path, entry: Mapping[str, Any]) -> None:
-    """What can be known of a public model without loading its weights; run when they are fetched.
-
-    Args:
-        entry: name and settings, and `speech_seconds`, the longest clip of the study.
-
-    Raises:
-        SpeechLMError: with the remedy.
-    """
-    longest = entry.get("max_seconds")
-    if entry["family"] == "hf":
-        longest = check_hf_folder(folder, entry)
-    if entry["family"] == "adapter":
-        import_class(entry["adapter"], f"models.{entry['name']}.adapter")
-    if longest is not None and entry["speech_seconds"] > longest:
-        raise SpeechLMError(
-            f"{entry['name']}: speech.max_seconds is {entry['speech_seconds']:g}, but the model's window is "
-            f"{longest:g} s and audio is never cut silently; set speech.max_seconds to at most {longest:g}"
-        )
-
-
-def import_class(path: str, key: str) -> Callable[..., Any]:
-    """The class at `package.module:Class`; only ever called with what a config entry names.
-
-    Raises:
-        SpeechLMError: names the key and what is missing.
-    """
-    if not re.match(ADAPTER, path):
-        raise SpeechLMError(f"{key}: {path!r} is not of the form package.module:Class")
-    module, _, name = path.partition(":")
-    try:
-        found = getattr(importlib.import_module(module), name, None)
-    except ImportError as error:
-        raise SpeechLMError(
-            f"{key}: {module!r} cannot be imported ({error}); install it into the environment, or start the workflow "
-            "in the folder that holds it with that folder on PYTHONPATH"
-        ) from error
-    if not callable(found):
-        raise SpeechLMError(f"{key}: module {module!r} has no class {name!r}")
-    return found
 
 
 def public_facts(lm: SpeechLM, record: AssetRecord, entry: Mapping[str, Any]) -> dict[str, str]:

@@ -40,7 +40,13 @@ class WholeModelSpeechLM(HfSpeechLM):
     """`HfSpeechLM` for models whose decoder cannot be run from input embeddings."""
 
     @torch.no_grad()
-    def states(self, queries: Sequence[Query], *, edits: Sequence[Sequence[Edit]] | None = None) -> list[Tensor]:
+    def states(
+        self,
+        queries: Sequence[Query],
+        *,
+        edits: Sequence[Sequence[Edit]] | None = None,
+        layers: Sequence[int] | None = None,
+    ) -> list[Tensor]:
         """As in the base class, one pass of the whole model per query."""
         self._check(queries, edits)
         found = []
@@ -48,7 +54,7 @@ class WholeModelSpeechLM(HfSpeechLM):
             places = torch.arange(*query.span)
             with (
                 edited_inputs(self.decoder_layers, None if edits is None else [edits[number]]),
-                captured_states(self.decoder_layers, torch.zeros_like(places), places) as states,
+                captured_states(self.decoder_layers, torch.zeros_like(places), places, layers) as states,
             ):
                 self._forward(query)
             found.append(torch.stack([state for state in states if state is not None]))
