@@ -71,7 +71,7 @@ def write_made_tables(folder: Path, models: Sequence[str] = ("lora", "full"), se
     write_table(made.table("checkpoints"), [*_checkpoint_rows(made, rng)], CHECKPOINT_COLUMNS)
     write_table(made.table("tests"), [*_test_rows(made, rng)], TEST_COLUMNS)
     regress_gap(
-        *(made.table(name) for name in ("gap", "checkpoints", "points", "regression")),
+        *(made.table(name) for name in ("gap", "checkpoints", "points", "regression", "comparisons")),
         models=made.facts,
         draws=20,
         seed=0,

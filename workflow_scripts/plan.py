@@ -210,6 +210,16 @@ class Plan:
             for shard in self.shards(subset)
         ]
 
+    def measured_scores(self) -> list[str]:
+        """Text and speech scores of every checkpoint and subset whose states are compared."""
+        return [
+            f"results/evaluation/{model}/{checkpoint}/{subset}/{form}.scores.json"
+            for model in self.models
+            for checkpoint in self.checkpoints(model)
+            for subset in self.analysed_subsets
+            for form in ("text", "speech")
+        ]
+
     def all_edits(self, _: Any = None) -> list[str]:
         """Every file of edited answers: the last checkpoint of each model."""
         subset = self.config.intervention.subset
@@ -256,6 +266,12 @@ class Plan:
             "results/correlation/checkpoints.csv",
             "results/correlation/points.csv",
             "results/correlation/regression.csv",
+            "results/correlation/comparisons.csv",
+            "results/correlation/answers_regression.csv",
+            "results/correlation/chance.csv",
+            "results/correlation/cka.csv",
+            "results/tables/claims.csv",
+            "results/tables/sensitivity.csv",
             "results/intervention/tests.csv",
             *(f"results/training/{model}/log.csv" for model in self.models),
             *self.table_files("csv"),

@@ -176,11 +176,16 @@ def best_layer(raw: np.ndarray, draws: np.ndarray, kind: Kind) -> BestLayer:
     differ, or if no layer 1..L is defined.
     """
     raw, draws = _checked(raw, draws)
+    return best_layer_of_means(nan_mean(raw), nan_mean(np.moveaxis(draws, 1, 0)), kind)
+
+
+def best_layer_of_means(raw: np.ndarray, draws: np.ndarray, kind: Kind) -> BestLayer:
+    """The same from means over samples: raw (L+1,) and of each draw (B, L+1)."""
     sign = 1.0 if _higher_is_better(kind) else -1.0
-    means = sign * nan_mean(raw)[1:]
+    means = sign * np.asarray(raw, dtype=np.float64)[1:]
     if means.size == 0 or np.isnan(means).all():
         raise ValueError("no layer 1..L has a defined mean; there is no best layer")
-    null = sign * nan_mean(np.moveaxis(draws, 1, 0))[:, 1:]
+    null = sign * np.asarray(draws, dtype=np.float64)[:, 1:]
     null_best = np.max(np.where(np.isnan(null), -np.inf, null), axis=1)
     layer = int(np.nanargmax(means))
     return BestLayer(layer + 1, float(sign * means[layer]), float(p_value(means[layer], null_best, "cosine")))
