@@ -29,6 +29,7 @@ rule regress_gap:
         code=plan.code("correlation/regress_gap.py"),
         gap="results/evaluation/gap.csv",
         checkpoints="results/correlation/checkpoints.csv",
+        responses="results/correlation/responses.csv",
     output:
         points="results/correlation/points.csv",
         regression="results/correlation/regression.csv",
@@ -130,3 +131,26 @@ rule regress_answers:
         "Right answers against the alignment of their questions"
     script:
         "../workflow_scripts/correlation/regress_answers.py"
+
+
+rule build_response_table:
+    input:
+        code=plan.code("correlation/build_response_table.py"),
+        responses=plan.all_responses(),
+    output:
+        table="results/correlation/responses.csv",
+        positions="results/correlation/response_positions.csv",
+    log:
+        "logs/correlation/build_response_table.log",
+    benchmark:
+        "results/rule_times/correlation/build_response_table.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=20,
+    message:
+        "Divergence between forms by checkpoint and response position"
+    script:
+        "../workflow_scripts/correlation/build_response_table.py"

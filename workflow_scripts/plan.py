@@ -220,6 +220,24 @@ class Plan:
             for form in ("text", "speech")
         ]
 
+    def analysed_features(self, wildcards: Any) -> list[str]:
+        """Encoder output that the job's model reads, of every analysed subset."""
+        encoder = self.config.models[wildcards.model].encoder
+        return [self.features(encoder, subset) for subset in self.analysed_subsets]
+
+    def first_answers(self, form: str) -> list[str]:
+        """The job's answers in one form to the first shard of every analysed subset, as a pattern."""
+        folder = "results/evaluation/{model}/{checkpoint}"
+        return [f"{folder}/{subset}/{form}.{self.shards(subset)[0]}.answers.jsonl" for subset in self.analysed_subsets]
+
+    def all_responses(self) -> list[str]:
+        """Divergences of every checkpoint."""
+        return [
+            f"results/activations/{model}/{checkpoint}/responses.h5"
+            for model in self.models
+            for checkpoint in self.checkpoints(model)
+        ]
+
     def all_edits(self, _: Any = None) -> list[str]:
         """Every file of edited answers: the last checkpoint of each model."""
         subset = self.config.intervention.subset
@@ -267,6 +285,8 @@ class Plan:
             "results/correlation/points.csv",
             "results/correlation/regression.csv",
             "results/correlation/comparisons.csv",
+            "results/correlation/responses.csv",
+            "results/correlation/response_positions.csv",
             "results/correlation/answers_regression.csv",
             "results/correlation/chance.csv",
             "results/correlation/cka.csv",

@@ -30,9 +30,12 @@ PREDICTORS = (
     *MEASURES,
     *(f"{name}_calibrated" for name in MEASURES),
     *("sim_cosine_centred", "sim_length_free", "aps_cosine_centred", "monotone_score", "cka", "mutual_knn"),
+    *("kl_forward_text", "kl_reverse_text", "response_cosine"),
     "loss_gap",
     LOG_STEP,
 )
+RESPONSES = ("kl_forward_text", "kl_reverse_text", "kl_forgetting", "response_cosine", "response_cosine_null")
+"""Columns of responses.csv that go into points.csv, empty where a checkpoint has no row there."""
 """`loss_gap` predicts GAP only: it is the other outcome."""
 COMPARED = (
     ("aps_cosine", "sim_cosine"),
@@ -54,6 +57,7 @@ POINT_COLUMNS = (
     *GAP_COLUMNS,
     "n_gap",
     *(name for name in CHECKPOINT_COLUMNS if name not in KEY_COLUMNS),
+    *RESPONSES,
 )
 REGRESSION_COLUMNS = (
     *("outcome", "predictor", "pool", "n_checkpoints", "n_runs"),
@@ -72,6 +76,7 @@ def regress_gap(
     models: Mapping[str, Mapping[str, str]],
     draws: int,
     seed: int,
+    responses: Path | None = None,
 ) -> None:
     """Write points.csv, regression.csv and comparisons.csv.
 
@@ -79,11 +84,16 @@ def regress_gap(
         gap: gap.csv. checkpoints: checkpoints.csv of the alignment table.
         models: trained model -> its strategy, backbone and warmup; other models are left out.
         draws, seed: of the bootstrap over runs.
+        responses: responses.csv, if divergences between forms are to be predictors too.
 
     Raises:
         ArtifactError: a checkpoint of a trained model is in one of the two tables only.
     """
     joined = join_points(gap, checkpoints, models)
+    found = {} if responses is None else {(r["model"], r["checkpoint"]): r for r in read_table(responses)}
+    for point in joined:
+        own = found.get((point["model"], point["checkpoint"]), {})
+        point |= {name: own.get(name) for name in RESPONSES}
     rows = regression_rows(joined, draws, seed)
     write_table(points, joined, POINT_COLUMNS)
     write_table(regression, rows, REGRESSION_COLUMNS)
@@ -220,6 +230,7 @@ if __name__ == "__main__":
         lambda s: regress_gap(
             *(Path(s.input[name]) for name in ("gap", "checkpoints")),
             *(Path(s.output[name]) for name in ("points", "regression", "comparisons")),
+            responses=Path(s.input.responses),
             models=s.params.models,
             draws=s.params.draws,
             seed=s.params.seed,

@@ -37,6 +37,13 @@ class NullSettings(Settings):
     )
 
 
+class ResponseSettings(Settings):
+    """Divergence between the forms on shared answer prefixes."""
+
+    questions: int = Field(default=8, gt=0, description="Questions of each analysed subset, from its first shard.")
+    positions: int = Field(default=12, gt=0, description="Longest prefix, in answer tokens.")
+
+
 class InterventionOperation(Settings):
     """One edit of speech tokens along the alignment path."""
 

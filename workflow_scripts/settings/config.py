@@ -13,6 +13,7 @@ from workflow_scripts.settings.analysis import (
     EvaluationSettings,
     InterventionSettings,
     NullSettings,
+    ResponseSettings,
 )
 from workflow_scripts.settings.assets import AssetSettings
 from workflow_scripts.settings.base import NAME_PATTERN, Settings
@@ -59,6 +60,7 @@ class Config(Settings):
     models: dict[str, TrainedModel] = Field(min_length=1, description="The models under study.")
     evaluation: EvaluationSettings = Field(default=EvaluationSettings(), description="Answers and scores.")
     activations: ActivationSettings = Field(default=ActivationSettings(), description="Hidden states.")
+    responses: ResponseSettings = Field(default=ResponseSettings(), description="Divergence between the forms.")
     chance: NullSettings = Field(default=NullSettings(), description="Chance levels.")
     intervention: InterventionSettings = Field(description="Edits of speech tokens.")
     display: DisplaySettings = Field(default=DisplaySettings(), description="Labels and colours.")
