@@ -9,22 +9,20 @@
     python -m benchmarks.measures [--quick]
 """
 
-import contextlib
 import json
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 from benchmarks import harness
 
 MODULE = "benchmarks.measures"
 SEED = 2510
+MASSIVE = 4
 SPEED_GOAL, TOLERANCE = 10.0, 1e-5
 NULL_GOAL = 3.0
 READ_GOALS = {"bitshuffle": 0.8, "gzip": 0.5}
@@ -34,30 +32,15 @@ WIDTH_7B, DEPTH_7B, SHARD = 3584, 3, 50
 
 
 def ours(path: Path, draws: int, seed: int) -> dict[str, dict[str, Any]]:
-    """Both steps' measures of a state file, in the transcription's form; files are not written."""
+    """Both steps' measures of a state file, in the transcription's form; files are not written. 0 draws: no null."""
     from workflow_scripts.alignment.align_tokens import measure_alignment
     from workflow_scripts.artifacts.states import StateReader
     from workflow_scripts.similarity.measure_similarity import pooled_measurements
 
     with StateReader(path) as reader:
-        pooled = pooled_measurements(reader, draws=draws, seed=seed).measures
+        pooled = pooled_measurements(reader, draws=draws, seed=seed, massive=MASSIVE).measures
         aligned = measure_alignment(reader, draws=draws, seed=seed, examples=0).measures
     return {name: vars(measured) for name, measured in {**pooled, **aligned}.items()}
-
-
-@contextlib.contextmanager
-def no_derangements() -> Iterator[None]:
-    """While open, `ours` computes raw values only: the steps have no such switch, as the null is part of a result."""
-    import numpy as np
-
-    def none(T_s: Any, T_t: Any, draws: int, seed: int) -> Any:
-        return np.empty((0, len(T_s)), dtype=np.int64)
-
-    with (
-        mock.patch("workflow_scripts.alignment.pairs.derangements", none),
-        mock.patch("workflow_scripts.similarity.measure_similarity.derangements", none),
-    ):
-        yield
 
 
 def transcribed(path: Path, draws: int, seed: int) -> dict[str, dict[str, Any]]:
@@ -66,7 +49,7 @@ def transcribed(path: Path, draws: int, seed: int) -> dict[str, dict[str, Any]]:
 
     from benchmarks.transcription import all_measures
     from workflow_scripts.artifacts.states import StateReader
-    from workflow_scripts.measures import derangements
+    from workflow_scripts.measures import derangements, halves
 
     states = {}
     with StateReader(path) as reader:
@@ -74,7 +57,8 @@ def transcribed(path: Path, draws: int, seed: int) -> dict[str, dict[str, Any]]:
             layers = np.stack([reader.layer(form, layer) for layer in range(reader.n_layers + 1)])
             states[form] = [layers[:, a:b] for a, b in pairwise(reader.offsets(form))]
         T_s, T_t = (np.diff(reader.offsets(form)) for form in ("speech", "text"))
-    return all_measures(states["speech"], states["text"], derangements(T_s, T_t, draws, seed))
+        half = halves(reader.ids, seed)
+    return all_measures(states["speech"], states["text"], derangements(T_s, T_t, draws, seed), half)
 
 
 def largest_difference(mine: dict[str, dict[str, Any]], theirs: dict[str, dict[str, Any]]) -> float:
@@ -150,8 +134,7 @@ def compare_formulas(folder: Path, quick: bool) -> list[harness.Ratio]:
 
 
 def _raw(path: Path) -> None:
-    with no_derangements():
-        ours(path, 1, SEED)
+    ours(path, 0, SEED)
 
 
 def compare_reading(folder: Path, quick: bool) -> list[harness.Ratio]:

@@ -37,3 +37,39 @@ rule dump_states:
         "Hidden states of {wildcards.model} {wildcards.checkpoint} on {wildcards.subset}"
     script:
         "../workflow_scripts/activations/dump_states.py"
+
+
+rule measure_responses:
+    input:
+        code=plan.code("activations/measure_responses.py"),
+        questions=[plan.questions(subset) for subset in plan.analysed_subsets],
+        manifest=[plan.manifest(subset) for subset in plan.analysed_subsets],
+        features=plan.analysed_features,
+        text=plan.first_answers("text"),
+        speech=plan.first_answers("speech"),
+        model=plan.checkpoint_index,
+        backbone=plan.asset("backbone"),
+        encoder=plan.asset("encoder"),
+    output:
+        responses="results/activations/{model}/{checkpoint}/responses.h5",
+    log:
+        "logs/activations/{model}/{checkpoint}/responses.log",
+    benchmark:
+        "results/rule_times/activations/{model}/{checkpoint}/responses.tsv"
+    conda:
+        "../envs/models.yaml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=240,
+        gpu=plan.gpus_per_job,
+    params:
+        checkpoint="{checkpoint}",
+        shards=[plan.shards(subset)[0] for subset in plan.analysed_subsets],
+        settings=config["responses"],
+        system_prompt=config["system_prompt"],
+        seed=config["seed"],
+    message:
+        "Divergence between forms of {wildcards.model} {wildcards.checkpoint}"
+    script:
+        "../workflow_scripts/activations/measure_responses.py"

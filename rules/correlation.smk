@@ -6,6 +6,8 @@ rule build_alignment_table:
     output:
         layers="results/correlation/layers.csv",
         checkpoints="results/correlation/checkpoints.csv",
+        chance="results/correlation/chance.csv",
+        cka="results/correlation/cka.csv",
     log:
         "logs/correlation/alignment_table.log",
     benchmark:
@@ -27,9 +29,11 @@ rule regress_gap:
         code=plan.code("correlation/regress_gap.py"),
         gap="results/evaluation/gap.csv",
         checkpoints="results/correlation/checkpoints.csv",
+        responses="results/correlation/responses.csv",
     output:
         points="results/correlation/points.csv",
         regression="results/correlation/regression.csv",
+        comparisons="results/correlation/comparisons.csv",
     log:
         "logs/correlation/regression.log",
     benchmark:
@@ -48,3 +52,105 @@ rule regress_gap:
         "Similarity, APS and training time against the gap"
     script:
         "../workflow_scripts/correlation/regress_gap.py"
+
+
+rule judge_claims:
+    input:
+        code=plan.code("correlation/judge_claims.py"),
+        layers="results/correlation/layers.csv",
+        checkpoints="results/correlation/checkpoints.csv",
+        regression="results/correlation/regression.csv",
+        comparisons="results/correlation/comparisons.csv",
+    output:
+        claims="results/tables/claims.csv",
+    log:
+        "logs/correlation/judge_claims.log",
+    benchmark:
+        "results/rule_times/correlation/judge_claims.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        models=plan.model_facts(),
+    message:
+        "Verdicts on the paper's claims"
+    script:
+        "../workflow_scripts/correlation/judge_claims.py"
+
+
+rule vary_readings:
+    input:
+        code=plan.code("correlation/vary_readings.py"),
+        similarity=plan.all_measured("similarity"),
+        alignment=plan.all_measured("alignment"),
+        gap="results/evaluation/gap.csv",
+    output:
+        sensitivity="results/tables/sensitivity.csv",
+    log:
+        "logs/correlation/vary_readings.log",
+    benchmark:
+        "results/rule_times/correlation/vary_readings.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        models=plan.models,
+    message:
+        "What each open reading does to APS and Sim"
+    script:
+        "../workflow_scripts/correlation/vary_readings.py"
+
+
+rule regress_answers:
+    input:
+        code=plan.code("correlation/regress_answers.py"),
+        similarity=plan.all_measured("similarity"),
+        alignment=plan.all_measured("alignment"),
+        scores=plan.measured_scores(),
+    output:
+        table="results/correlation/answers_regression.csv",
+    log:
+        "logs/correlation/regress_answers.log",
+    benchmark:
+        "results/rule_times/correlation/regress_answers.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        models=plan.models,
+    message:
+        "Right answers against the alignment of their questions"
+    script:
+        "../workflow_scripts/correlation/regress_answers.py"
+
+
+rule build_response_table:
+    input:
+        code=plan.code("correlation/build_response_table.py"),
+        responses=plan.all_responses(),
+    output:
+        table="results/correlation/responses.csv",
+        positions="results/correlation/response_positions.csv",
+    log:
+        "logs/correlation/build_response_table.log",
+    benchmark:
+        "results/rule_times/correlation/build_response_table.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=20,
+    message:
+        "Divergence between forms by checkpoint and response position"
+    script:
+        "../workflow_scripts/correlation/build_response_table.py"

@@ -16,6 +16,7 @@ rule measure_similarity:
         runtime=60,
     params:
         draws=config["chance"]["draws"],
+        massive=config["chance"]["massive_dimensions"],
         seed=config["seed"],
     message:
         "Sequence similarity of {wildcards.model} {wildcards.checkpoint} on {wildcards.subset}"

@@ -83,7 +83,7 @@ def write_made_tables(
     write_table(made.table("tests"), [*_test_rows(made, rng)], TEST_COLUMNS)
     write_table(made.table("cases"), [*_case_rows(made, texts or {})], CASE_COLUMNS)
     regress_gap(
-        *(made.table(name) for name in ("gap", "checkpoints", "points", "regression")),
+        *(made.table(name) for name in ("gap", "checkpoints", "points", "regression", "comparisons")),
         models=made.facts,
         draws=20,
         seed=0,

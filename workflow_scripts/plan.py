@@ -302,6 +302,34 @@ class Plan:
             for shard in self.shards(subset)
         ]
 
+    def measured_scores(self) -> list[str]:
+        """Text and speech scores of every checkpoint and subset whose states are compared."""
+        return [
+            f"results/evaluation/{model}/{checkpoint}/{subset}/{form}.scores.json"
+            for model in self.models
+            for checkpoint in self.checkpoints(model)
+            for subset in self.analysed_subsets
+            for form in ("text", "speech")
+        ]
+
+    def analysed_features(self, wildcards: Any) -> list[str]:
+        """Encoder output that the job's model reads, of every analysed subset."""
+        encoder = self.config.models[wildcards.model].encoder
+        return [self.features(encoder, subset) for subset in self.analysed_subsets]
+
+    def first_answers(self, form: str) -> list[str]:
+        """The job's answers in one form to the first shard of every analysed subset, as a pattern."""
+        folder = "results/evaluation/{model}/{checkpoint}"
+        return [f"{folder}/{subset}/{form}.{self.shards(subset)[0]}.answers.jsonl" for subset in self.analysed_subsets]
+
+    def all_responses(self) -> list[str]:
+        """Divergences of every checkpoint."""
+        return [
+            f"results/activations/{model}/{checkpoint}/responses.h5"
+            for model in self.models
+            for checkpoint in self.checkpoints(model)
+        ]
+
     def all_edits(self, _: Any = None) -> list[str]:
         """Every file of edited answers: the last checkpoint of each model."""
         subset = self.config.intervention.subset
@@ -350,6 +378,14 @@ class Plan:
             "results/correlation/checkpoints.csv",
             "results/correlation/points.csv",
             "results/correlation/regression.csv",
+            "results/correlation/comparisons.csv",
+            "results/correlation/responses.csv",
+            "results/correlation/response_positions.csv",
+            "results/correlation/answers_regression.csv",
+            "results/correlation/chance.csv",
+            "results/correlation/cka.csv",
+            "results/tables/claims.csv",
+            "results/tables/sensitivity.csv",
             "results/intervention/tests.csv",
             "results/intervention/cases.csv",
             *self.training_logs(),

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from tests.planted_states import plant_text, random_states, write_planted
-from workflow_scripts.alignment.align_tokens import KINDS, align_tokens
+from workflow_scripts.alignment.align_tokens import CENTRED, KINDS, align_tokens
 from workflow_scripts.artifacts.measurements import ALIGNMENT, read_measurements
 from workflow_scripts.artifacts.states import StateReader
-from workflow_scripts.measures import calibrate, derangements, token_alignment, token_similarity
+from workflow_scripts.measures import calibrate, derangements, path_quality, token_alignment, token_similarity
+from workflow_scripts.measures.pair_alignment import PAIR_KINDS
 
 LENGTHS_S, LENGTHS_T = [20, 31, 25, 44, 38, 29, 33], [6, 9, 7, 12, 10, 8, 11]
 
@@ -22,14 +23,16 @@ def measured(tmp_path, speech, text, draws=20, seed=0, examples=1):
 
 
 def statistics(pair):
-    """The five measures of one pair by the plain function, (L+1,) each."""
-    found = token_alignment(*pair)
+    """The measures of one pair by the plain functions, (L+1,) each."""
+    found, quality = token_alignment(*pair), path_quality(token_similarity(*pair).cosine)
     return {
         "path_score_cosine": found.cosine.aps_by_layer,
         "path_score_euclidean": found.euclidean.aps_by_layer,
         "monotonicity_cosine": found.cosine.monotonicity,
         "monotonicity_euclidean": found.euclidean.monotonicity,
         "consistency": found.consistency,
+        **{name: getattr(quality, name) for name in ("violations", "collisions")},
+        **{name: getattr(quality, name) for name in ("monotone_score", "monotone_loss", "dtw_cost")},
     }
 
 
@@ -78,10 +81,10 @@ def test_values_and_null_equal_the_plain_measure_pair_by_pair(tmp_path, offset):
             np.testing.assert_allclose(found.scores[metric][number], expected.path_score, rtol=1e-4, atol=1e-5)
         raw = statistics((spoken, text[number]))
         null = [statistics((spoken, text[other])) for other in partners[:, number]]
-        for name in KINDS:
+        for name in PAIR_KINDS:
             values = np.stack([one[name] for one in null])
             measure = found.measures[name]
-            np.testing.assert_allclose(measure.raw[number], raw[name], rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(measure.raw[number], raw[name], rtol=1e-4, atol=1e-5, err_msg=name)
             np.testing.assert_allclose(measure.null_mean[number], values.mean(axis=0), rtol=1e-4, atol=1e-5)
             np.testing.assert_allclose(measure.null_sd[number], values.std(axis=0, ddof=1), rtol=2e-3, atol=1e-4)
     assert found.attributes["distinct_null_pairs"] == sum(len(set(column)) for column in partners.T.tolist())
@@ -107,6 +110,8 @@ def test_questions_are_aligned_independently_of_their_order(tmp_path):
     before = measured(tmp_path, speech, text)
     after = measured(tmp_path, [speech[n] for n in order], [text[n] for n in order])
     for name, values in before.measures.items():
+        if name == CENTRED:  # the halves follow the ids, which stay in their places
+            continue
         np.testing.assert_allclose(values.raw[order], after.measures[name].raw, rtol=1e-5, atol=1e-6, err_msg=name)
     for place, number in enumerate(order):
         np.testing.assert_array_equal(after.paths["euclidean"][place], before.paths["euclidean"][number])
@@ -165,3 +170,41 @@ def test_distances_beyond_float16_are_clipped_in_examples_only(tmp_path):
     found = measured(tmp_path, speech, text)
     assert np.isfinite(found.examples["q0"]["euclidean"]).all()
     assert found.measures["path_score_euclidean"].raw.min() > 1e5
+
+
+def test_the_centred_path_score_loses_a_shared_direction_and_keeps_the_planted_path(tmp_path):
+    lengths = [8 + n % 5 for n in range(24)]
+    text = random_states(lengths, 24)
+    speech, _ = plant_text(text, [3 * n for n in lengths], 25)
+    rng = np.random.default_rng(26)
+    offsets = [6 * rng.standard_normal((4, 1, 32)).astype(np.float32) for _ in range(2)]
+    found = measured(tmp_path, [one + offsets[0] for one in speech], [one + offsets[1] for one in text]).measures
+    assert found["path_score_cosine"].raw.mean() < 0.2  # the two offsets are unrelated and hide the plant
+    assert found[CENTRED].raw.mean() > 0.9
+    assert found[CENTRED].p.max() < 0.06
+
+
+def test_without_draws_there_is_no_null(tmp_path):
+    found = measured(tmp_path, random_states(LENGTHS_S, 27), random_states(LENGTHS_T, 28), draws=0)
+    assert found.attributes["null_draws"] == 0
+    assert all(np.isnan(values.p).all() for values in found.measures.values())
+    assert found.draws["consistency"][0].shape == (0, 4)
+
+
+def test_other_readings_of_the_path_are_those_of_the_token_matrix(tmp_path):
+    speech, text = random_states(LENGTHS_S, 29), random_states(LENGTHS_T, 30)
+    found = measured(tmp_path, speech, text).measures
+    for number, pair in enumerate(zip(speech, text)):
+        matrices = token_similarity(*pair)
+        cosine, frames = matrices.cosine, matrices.cosine.argmax(axis=1)
+        back = found["path_score_frame_to_text"].raw[number]
+        np.testing.assert_allclose(back, cosine.max(axis=2).mean(axis=1), rtol=1e-5)
+        distances = np.take_along_axis(matrices.euclidean, frames[:, None], axis=1).mean(axis=(1, 2))
+        reused = found["path_score_euclidean_on_cosine_path"].raw[number]
+        np.testing.assert_allclose(reused, distances, rtol=1e-4)
+        assert (reused >= found["path_score_euclidean"].raw[number] - 1e-5).all()
+        for layer, matrix in enumerate(cosine):
+            mutual = [
+                matrix[i, j] for j, i in enumerate(matrix.argmax(axis=0)) if matrix[i].argmax() == j
+            ]  # fmt: skip
+            assert found["path_score_mutual"].raw[number, layer] == pytest.approx(np.mean(mutual), rel=1e-5)

@@ -14,16 +14,10 @@ from workflow_scripts.artifacts.measurements import (
     write_measurements,
 )
 from workflow_scripts.artifacts.tables import read_table
-from workflow_scripts.correlation.build_alignment_table import build_alignment_table, calibrated
+from workflow_scripts.correlation.build_alignment_table import FURTHER, MEASURES, build_alignment_table, calibrated
 
-SIMILARITY_MEASURES = ("cosine", "euclidean", "norm_speech", "norm_text", "log_norm_ratio")
-ALIGNMENT_MEASURES = (
-    "path_score_cosine",
-    "path_score_euclidean",
-    "monotonicity_cosine",
-    "monotonicity_euclidean",
-    "consistency",
-)
+SIMILARITY_MEASURES = (*MEASURES[SIMILARITY], "norm_speech")
+ALIGNMENT_MEASURES = MEASURES[ALIGNMENT]
 
 
 def measured(raw, null, sd=0.1):
@@ -47,7 +41,7 @@ def write(folder, kind, subset, ids, values, shard="00-of-01", checkpoint="step-
 
 def build(folder, similarity, alignment):
     layers, checkpoints = folder / "layers.csv", folder / "checkpoints.csv"
-    build_alignment_table(similarity, alignment, layers, checkpoints)
+    build_alignment_table(similarity, alignment, layers, checkpoints, folder / "chance.csv", folder / "cka.csv")
     return read_table(layers), read_table(checkpoints)
 
 
@@ -150,16 +144,21 @@ def test_golden_tables(tmp_path):
     alignment = write(tmp_path, "alignment", "s", ids, {}, checkpoint="final")
     build(tmp_path, [similarity], [alignment])
     row = "2,0.625,0.5,0.25,0.25,0.5,2,0.5,0.5,0.25,0.25,0.333333,2,0.5,0.5,0.25,0.25,0,0.5,0.25"
-    assert (tmp_path / "checkpoints.csv").read_text() == (
+    header, *rows = (tmp_path / "checkpoints.csv").read_text().splitlines()
+    assert header.startswith(
         "model,checkpoint,step,subset,n,sim_cosine,sim_euclidean,sim_cosine_null,sim_euclidean_null,"
         "sim_cosine_calibrated,sim_euclidean_calibrated,aps_cosine,aps_euclidean,aps_cosine_null,aps_euclidean_null,"
         "aps_cosine_calibrated,aps_euclidean_calibrated,monotonicity_cosine,monotonicity_euclidean,"
-        "monotonicity_cosine_null,monotonicity_euclidean_null,monotonicity_skipped,consistency,consistency_null\n"
-        f"m,final,,all,{row}\nm,final,,s,{row}\n"
+        "monotonicity_cosine_null,monotonicity_euclidean_null,monotonicity_skipped,consistency,consistency_null,"
     )
+    further = ",0.5,0.25" * len(FURTHER)
+    assert rows == [f"m,final,,{subset},{row}{further},,,0.5" for subset in ("all", "s")]  # no CKA in these files
     lines = (tmp_path / "layers.csv").read_text().splitlines()
     assert len(lines) == 1 + 2 * 2 * 3
-    assert lines[3] == "m,final,,all,1,cosine,2,0.375,0.25,0.1,0.166667,0.5,0.25,0.333333,0.5,0.25,2,0.5,0.25,0.5"
+    assert (
+        lines[3]
+        == "m,final,,all,1,cosine,2,0.375,0.25,0.1,0.166667,0.5,0.25,0.333333,0.5,0.25,2,0.5,0.25,0.5,0.5,0.25,0.5,0.25"
+    )
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,10 @@ def tables(folder, models, gap_of, measures_of, steps=STEPS):
 
 def run(folder, files, models=("a", "b", "c"), seed=0):
     points, regression = folder / "points.csv", folder / "regression.csv"
-    regress_gap(*files, points, regression, models={name: FACTS[name] for name in models}, draws=200, seed=seed)
+    comparisons = folder / "comparisons.csv"
+    regress_gap(
+        *files, points, regression, comparisons, models={name: FACTS[name] for name in models}, draws=200, seed=seed
+    )
     return read_table(points), read_table(regression)
 
 
@@ -193,7 +196,7 @@ def test_golden_row(tmp_path):
         tmp_path, ["a"], lambda _, step: {"gap": gap[step]}, lambda _, step: {"sim_cosine": sim[step]}, STEPS[:4]
     )
     _, rows = run(tmp_path, files, models=("a",))
-    assert len(rows) == 2 * len(PREDICTORS) * 4
+    assert len(rows) == (2 * len(PREDICTORS) - 1) * 4  # loss_gap does not predict itself
     text = (tmp_path / "regression.csv").read_text().splitlines()
     assert tuple(text[0].split(",")) == REGRESSION_COLUMNS
     row = pick(rows, outcome="gap", predictor="sim_cosine", pool="pooled")

@@ -8,14 +8,14 @@ import pytest
 from tests.planted_states import random_states, write_planted
 from workflow_scripts.artifacts.measurements import SIMILARITY, read_measurements
 from workflow_scripts.measures import calibrate, pooled_similarity
-from workflow_scripts.similarity.measure_similarity import measure_similarity
+from workflow_scripts.similarity.measure_similarity import KINDS, NORMS, measure_similarity
 
 LENGTHS_S, LENGTHS_T = [20, 31, 25, 44, 38, 29], [6, 9, 7, 12, 10, 8]
 
 
-def measured(tmp_path, speech, text, draws=20, seed=0):
+def measured(tmp_path, speech, text, draws=20, seed=0, massive=2):
     states = write_planted(tmp_path / "states.h5", speech, text, {"dtype": "float32"})
-    measure_similarity(states, tmp_path / "similarity.h5", draws=draws, seed=seed)
+    measure_similarity(states, tmp_path / "similarity.h5", draws=draws, seed=seed, massive=massive)
     return read_measurements(tmp_path / "similarity.h5", SIMILARITY)
 
 
@@ -37,8 +37,9 @@ def test_every_value_is_that_of_the_measure_on_the_question_alone(tmp_path):
     found = measured(tmp_path, speech, text).measures
     for number, pair in enumerate(zip(speech, text)):
         alone = pooled_similarity(*pair)
-        for name, values in found.items():
-            np.testing.assert_allclose(values.raw[number], getattr(alone, name), rtol=1e-5, atol=1e-6, err_msg=name)
+        for name in ("cosine", "euclidean", "length_free_distance", *NORMS):
+            values = found[name].raw[number]
+            np.testing.assert_allclose(values, getattr(alone, name), rtol=1e-5, atol=1e-6, err_msg=name)
 
 
 def test_a_shared_direction_raises_the_raw_cosine_and_nothing_is_left_after_calibration(tmp_path):
@@ -58,7 +59,8 @@ def test_the_order_of_positions_does_not_matter(tmp_path):
     before = measured(tmp_path, speech, text).measures
     rng = np.random.default_rng(9)
     after = measured(tmp_path, [one[:, rng.permutation(one.shape[1])] for one in speech], text).measures
-    for name, values in before.items():
+    for name in (*KINDS, *NORMS, "cosine_median"):
+        values = before[name]
         np.testing.assert_allclose(values.raw, after[name].raw, rtol=1e-4, atol=1e-5, err_msg=name)
         np.testing.assert_allclose(values.null_mean, after[name].null_mean, rtol=1e-4, atol=1e-5, err_msg=name)
 
@@ -71,7 +73,7 @@ def test_norms_scale_with_the_speech_and_have_no_null(tmp_path):
     np.testing.assert_allclose(after["token_norm_speech"].raw, 4 * before["token_norm_speech"].raw, rtol=1e-5)
     np.testing.assert_allclose(after["log_norm_ratio"].raw - before["log_norm_ratio"].raw, np.log(4), atol=1e-5)
     np.testing.assert_allclose(after["cosine"].raw, before["cosine"].raw, atol=1e-6)
-    for name in ("norm_speech", "norm_text", "token_norm_speech", "token_norm_text", "log_norm_ratio"):
+    for name in NORMS:
         assert np.isnan(after[name].null_mean).all() and np.isnan(after[name].p).all()
 
 
@@ -80,7 +82,7 @@ def test_a_single_question_has_no_null_and_that_is_counted(tmp_path):
     assert np.isfinite(found.measures["cosine"].raw).all()
     assert np.isnan(found.measures["cosine"].null_mean).all() and np.isnan(found.measures["cosine"].p).all()
     assert found.attributes["null_draws"] == 0
-    assert json.loads(found.attributes["undefined_null"]) == {"cosine": 4, "euclidean": 4}
+    assert json.loads(found.attributes["undefined_null"]) == dict.fromkeys(KINDS, 4)
 
 
 def test_a_zero_mean_has_cosine_zero_and_is_counted(tmp_path):
@@ -105,3 +107,77 @@ def test_attributes_of_the_states_are_handed_on(tmp_path, name):
     expected = {"model": "planted", "checkpoint": "step-000001", "dtype": "float32", "n_layers": 3, "hidden_size": 32}
     found = measured(tmp_path, random_states([20, 21], 18), random_states([6, 7], 19))
     assert found.attributes[name] == expected[name]
+
+
+def with_offsets(lengths, seed, offset):
+    """Normal states around a common vector per form."""
+    rng = np.random.default_rng(seed)
+    common = offset * rng.standard_normal((4, 1, 32)).astype(np.float32)
+    return [one + common for one in random_states(lengths, seed + 1)]
+
+
+def test_centring_takes_a_shared_direction_away(tmp_path):
+    lengths = list(range(20, 60))
+    found = measured(tmp_path, with_offsets(lengths, 1, 2), with_offsets([n // 3 for n in lengths], 1, 2)).measures
+    assert found["cosine"].raw.mean() > 0.9
+    for name in ("cosine_common", "cosine_modality"):
+        assert abs(found[name].raw.mean()) < 0.06, name
+
+
+def test_an_offset_between_the_forms_survives_the_common_mean_only(tmp_path):
+    """The constant offset is a modality gap: taking both forms' means away hides it, the common mean does not."""
+    lengths = list(range(20, 60))
+    text = with_offsets([n // 3 for n in lengths], 2, 1)
+    found = measured(tmp_path, with_offsets(lengths, 5, 1), text).measures
+    assert found["cosine_common"].raw.mean() < -0.7
+    assert abs(found["cosine_modality"].raw.mean()) < 0.06
+
+
+def test_a_massive_dimension_makes_everything_similar_until_it_is_left_out(tmp_path):
+    lengths = list(range(20, 60))
+    forms = random_states(lengths, 6), random_states([n // 3 for n in lengths], 7)
+    for form in forms:
+        for one in form:
+            one[:, :, 5] = 500
+    found = measured(tmp_path, *forms, massive=1).measures
+    assert found["cosine"].raw.min() > 0.99
+    assert abs(found["cosine_trimmed"].raw.mean()) < 0.06
+    np.testing.assert_array_equal(measured(tmp_path, *forms, massive=0).measures["cosine_trimmed"].raw > 0.99, True)
+
+
+def test_equal_forms_have_cka_one_and_find_each_other_at_once(tmp_path):
+    text = random_states([12] * 15, 8)
+    found = measured(tmp_path, [one.copy() for one in text], text)
+    np.testing.assert_allclose(np.diag(found.shard["cka"]), 1, atol=1e-6)
+    assert found.shard["cka"].shape == (4, 4) and np.abs(found.shard["cka"] - np.eye(4)).max() < 0.5
+    assert found.shard["cka_draws"].shape == (20, 4) and found.shard["cka_draws"].max() < 0.5
+    for name in ("mutual_knn", "retrieval"):
+        np.testing.assert_allclose(found.measures[name].raw, 1)
+    assert found.attributes["neighbours"] == 10
+
+
+def test_unrelated_forms_retrieve_and_share_neighbours_at_chance(tmp_path):
+    n = 60
+    found = measured(tmp_path, random_states([20] * n, 9), random_states([8] * n, 10)).measures
+    assert found["retrieval"].raw.mean() < 5 / n
+    np.testing.assert_allclose(found["mutual_knn"].raw.mean(), 10 / (n - 1), atol=0.03)
+    np.testing.assert_allclose(found["mutual_knn"].null_mean.mean(), 10 / (n - 1), atol=0.03)
+
+
+def test_a_small_shard_leaves_cka_undefined(tmp_path):
+    found = measured(tmp_path, random_states([9, 8, 7], 11), random_states([4, 5, 6], 12))
+    assert np.isnan(found.shard["cka"]).all()
+    assert np.isfinite(found.measures["mutual_knn"].raw).all()
+
+
+def test_draws_hold_what_the_mean_over_questions_and_its_null_need(tmp_path):
+    found = measured(tmp_path, random_states(LENGTHS_S, 16), random_states(LENGTHS_T, 17))
+    total, count = found.draws["cosine"]
+    assert total.shape == (20, 4) and (count == 6).all()
+    np.testing.assert_allclose((total / count).mean(axis=0), found.measures["cosine"].null_mean.mean(axis=0), rtol=1e-5)
+
+
+def test_single_positions_are_their_own_median_last_and_mean(tmp_path):
+    found = measured(tmp_path, random_states([1] * 6, 18), random_states([1] * 6, 19)).measures
+    for name in ("cosine_median", "cosine_last", "cosine_without_first"):
+        np.testing.assert_allclose(found[name].raw, found["cosine"].raw, atol=1e-6)

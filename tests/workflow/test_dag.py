@@ -21,12 +21,17 @@ NEW_MODEL = {
     "dump_states": CHECKPOINTS * ANALYSED,
     "measure_similarity": CHECKPOINTS * ANALYSED,
     "align_tokens": CHECKPOINTS * ANALYSED,
+    "measure_responses": CHECKPOINTS,
     "edit_answers": 1,
 }
 AGGREGATES = {
     "build_gap_table": 1,
     "build_alignment_table": 1,
     "regress_gap": 1,
+    "build_response_table": 1,
+    "judge_claims": 1,
+    "vary_readings": 1,
+    "regress_answers": 1,
     "test_edits": 1,
     "build_tables": 1,
     "build_manifest": 1,

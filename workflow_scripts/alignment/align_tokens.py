@@ -7,19 +7,21 @@ For every question, layer l = 0..L and metric f (cosine, Euclidean distance), wi
     monotonicity   rho_l = Spearman(j, i*_{l,j})
     consistency    share of text tokens on whose frame the two metrics agree
 
+Ours: `path_score_centred`, the cosine path score after the mean of each form over the positions of the other half of
+the shard is subtracted; violations, collisions, and scores of paths that may not run back (`measures.path_quality`);
+other readings of the path score (`measures.pair_alignment.OWN_ONLY`), on true pairs only.
+
 The null (ours) gives the same statistics for the speech of question i and the text of question pi(i), over B
-derangements pi among questions of like length. One layer is in memory at a time; beside it, the paths of all pairs
-(8 (L + 1) bytes for each text token of each distinct pair).
+derangements pi among questions of like length. One layer is in memory at a time; all pairs of a length bin are compared
+once, whatever B is.
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from workflow_scripts.alignment.pairs import Partners, plan_pairs
-from workflow_scripts.alignment.stacked_texts import align_stacked
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.inherited import inherited
 from workflow_scripts.artifacts.logs import progress
@@ -27,40 +29,42 @@ from workflow_scripts.artifacts.measurements import ALIGNMENT, Measured, Measure
 from workflow_scripts.artifacts.provenance import provenance
 from workflow_scripts.artifacts.states import StateReader
 from workflow_scripts.measures import (
+    Bin,
     InvalidStates,
+    PairMeasurements,
     Prepared,
-    consistency,
-    monotonicity,
-    null_per_sample,
-    p_value,
+    halves,
+    plan_pairs,
     prepare,
     token_similarity,
 )
+from workflow_scripts.measures.pair_alignment import (
+    OWN_ONLY,
+    PAIR_KINDS,
+    StackedTexts,
+    align_pairs,
+    best_cosines,
+    chunks,
+    stack_texts,
+)
+from workflow_scripts.measures.shuffle_null import Kind
 
 logger = logging.getLogger(__name__)
 
 METRICS = ("cosine", "euclidean")
-KINDS = {
-    "path_score_cosine": "cosine",
-    "path_score_euclidean": "distance",
-    "monotonicity_cosine": "cosine",
-    "monotonicity_euclidean": "cosine",
-    "consistency": "cosine",
-}
-"""The measures written, and how each compares with its null: `cosine` higher is better, `distance` lower."""
+CENTRED = "path_score_centred"
+KINDS: dict[str, Kind] = PAIR_KINDS | {CENTRED: "cosine"}
+"""The measures with a null, and how each compares with it: `cosine` higher is better, `distance` lower."""
 FLOAT16_MAX = float(np.finfo(np.float16).max)
 
 
 @dataclass
-class _Aligned:
-    """What is kept of one spoken question against its P texts, filled layer by layer.
+class _Paths:
+    """Paths and scores along the questions' own texts: metric -> question -> one (T_t,) array per layer."""
 
-    i_star: metric -> (L+1, sum T_t) int32. mean_score: metric -> (P, L+1). own_score: metric -> (L+1, T_t) float32.
-    """
-
-    i_star: dict[str, np.ndarray]
-    mean_score: dict[str, np.ndarray]
-    own_score: dict[str, np.ndarray]
+    i_star: dict[str, list[list[np.ndarray]]]
+    score: dict[str, list[list[np.ndarray]]]
+    own: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def align_tokens(states: Path, alignment: Path, *, draws: int, seed: int, examples: int) -> None:
@@ -69,8 +73,8 @@ def align_tokens(states: Path, alignment: Path, *, draws: int, seed: int, exampl
     Args:
         states: activation file of one shard.
         alignment: output.
-        draws: B, derangements of the null.
-        seed: of the derangements.
+        draws: B, derangements of the null; 0 for none.
+        seed: of the derangements and of the halves that centre each other.
         examples: questions, from the first on, whose token matrices are kept for figures.
 
     Raises:
@@ -87,26 +91,34 @@ def measure_alignment(reader: StateReader, *, draws: int, seed: int, examples: i
     A shard of one question has no derangement: its null is NaN, and `null_draws` is 0.
     """
     T_s, T_t = np.diff(reader.offsets("speech")), np.diff(reader.offsets("text"))
-    plan = plan_pairs(T_s, T_t, draws, seed)
-    depth = reader.n_layers + 1
-    aligned = [_empty(partners, depth) for partners in plan]
-    shown = range(min(examples, len(plan)))
+    n, depth = len(reader.ids), reader.n_layers + 1
+    plan, half = plan_pairs(T_s, T_t, draws, seed), halves(reader.ids, seed)
+    drawn = len(plan[0].partners)
+    found = PairMeasurements(KINDS, n, depth, drawn)
+    kept = _Paths(*({metric: [[] for _ in range(n)] for metric in METRICS} for _ in range(2)))
+    kept.own = {name: np.full((n, depth), np.nan) for name in OWN_ONLY}
+    shown = range(min(examples, n))
     matrices: list[dict[str, list[np.ndarray]]] = [{metric: [] for metric in METRICS} for _ in shown]
     zero_norms = 0
     for layer in progress(range(depth), depth, "layers aligned"):
         speech, text = (_prepared(reader, form, layer) for form in ("speech", "text"))
         zero_norms += sum(one.zero_norms for one in speech + text)
-        _align_layer(layer, plan, speech, text, aligned)
+        centred = [_centred(form, half) for form in (speech, text)]
+        for one in plan:
+            _align_bin(layer, one, speech, text, found, kept)
+            _align_centred(layer, one, *centred, found)
         for number in shown:
             similarity = token_similarity(speech[number], text[number])
             for metric in METRICS:
                 # Drawings need no distance beyond float16; clipping keeps the file free of infinities.
                 matrix = np.clip(getattr(similarity, metric)[0], -FLOAT16_MAX, FLOAT16_MAX)
                 matrices[number][metric].append(matrix.astype(np.float16))
-    measures = _with_null(plan, [_statistics(*pair) for pair in zip(plan, aligned, T_s.tolist())])
-    undefined = {name: int(np.isnan(measured.raw).sum()) for name, measured in measures.items()}
-    undefined_null = {name: int(np.isnan(measured.null_mean).sum()) for name, measured in measures.items()}
-    logger.info("%d questions, %d pairs; undefined: %s", len(plan), sum(len(p.texts) for p in plan), undefined)
+    nothing = np.full((n, depth), np.nan)
+    measures = {name: Measured(found.raw[name], found.mean[name], found.sd[name], found.p[name]) for name in KINDS} | {
+        name: Measured(values, nothing, nothing, nothing) for name, values in kept.own.items()
+    }
+    undefined = {name: int(np.isnan(found.raw[name]).sum()) for name in KINDS}
+    logger.info("%d questions in %d length bins; undefined: %s", n, len(plan), undefined)
     return Measurements(
         ids=reader.ids,
         measures=measures,
@@ -114,16 +126,17 @@ def measure_alignment(reader: StateReader, *, draws: int, seed: int, examples: i
         T_t=T_t,
         attributes=inherited(reader.attributes)
         | {
-            "null_draws": draws if len(plan) > 1 else 0,
+            "null_draws": drawn,
             "seed": seed,
-            "distinct_null_pairs": sum(len(partners.texts) - 1 for partners in plan),
+            "distinct_null_pairs": sum(int((one.counts > 0).sum()) for one in plan),
             "undefined": undefined,
-            "undefined_null": undefined_null,
+            "undefined_null": {name: int(np.isnan(found.mean[name]).sum()) for name in KINDS},
             "zero_norms": zero_norms,
             "provenance": provenance({"draws": draws, "seed": seed, "examples": examples}),
         },
-        paths={metric: [one.i_star[metric][:, own.text(0)] for own, one in zip(plan, aligned)] for metric in METRICS},
-        scores={metric: [one.own_score[metric] for one in aligned] for metric in METRICS},
+        draws={name: (found.draw_sum[name], found.draw_count[name]) for name in KINDS},
+        paths={metric: [np.stack(layers) for layers in kept.i_star[metric]] for metric in METRICS},
+        scores={metric: [np.stack(layers) for layers in kept.score[metric]] for metric in METRICS},
         examples={
             reader.ids[number]: {metric: np.stack(layers) for metric, layers in matrices[number].items()}
             for number in shown
@@ -144,56 +157,50 @@ def _prepared(reader: StateReader, form: str, layer: int) -> list[Prepared]:
     return found
 
 
-def _empty(partners: Partners, depth: int) -> _Aligned:
-    shape, tokens = (depth, len(partners.rows)), int(partners.starts[1])
-    return _Aligned(
-        i_star={metric: np.empty(shape, dtype=np.int32) for metric in METRICS},
-        mean_score={metric: np.empty((len(partners.texts), depth)) for metric in METRICS},
-        own_score={metric: np.empty((depth, tokens), dtype=np.float32) for metric in METRICS},
-    )
-
-
-def _align_layer(
-    layer: int, plan: list[Partners], speech: list[Prepared], text: list[Prepared], aligned: list[_Aligned]
+def _align_bin(
+    layer: int, one: Bin, speech: list[Prepared], text: list[Prepared], found: PairMeasurements, kept: _Paths
 ) -> None:
-    """Align every spoken question with its texts at one layer; fills `aligned`."""
-    block = np.concatenate([one.states[0] for one in text])
-    norms = np.concatenate([one.norms[0] for one in text])
-    for partners, spoken, kept in zip(plan, speech, aligned):
-        found = align_stacked(spoken, block[partners.rows], norms[partners.rows])
-        for metric in METRICS:
-            score = found.path_score[metric]
-            kept.i_star[metric][layer] = found.i_star[metric]
-            sums = np.add.reduceat(score, partners.starts[:-1])
-            kept.mean_score[metric][:, layer] = sums / np.diff(partners.starts)
-            kept.own_score[metric][layer] = score[partners.text(0)]
+    """Every measure of all pairs of a bin at one layer; paths, and readings without null, of the true pairs."""
+    texts = stack_texts([text[number] for number in one.members])
+    spoken = [speech[number] for number in one.members]
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in PAIR_KINDS}
+    for chunk in chunks(np.array([each.positions for each in spoken]), texts.lengths):
+        own = np.arange(len(spoken))[chunk]
+        aligned = align_pairs(spoken[chunk], texts, own)
+        for name, values in aligned.values.items():
+            parts[name].append(values)
+        for name, values in aligned.own.items():
+            kept.own[name][one.members[own], layer] = values
+        for place, number in enumerate(one.members[own]):
+            for metric in METRICS:
+                kept.i_star[metric][number].append(aligned.i_star[metric][place])
+                kept.score[metric][number].append(aligned.path_score[metric][place].astype(np.float32))
+    found.add(layer, one, {name: np.concatenate(values) for name, values in parts.items()})
 
 
-def _statistics(partners: Partners, aligned: _Aligned, T_s: int) -> dict[str, np.ndarray]:
-    """Every measure of one spoken question against its P texts, (P, L+1) each."""
-    paths = [
-        {metric: aligned.i_star[metric][:, partners.text(number)] for metric in METRICS}
-        for number in range(len(partners.texts))
-    ]
-    found = {f"path_score_{metric}": aligned.mean_score[metric] for metric in METRICS}
-    for metric in METRICS:
-        found[f"monotonicity_{metric}"] = np.stack([monotonicity(path[metric], T_s) for path in paths])
-    found["consistency"] = np.stack([consistency(path["cosine"], path["euclidean"]) for path in paths])
-    return found
+def _centred(form: list[Prepared], half: np.ndarray) -> list[Prepared] | None:
+    """States without the mean over all positions of the other half's questions; None without another half."""
+    if len(form) < 2:
+        return None
+    total = np.stack([one.states[0].sum(axis=0, dtype=np.float64) for one in form])
+    positions = np.array([one.positions for one in form])
+    centred = []
+    for one, side in zip(form, half):
+        others = half != side
+        mean = total[others].sum(axis=0) / positions[others].sum()
+        states = one.states - mean.astype(np.float32)
+        norms = np.sqrt(np.einsum("ltd,ltd->lt", states, states, dtype=np.float64))
+        centred.append(replace(one, states=states, norms=norms))
+    return centred
 
 
-def _with_null(plan: list[Partners], values: list[dict[str, np.ndarray]]) -> dict[str, Measured]:
-    """Raw values (N, L+1) and their null from the values of each question's pairs."""
-    measures = {}
-    for name, kind in KINDS.items():
-        raw = np.stack([one[name][0] for one in values])
-        drawn = np.stack([one[name][partners.drawn] for one, partners in zip(values, plan)], axis=1)
-        if len(drawn) == 0:
-            nothing = np.full_like(raw, np.nan)
-            measures[name] = Measured(raw, nothing, nothing, nothing)
-        else:
-            measures[name] = Measured(raw, *null_per_sample(drawn), p_value(raw, drawn, kind))
-    return measures
+def _align_centred(
+    layer: int, one: Bin, speech: list[Prepared] | None, text: list[Prepared] | None, found: PairMeasurements
+) -> None:
+    if speech is None or text is None:
+        return
+    texts: StackedTexts = stack_texts([text[number] for number in one.members])
+    found.add(layer, one, {CENTRED: np.stack([best_cosines(speech[number], texts) for number in one.members])})
 
 
 if __name__ == "__main__":

@@ -1,8 +1,11 @@
 """similarity.h5 and alignment.h5: per sample and layer, never pre-averaged, each with its shuffled-pair null.
 
-similarity.h5   `/{measure} (N, L+1)` and its null `/null/{measure}/{mean,sd,p}`, each (N, L+1)
-alignment.h5    the same for `path_score_{metric}`, `monotonicity_{metric}`, `consistency`; ragged `/path/{metric}` and
-                `/score/{metric}` (L+1, sum T_t) with `/offsets (N+1,)`; `/examples/{id}/{metric}` token matrices
+similarity.h5   `/{measure} (N, L+1)` and its null `/null/{measure}/{mean,sd,p}`, each (N, L+1); of measures with null
+                `/draws/{measure}/{sum,count} (B, L+1)`; `/shard/{name}` what exists for the shard as a whole, such as
+                CKA (L+1, L+1)
+alignment.h5    the same for `path_score_{metric}`, `monotonicity_{metric}`, `consistency` and others; ragged
+                `/path/{metric}` and `/score/{metric}` (L+1, sum T_t) with `/offsets (N+1,)`;
+                `/examples/{id}/{metric}` token matrices
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,8 +17,8 @@ import numpy as np
 
 from workflow_scripts.artifacts import hdf5
 
-SIMILARITY = "similarity/1"
-ALIGNMENT = "alignment/1"
+SIMILARITY = "similarity/2"
+ALIGNMENT = "alignment/2"
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ class Measurements:
         examples: alignment only; id -> metric -> token matrix (L+1, T_s, T_t), float16.
         example_tokens: id -> text tokens of the example.
         attributes: provenance, null draws and seed, counts of undefined values.
+        draws: measure -> sum over questions and number of defined values of each draw of the null, (B, L+1) each.
+        shard: results for the shard as a whole, by name.
     """
 
     ids: list[str]
@@ -53,6 +58,8 @@ class Measurements:
     T_s: np.ndarray
     T_t: np.ndarray
     attributes: Mapping[str, Any]
+    draws: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    shard: dict[str, np.ndarray] = field(default_factory=dict)
     paths: dict[str, list[np.ndarray]] = field(default_factory=dict)
     scores: dict[str, list[np.ndarray]] = field(default_factory=dict)
     examples: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
@@ -69,6 +76,11 @@ def write_measurements(path: Path, schema: str, content: Measurements) -> None:
             file[name] = np.asarray(measured.raw, dtype=np.float32)
             for part in ("null_mean", "null_sd", "p"):
                 file[f"null/{name}/{part.removeprefix('null_')}"] = np.asarray(getattr(measured, part), np.float32)
+        for name, (total, count) in content.draws.items():
+            file.create_dataset(f"draws/{name}/sum", data=np.asarray(total, dtype=np.float64), **packed)
+            file.create_dataset(f"draws/{name}/count", data=np.asarray(count, dtype=np.int64), **packed)
+        for name, values in content.shard.items():
+            file[f"shard/{name}"] = np.asarray(values, dtype=np.float32)
         if content.paths:
             file["offsets"] = hdf5.offsets_of([int(n) for n in content.T_t])
         for metric, blocks in content.paths.items():
@@ -96,6 +108,11 @@ def read_measurements(path: Path, schema: str) -> Measurements:
             T_s=file["T_s"][:],
             T_t=file["T_t"][:],
             attributes=dict(file.attrs),
+            draws={
+                name: (group["sum"][:], group["count"][:].astype(np.float64))
+                for name, group in file.get("draws", {}).items()
+            },
+            shard={name: data[:] for name, data in file.get("shard", {}).items()},
             paths=_split(file, "path", offsets),
             scores=_split(file, "score", offsets),
             examples={

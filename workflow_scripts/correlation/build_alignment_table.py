@@ -4,6 +4,9 @@ Paper (section 5; averaging order as read in its section 9.1): a checkpoint's Si
 sample, then over samples. Layer 0 (embeddings) is in layers.csv only. Subset `all` is the unweighted mean over subsets
 of the same column, as Overall is; its n is the sum.
 
+chance.csv (ours) has the same values beside the null of the mean over questions, its p, and the best layer with a p
+that repeats the choice in every draw; cka.csv the debiased CKA of every speech layer with every text layer.
+
 Calibrated (ours): (raw - null) / (1 - null) for similarities, raw / null for distances, on the averaged values. Perfect
 agreement is 1 (0 for distances), chance is 0 (1 for distances). Undefined values (Spearman of a constant path or of
 fewer than four tokens) are left out of means and counted in `monotonicity_n` and `monotonicity_skipped`.
@@ -13,7 +16,7 @@ import logging
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ import numpy as np
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.measurements import ALIGNMENT, SIMILARITY, Measured, read_measurements
 from workflow_scripts.artifacts.tables import write_table
+from workflow_scripts.correlation.chance_rows import CHANCE_COLUMNS, CKA_COLUMNS, chance_rows, cka_rows, joined_draws
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +52,21 @@ LAYER_COLUMNS = (
     "consistency",
     "consistency_null",
     "norm_ratio",
+    "similarity_centred",
+    "similarity_centred_null",
+    "length_free",
+    "length_free_null",
 )
+FURTHER = {
+    "sim_cosine_common": "cosine_common",
+    "sim_cosine_centred": "cosine_modality",
+    "sim_cosine_trimmed": "cosine_trimmed",
+    "sim_length_free": "length_free_distance",
+    "aps_cosine_centred": "path_score_centred",
+    **{name: name for name in ("mutual_knn", "retrieval", "violations", "collisions")},
+    **{name: name for name in ("monotone_score", "monotone_loss", "dtw_cost")},
+}
+"""Further columns of checkpoints.csv, each with its null: column -> measure."""
 CHECKPOINT_COLUMNS = (
     *KEY_COLUMNS,
     "n",
@@ -62,10 +80,21 @@ CHECKPOINT_COLUMNS = (
     "monotonicity_skipped",
     "consistency",
     "consistency_null",
+    *(f"{name}{part}" for name in FURTHER for part in ("", "_null")),
+    "cka",
+    "cka_null",
+    "log_norm_ratio",
 )
 MEASURES = {
-    SIMILARITY: (*METRICS, "log_norm_ratio"),
-    ALIGNMENT: ("consistency", *(f"{name}_{metric}" for name in ("path_score", "monotonicity") for metric in METRICS)),
+    SIMILARITY: (
+        *(*METRICS, "log_norm_ratio", "length_free_distance", "cosine_common", "cosine_modality", "cosine_trimmed"),
+        *("mutual_knn", "retrieval"),
+    ),
+    ALIGNMENT: (
+        *(f"{name}_{metric}" for name in ("path_score", "monotonicity") for metric in METRICS),
+        *("consistency", "path_score_centred", "violations", "collisions"),
+        *("monotone_score", "monotone_loss", "dtw_cost"),
+    ),
 }
 """What each kind of file must hold."""
 
@@ -82,16 +111,20 @@ class Samples:
     Attributes:
         ids: the N questions.
         measures: by name; arrays (N, L+1), float64, NaN where undefined.
+        draws: by measure with a null; sum over samples and number of defined values of each draw, (B, L+1) each.
+        cka: (L+1, L+1), mean over shards, and its draws on equal layers (B, L+1); None without.
     """
 
     ids: list[str]
     measures: dict[str, Measured]
+    draws: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    cka: tuple[np.ndarray, np.ndarray] | None = None
 
 
 def build_alignment_table(
-    similarity: Sequence[Path], alignment: Sequence[Path], layers: Path, checkpoints: Path
+    similarity: Sequence[Path], alignment: Sequence[Path], layers: Path, checkpoints: Path, chance: Path, cka: Path
 ) -> None:
-    """Write layers.csv and checkpoints.csv.
+    """Write layers.csv, checkpoints.csv, chance.csv and cka.csv.
 
     Args:
         similarity, alignment: measurement files of all shards, in any order; model, checkpoint and subset are taken
@@ -106,15 +139,24 @@ def build_alignment_table(
         odd = sorted(pooled.keys() ^ aligned.keys())[:3]
         raise ArtifactError(f"similarity and alignment files cover different (model, checkpoint, subset): {odd}")
     layer_rows, checkpoint_rows = [], []
+    everything: dict[Key, Samples] = {}
     for key in sorted(pooled):
         if pooled[key].ids != aligned[key].ids:
             odd = sorted(set(pooled[key].ids) ^ set(aligned[key].ids))[:5]
             raise ArtifactError(f"{'/'.join(key)}: similarity and alignment hold different questions, such as {odd}")
-        joined = Samples(pooled[key].ids, pooled[key].measures | aligned[key].measures)
+        joined = Samples(
+            pooled[key].ids,
+            pooled[key].measures | aligned[key].measures,
+            pooled[key].draws | aligned[key].draws,
+            pooled[key].cka,
+        )
+        everything[key] = joined
         layer_rows += layer_means(key, joined)
         checkpoint_rows.append(checkpoint_means(key, joined))
     write_table(layers, with_all(layer_rows, ("model", "checkpoint", "step", "layer", "metric")), LAYER_COLUMNS)
     write_table(checkpoints, with_all(checkpoint_rows, ("model", "checkpoint", "step")), CHECKPOINT_COLUMNS)
+    write_table(chance, chance_rows(everything), CHANCE_COLUMNS)
+    write_table(cka, cka_rows(everything), CKA_COLUMNS)
     skipped = sum(row["monotonicity_skipped"] for row in checkpoint_rows)
     logger.info("%d checkpoint rows; %d undefined Spearman coefficients left out", len(checkpoint_rows), skipped)
 
@@ -155,6 +197,13 @@ def layer_means(key: Key, samples: Samples) -> list[dict[str, Any]]:
             row["consistency"] = mean(consistency.raw[:, layer])
             row["consistency_null"] = mean(consistency.null_mean[:, layer])
             row["norm_ratio"] = mean(norm_ratio.raw[:, layer])
+            if metric == "cosine":
+                for name, measure in (
+                    ("similarity_centred", "cosine_modality"),
+                    ("length_free", "length_free_distance"),
+                ):
+                    row[name] = mean(samples.measures[measure].raw[:, layer])
+                    row[f"{name}_null"] = mean(samples.measures[measure].null_mean[:, layer])
             rows.append(row)
     return rows
 
@@ -174,8 +223,13 @@ def checkpoint_means(key: Key, samples: Samples) -> dict[str, Any]:
         row[measure] = _sample_mean(samples, measure, "raw")
         row[f"{measure}_null"] = _sample_mean(samples, measure, "null_mean")
         row["monotonicity_skipped"] += int(np.isnan(samples.measures[measure].raw[:, 1:]).sum())
-    row["consistency"] = _sample_mean(samples, "consistency", "raw")
-    row["consistency_null"] = _sample_mean(samples, "consistency", "null_mean")
+    for name, measure in {"consistency": "consistency", **FURTHER}.items():
+        row[name] = _sample_mean(samples, measure, "raw")
+        row[f"{name}_null"] = _sample_mean(samples, measure, "null_mean")
+    row["log_norm_ratio"] = _sample_mean(samples, "log_norm_ratio", "raw")
+    if samples.cka is not None:
+        matrix, draws = samples.cka
+        row["cka"], row["cka_null"] = mean(np.diagonal(matrix)[1:]), mean(draws[:, 1:].ravel())
     return row
 
 
@@ -204,7 +258,7 @@ def with_all(rows: Sequence[Mapping[str, Any]], key: Sequence[str]) -> list[dict
     for members in groups.values():
         joined: dict[str, Any] = {name: members[0][name] for name in key} | {"subset": ALL}
         for name in members[0].keys() - joined.keys():
-            values = [member[name] for member in members]
+            values = [member.get(name, float("nan")) for member in members]
             joined[name] = sum(values) if name in COUNTS else mean(np.array(values, dtype=np.float64))
         result += [joined, *(dict(member) for member in members)]
     return result
@@ -247,7 +301,19 @@ def _join(files: Sequence[tuple[Path, Any]]) -> Samples:
         )
         for name in names
     }
-    return Samples([ids[index] for index in order], measures)
+    matrices = [(one.shard["cka"], one.shard["cka_draws"]) for _, one in files if "cka" in one.shard]
+    return Samples(
+        [ids[index] for index in order],
+        measures,
+        joined_draws([content.draws for _, content in files]),
+        None if not matrices else (np.mean([one for one, _ in matrices], axis=0), _mean_draws(matrices)),
+    )
+
+
+def _mean_draws(matrices: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """Draw by draw over shards; shards with another number of draws (a single question has none) are left out."""
+    most = max(len(draws) for _, draws in matrices)
+    return np.mean([draws for _, draws in matrices if len(draws) == most], axis=0)
 
 
 def _sample_mean(samples: Samples, measure: str, part: str) -> float:
@@ -263,7 +329,6 @@ if __name__ == "__main__":
         lambda s: build_alignment_table(
             [Path(path) for path in s.input.similarity],
             [Path(path) for path in s.input.alignment],
-            Path(s.output.layers),
-            Path(s.output.checkpoints),
+            *(Path(s.output[name]) for name in ("layers", "checkpoints", "chance", "cka")),
         ),
     )

@@ -17,6 +17,7 @@ import numpy as np
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.tables import read_table, write_table
 from workflow_scripts.correlation.build_alignment_table import ALL, CHECKPOINT_COLUMNS, KEY_COLUMNS
+from workflow_scripts.statistics.predictor_comparison import compare_predictors
 from workflow_scripts.statistics.regression import group_dummies, linear_fit, partial_r2, r2_fisher_interval
 from workflow_scripts.statistics.run_validation import cluster_bootstrap_r2, leave_one_run_out_q2
 
@@ -25,7 +26,27 @@ logger = logging.getLogger(__name__)
 OUTCOMES = ("gap", "loss_gap")
 MEASURES = ("sim_cosine", "sim_euclidean", "aps_cosine", "aps_euclidean")
 LOG_STEP = "log_step"
-PREDICTORS = (*MEASURES, *(f"{name}_calibrated" for name in MEASURES), LOG_STEP)
+PREDICTORS = (
+    *MEASURES,
+    *(f"{name}_calibrated" for name in MEASURES),
+    *("sim_cosine_centred", "sim_length_free", "aps_cosine_centred", "monotone_score", "cka", "mutual_knn"),
+    *("kl_forward_text", "kl_reverse_text", "response_cosine"),
+    "loss_gap",
+    LOG_STEP,
+)
+RESPONSES = ("kl_forward_text", "kl_reverse_text", "kl_forgetting", "response_cosine", "response_cosine_null")
+"""Columns of responses.csv that go into points.csv, empty where a checkpoint has no row there."""
+"""`loss_gap` predicts GAP only: it is the other outcome."""
+COMPARED = (
+    ("aps_cosine", "sim_cosine"),
+    ("aps_euclidean", "sim_euclidean"),
+    *((name, LOG_STEP) for name in PREDICTORS if name != LOG_STEP),
+)
+"""Pairs of predictors whose R2 are compared on the same points and resampled runs."""
+COMPARISON_COLUMNS = (
+    *("outcome", "first", "second", "n_checkpoints", "n_runs"),
+    *("r2_difference", "r2_difference_low", "r2_difference_high", "q2_difference", "note"),
+)
 
 FEWEST_RUNS = 3
 """Below this, leaving one run out leaves a single run to learn from: nothing is said about new runs."""
@@ -36,6 +57,7 @@ POINT_COLUMNS = (
     *GAP_COLUMNS,
     "n_gap",
     *(name for name in CHECKPOINT_COLUMNS if name not in KEY_COLUMNS),
+    *RESPONSES,
 )
 REGRESSION_COLUMNS = (
     *("outcome", "predictor", "pool", "n_checkpoints", "n_runs"),
@@ -49,25 +71,33 @@ def regress_gap(
     checkpoints: Path,
     points: Path,
     regression: Path,
+    comparisons: Path,
     *,
     models: Mapping[str, Mapping[str, str]],
     draws: int,
     seed: int,
+    responses: Path | None = None,
 ) -> None:
-    """Write points.csv and regression.csv.
+    """Write points.csv, regression.csv and comparisons.csv.
 
     Args:
         gap: gap.csv. checkpoints: checkpoints.csv of the alignment table.
         models: trained model -> its strategy, backbone and warmup; other models are left out.
         draws, seed: of the bootstrap over runs.
+        responses: responses.csv, if divergences between forms are to be predictors too.
 
     Raises:
         ArtifactError: a checkpoint of a trained model is in one of the two tables only.
     """
     joined = join_points(gap, checkpoints, models)
+    found = {} if responses is None else {(r["model"], r["checkpoint"]): r for r in read_table(responses)}
+    for point in joined:
+        own = found.get((point["model"], point["checkpoint"]), {})
+        point |= {name: own.get(name) for name in RESPONSES}
     rows = regression_rows(joined, draws, seed)
     write_table(points, joined, POINT_COLUMNS)
     write_table(regression, rows, REGRESSION_COLUMNS)
+    write_table(comparisons, comparison_rows(joined, draws, seed), COMPARISON_COLUMNS)
     logger.info("%d points, %d regressions", len(joined), len(rows))
 
 
@@ -116,8 +146,25 @@ def regression_rows(points: Sequence[Mapping[str, Any]], draws: int, seed: int) 
         regression_row(outcome, predictor, pool, members, draws, seed)
         for outcome in OUTCOMES
         for predictor in PREDICTORS
+        if predictor != outcome
         for pool, members in pools(points).items()
     ]
+
+
+def comparison_rows(points: Sequence[Mapping[str, Any]], draws: int, seed: int) -> list[dict[str, Any]]:
+    """Rows of comparisons.csv, all checkpoints pooled: R2 of `first` minus R2 of `second`, paired over runs."""
+    runs = np.array([point["model"] for point in points], dtype=str)
+    rows = []
+    for outcome in OUTCOMES:
+        for first, second in COMPARED:
+            if outcome == first:
+                continue
+            x, other, y = (_column(points, name) for name in (first, second, outcome))
+            found = compare_predictors(x, other, y, runs, draws, seed)
+            row = {"outcome": outcome, "first": first, "second": second, "n_checkpoints": found.n, "n_runs": found.runs}
+            row |= {"r2_difference": found.r2_difference, "q2_difference": found.q2_difference, "note": found.note}
+            rows.append(row | {"r2_difference_low": found.low, "r2_difference_high": found.high})
+    return rows
 
 
 def regression_row(
@@ -181,7 +228,9 @@ if __name__ == "__main__":
     run_step(
         snakemake,
         lambda s: regress_gap(
-            *(Path(path) for path in (s.input.gap, s.input.checkpoints, s.output.points, s.output.regression)),
+            *(Path(s.input[name]) for name in ("gap", "checkpoints")),
+            *(Path(s.output[name]) for name in ("points", "regression", "comparisons")),
+            responses=Path(s.input.responses),
             models=s.params.models,
             draws=s.params.draws,
             seed=s.params.seed,

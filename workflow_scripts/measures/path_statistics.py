@@ -10,54 +10,59 @@ FEWEST_TOKENS = 4
 """Spearman's coefficient of three points takes four values only; shorter texts are skipped and counted."""
 
 
-def monotonicity(i_star: np.ndarray, frames: int | None = None) -> np.ndarray:
-    """rho_l = Spearman(j, i*_{l,j}) for each layer of `i_star` (L+1, T_t): float64 (L+1,) in [-1, 1].
+def monotonicity(i_star: np.ndarray, frames: int | None = None, lengths: np.ndarray | None = None) -> np.ndarray:
+    """rho_l = Spearman(j, i*_{l,j}) for each row of `i_star` (rows, T_t), a layer or a pair: float64 (rows,).
 
     Tied frames share their average rank, as in scipy.stats.spearmanr. NaN where undefined: T_t < 4, or a
-    path that stays on one frame. `frames` is T_s if known (saves a pass). Raises ValueError for a path with
-    negative frames or of the wrong shape.
+    path that stays on one frame. `frames` is T_s if known (saves a pass). `lengths` (rows,): tokens that count, if rows
+    are filled up to a common T_t. Raises ValueError for a path with negative frames or of the wrong shape.
     """
-    i_star = _checked(i_star)
-    layers, tokens = i_star.shape
-    if tokens < FEWEST_TOKENS:
-        return np.full(layers, np.nan)
-    deviation = _average_ranks(i_star, frames) - (tokens + 1) / 2
-    position = np.arange(tokens) - (tokens - 1) / 2
-    spread = np.sqrt((deviation**2).sum(axis=1) * (position**2).sum())
-    rho = np.full(layers, np.nan)
-    np.divide(deviation @ position, spread, out=rho, where=spread > 0)
+    i_star, real, count = _checked(i_star, lengths)
+    occurrences, flat = _occurrences(i_star, real, frames)
+    below = np.cumsum(occurrences, axis=1) - occurrences
+    ranks = (below + (occurrences + 1) / 2).ravel()[flat]
+    deviation = np.where(real, ranks - (count[:, None] + 1) / 2, 0.0)
+    position = np.where(real, np.arange(i_star.shape[1]) - (count[:, None] - 1) / 2, 0.0)
+    spread = np.sqrt((deviation**2).sum(axis=1) * (position**2).sum(axis=1))
+    rho = np.full(len(i_star), np.nan)
+    np.divide((deviation * position).sum(axis=1), spread, out=rho, where=(spread > 0) & (count >= FEWEST_TOKENS))
     return np.clip(rho, -1.0, 1.0)
 
 
-def consistency(i_star_cosine: np.ndarray, i_star_euclidean: np.ndarray, tolerance: int = 0) -> np.ndarray:
-    """Share of text tokens on whose frame the two metrics agree within `tolerance` frames, (L+1,) float64.
+def consistency(
+    i_star_cosine: np.ndarray,
+    i_star_euclidean: np.ndarray,
+    tolerance: int = 0,
+    lengths: np.ndarray | None = None,
+) -> np.ndarray:
+    """Share of text tokens on whose frame the two metrics agree within `tolerance` frames, (rows,) float64.
 
-    The paper asks for equality (tolerance 0). Raises ValueError if the shapes differ.
+    The paper asks for equality (tolerance 0). `lengths` as in `monotonicity`. Raises ValueError if the shapes differ.
     """
-    first, second = _checked(i_star_cosine), _checked(i_star_euclidean)
+    first, real, count = _checked(i_star_cosine, lengths)
+    second = _checked(i_star_euclidean, lengths)[0]
     if first.shape != second.shape:
         raise ValueError(f"paths have shapes {first.shape} and {second.shape}; compare paths of the same sample")
     distance = np.abs(first.astype(np.int64) - second.astype(np.int64))
-    return (distance <= tolerance).mean(axis=1, dtype=np.float64)
+    return ((distance <= tolerance) & real).sum(axis=1) / count
 
 
-def violations(i_star: np.ndarray) -> np.ndarray:
-    """Share of steps that go back, i*_{j+1} < i*_j, (L+1,) float64; NaN for a single text token."""
-    i_star = _checked(i_star)
-    if i_star.shape[1] < 2:
-        return np.full(i_star.shape[0], np.nan)
-    return (i_star[:, 1:] < i_star[:, :-1]).mean(axis=1, dtype=np.float64)
+def violations(i_star: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
+    """Share of steps that go back, i*_{j+1} < i*_j, (rows,) float64; NaN for a single text token."""
+    i_star, real, count = _checked(i_star, lengths)
+    back = ((i_star[:, 1:] < i_star[:, :-1]) & real[:, 1:]).sum(axis=1)
+    return np.divide(back, count - 1, out=np.full(len(i_star), np.nan), where=count > 1)
 
 
-def collisions(i_star: np.ndarray) -> np.ndarray:
-    """1 - distinct frames / T_t, (L+1,) float64: 0 if every text token has its own frame."""
-    i_star = _checked(i_star)
-    ranked = np.sort(i_star, axis=1)
-    distinct = 1 + (ranked[:, 1:] != ranked[:, :-1]).sum(axis=1)
-    return 1 - distinct / i_star.shape[1]
+def collisions(i_star: np.ndarray, frames: int | None = None, lengths: np.ndarray | None = None) -> np.ndarray:
+    """1 - distinct frames / T_t, (rows,) float64: 0 if every text token has its own frame."""
+    i_star, real, count = _checked(i_star, lengths)
+    occurrences, _ = _occurrences(i_star, real, frames)
+    return 1 - (occurrences[:, :-1] > 0).sum(axis=1) / count
 
 
-def _checked(i_star: np.ndarray) -> np.ndarray:
+def _checked(i_star: np.ndarray, lengths: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The paths, which of their entries count (same shape, bool), and how many of each row (rows,)."""
     i_star = np.asarray(i_star)
     if i_star.ndim != 2 or 0 in i_star.shape or not np.issubdtype(i_star.dtype, np.integer):
         raise ValueError(
@@ -65,15 +70,20 @@ def _checked(i_star: np.ndarray) -> np.ndarray:
         )
     if i_star.min() < 0:
         raise ValueError(f"a path holds frame {i_star.min()}; frames count from 0")
-    return i_star
+    rows, tokens = i_star.shape
+    count = np.full(rows, tokens) if lengths is None else np.asarray(lengths)
+    if count.shape != (rows,) or count.min() < 1 or count.max() > tokens:
+        raise ValueError(f"lengths {count.shape} must be one of 1 .. {tokens} for each of {rows} rows")
+    return i_star, np.arange(tokens) < count[:, None], count
 
 
-def _average_ranks(i_star: np.ndarray, frames: int | None) -> np.ndarray:
-    """Ranks 1..T_t per row, ties averaged, by counting how often each frame occurs: no sort, all layers at
-    once."""
-    layers, _ = i_star.shape
+def _occurrences(i_star: np.ndarray, real: np.ndarray, frames: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """How often each row visits each frame, (rows, T_s + 1), and the place of every entry in it: no sort, all at once.
+
+    The last column takes the entries that do not count, so that they rank behind all others.
+    """
     frames = int(i_star.max()) + 1 if frames is None else frames
-    flat = i_star.astype(np.int64) + frames * np.arange(layers)[:, None]
-    counts = np.bincount(flat.ravel(), minlength=layers * frames).reshape(layers, frames)
-    below = np.cumsum(counts, axis=1) - counts
-    return (below + (counts + 1) / 2).ravel()[flat]
+    columns = np.where(real, i_star, frames).astype(np.int64)
+    flat = columns + (frames + 1) * np.arange(len(i_star))[:, None]
+    counts = np.bincount(flat.ravel(), minlength=len(i_star) * (frames + 1)).reshape(len(i_star), frames + 1)
+    return counts, flat

@@ -19,7 +19,10 @@ SAMPLES_PER_BIN = 8
 """Length bins are made as fine as this mean occupancy allows."""
 
 MOST_BINS = 4
-"""Quantile bins per length axis at most."""
+"""Quantile bins per length axis at most, unless bins grew beyond `MOST_SAMPLES_PER_BIN`."""
+
+MOST_SAMPLES_PER_BIN = 64
+"""Mean occupancy at which bins are made finer still: all pairs of a bin are compared, so work grows with n only."""
 
 
 @dataclass(frozen=True)
@@ -62,15 +65,25 @@ def derangements(T_s: np.ndarray, T_t: np.ndarray, draws: int, seed: int, quanti
 
     Raises ValueError for n < 2 (there is nobody to swap with), draws < 1, or lengths of different shape.
     """
+    partners = np.empty((max(draws, 0), np.size(T_s)), dtype=np.int64)
+    for members, local in derangements_of_bins(T_s, T_t, draws, seed, quantiles):
+        partners[:, members] = members[local]
+    return partners
+
+
+def derangements_of_bins(
+    T_s: np.ndarray, T_t: np.ndarray, draws: int, seed: int, quantiles: int | None = None
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The same bin by bin: its members (m,) and, as places in the bin, their partners (draws, m).
+
+    Raises ValueError as `derangements` does.
+    """
     if draws < 1:
         raise ValueError(f"draws is {draws}, expected at least 1")
     bins = length_bins(T_s, T_t, quantiles)
     rng = np.random.default_rng(seed)
-    partners = np.empty((draws, bins.size), dtype=np.int64)
-    for label in np.unique(bins):
-        members = np.flatnonzero(bins == label)
-        partners[:, members] = members[_uniform_derangements(members.size, draws, rng)]
-    return partners
+    members = [np.flatnonzero(bins == label) for label in np.unique(bins)]
+    return [(one, _uniform_derangements(one.size, draws, rng)) for one in members]
 
 
 def length_bins(T_s: np.ndarray, T_t: np.ndarray, quantiles: int | None = None) -> np.ndarray:
@@ -78,7 +91,8 @@ def length_bins(T_s: np.ndarray, T_t: np.ndarray, quantiles: int | None = None) 
     samples.
 
     `quantiles` bins per axis; by default floor(sqrt(n / 8)), between 1 and 4, so that a bin holds about 8
-    samples or more on average. A bin with one sample is merged with its nearest bin, measured between mean
+    samples or more on average; above 1,024 samples more, so that it holds at most 64. A bin with one sample is
+    merged with its nearest bin, measured between mean
     length ranks. Raises ValueError for n < 2 or lengths of different shape.
     """
     T_s, T_t = np.asarray(T_s), np.asarray(T_t)
@@ -88,6 +102,7 @@ def length_bins(T_s: np.ndarray, T_t: np.ndarray, quantiles: int | None = None) 
         raise ValueError(f"a shuffled-pair null needs at least 2 samples in a shard, got {T_s.size}; enlarge the shard")
     if quantiles is None:
         quantiles = int(np.clip(np.sqrt(T_s.size / SAMPLES_PER_BIN), 1, MOST_BINS))
+        quantiles = max(quantiles, int(np.ceil(np.sqrt(T_s.size / MOST_SAMPLES_PER_BIN))))
     if quantiles < 1:
         raise ValueError(f"quantiles is {quantiles}, expected at least 1")
     labels = _quantile_bin(T_s, quantiles) * quantiles + _quantile_bin(T_t, quantiles)
@@ -161,11 +176,16 @@ def best_layer(raw: np.ndarray, draws: np.ndarray, kind: Kind) -> BestLayer:
     differ, or if no layer 1..L is defined.
     """
     raw, draws = _checked(raw, draws)
+    return best_layer_of_means(nan_mean(raw), nan_mean(np.moveaxis(draws, 1, 0)), kind)
+
+
+def best_layer_of_means(raw: np.ndarray, draws: np.ndarray, kind: Kind) -> BestLayer:
+    """The same from means over samples: raw (L+1,) and of each draw (B, L+1)."""
     sign = 1.0 if _higher_is_better(kind) else -1.0
-    means = sign * nan_mean(raw)[1:]
+    means = sign * np.asarray(raw, dtype=np.float64)[1:]
     if means.size == 0 or np.isnan(means).all():
         raise ValueError("no layer 1..L has a defined mean; there is no best layer")
-    null = sign * nan_mean(np.moveaxis(draws, 1, 0))[:, 1:]
+    null = sign * np.asarray(draws, dtype=np.float64)[:, 1:]
     null_best = np.max(np.where(np.isnan(null), -np.inf, null), axis=1)
     layer = int(np.nanargmax(means))
     return BestLayer(layer + 1, float(sign * means[layer]), float(p_value(means[layer], null_best, "cosine")))

@@ -3,18 +3,18 @@
 Source: arXiv 2510.12116, section on token-level analysis.
 
     A_l[i, j] = f(h^s_{l,i}, h^t_{l,j})            token matrix (T_s, T_t) for f = cosine or Euclidean
-    distance i*_{l,j}  = argmax_i A_l[i, j]                 (argmin for the distance): one speech frame per
-    text token
+    i*_{l,j}  = argmax_i A_l[i, j]                 (argmin for the distance): one speech frame per text token
     APS       = mean_{l=1..L} mean_j A_l[i*_j, j]  Alignment Path Score
 
-The speed matters because a shuffled-pair null calls this 1 + B times a sample: one matrix product per layer
-serves both metrics, and norms come from `Prepared`.
+Near ties of the argmax are decided in float64 (`exact_best`). A shard with its null goes through `pair_alignment`,
+which gives the same numbers for all pairs at once.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
+from workflow_scripts.measures.exact_best import most_similar_frames, nearest_frames
 from workflow_scripts.measures.path_statistics import consistency, monotonicity
 from workflow_scripts.measures.states import Prepared, mean_over_layers, prepare_pair
 
@@ -97,8 +97,7 @@ def token_alignment(speech: np.ndarray | Prepared, text: np.ndarray | Prepared) 
     """
     speech, text = prepare_pair(speech, text)
     cosine, squared = _text_by_speech(speech, text)
-    i_cosine = _first_of_equals(np.argmax(cosine, axis=2), speech)
-    i_euclidean = _first_of_equals(np.argmin(squared, axis=2), speech)
+    i_cosine, i_euclidean = _paths(speech, text)
     return TokenAlignment(
         cosine=_metric_alignment(i_cosine, _at(cosine, i_cosine), speech.positions),
         euclidean=_metric_alignment(i_euclidean, np.sqrt(_at(squared, i_euclidean)), speech.positions),
@@ -155,9 +154,16 @@ def _reciprocal(norms: np.ndarray) -> np.ndarray:
     return np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0).astype(np.float32)
 
 
-def _first_of_equals(i_star: np.ndarray, speech: Prepared) -> np.ndarray:
-    """Among repeated speech vectors take the first, whatever the rounding of the matrix product preferred."""
-    return np.take_along_axis(speech.first_equal, i_star, axis=1).astype(np.int32)
+def _paths(speech: Prepared, text: Prepared) -> tuple[np.ndarray, np.ndarray]:
+    """Paths of all layers under both metrics, (L+1, T_t) int32 each, near ties decided exactly."""
+    found: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+    for layer in range(len(speech.states)):
+        at = slice(layer, layer + 1)
+        one = Prepared(speech.states[at], speech.norms[at], speech.first_equal[at])
+        inner = text.states[layer] @ one.states[0].T
+        for paths, best in zip(found, (most_similar_frames, nearest_frames)):
+            paths.append(best(inner, one, text.states[layer], text.norms[layer]).astype(np.int32))
+    return np.stack(found[0]), np.stack(found[1])
 
 
 def _at(text_by_speech: np.ndarray, i_star: np.ndarray) -> np.ndarray:

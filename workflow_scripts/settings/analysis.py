@@ -34,4 +34,14 @@ class ActivationSettings(Settings):
 class NullSettings(Settings):
     """The shuffled-pair null: speech of one question against the text of another of like length."""
 
-    draws: int = Field(default=20, ge=1, description="Derangements; p cannot go below 1 / (draws + 1).")
+    draws: int = Field(default=200, ge=1, description="Derangements; p cannot go below 1 / (draws + 1).")
+    massive_dimensions: int = Field(
+        default=4, ge=0, description="Dimensions of massive activations left out of the trimmed cosine."
+    )
+
+
+class ResponseSettings(Settings):
+    """Divergence between the forms on shared answer prefixes."""
+
+    questions: int = Field(default=8, gt=0, description="Questions of each analysed subset, from its first shard.")
+    positions: int = Field(default=12, gt=0, description="Longest prefix, in answer tokens.")

@@ -12,6 +12,7 @@ from workflow_scripts.settings.analysis import (
     ActivationSettings,
     EvaluationSettings,
     NullSettings,
+    ResponseSettings,
 )
 from workflow_scripts.settings.assets import AssetSettings
 from workflow_scripts.settings.base import NAME_PATTERN, Settings
@@ -70,6 +71,7 @@ class Config(Settings):
     evaluation: EvaluationSettings = Field(default=EvaluationSettings(), description="Answers and scores.")
     scoring: ScoringSettings = Field(default=ScoringSettings(), description="Opt-in published scorers.")
     activations: ActivationSettings = Field(default=ActivationSettings(), description="Hidden states.")
+    responses: ResponseSettings = Field(default=ResponseSettings(), description="Divergence between the forms.")
     chance: NullSettings = Field(default=NullSettings(), description="Chance levels.")
     intervention: InterventionSettings = Field(description="Edits of speech tokens.")
     display: DisplaySettings = Field(default=DisplaySettings(), description="Labels and colours.")

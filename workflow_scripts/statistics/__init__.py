@@ -1,8 +1,8 @@
 """Statistics of the study: arrays in, frozen dataclasses out.
 
 `regression` (fits, partial R2, Fisher interval), `run_validation` (leave-one-run-out, cluster bootstrap),
-`bootstrap` (paired, over items), `rates` (intervals of a rate), `paired_tests` (McNemar, Holm), `power` (what
-they can find). NumPy and scipy only.
+`predictor_comparison` (paired, over runs), `logistic` (answers, errors by run), `bootstrap` (paired, over items),
+`rates` (intervals of a rate), `paired_tests` (McNemar, Holm), `power` (what they can find). NumPy and scipy only.
 """
 
 from workflow_scripts.statistics.bootstrap import (
@@ -10,6 +10,7 @@ from workflow_scripts.statistics.bootstrap import (
     mean_of_subsets_bootstrap,
     paired_bootstrap,
 )
+from workflow_scripts.statistics.logistic import LogisticFit, logistic_fit
 from workflow_scripts.statistics.paired_tests import (
     McNemar,
     exact_mcnemar_p,
@@ -18,6 +19,7 @@ from workflow_scripts.statistics.paired_tests import (
     mcnemar_from_counts,
 )
 from workflow_scripts.statistics.power import fewest_discordant, minimal_detectable_effect
+from workflow_scripts.statistics.predictor_comparison import PredictorComparison, compare_predictors
 from workflow_scripts.statistics.rates import RateInterval, rate_interval
 from workflow_scripts.statistics.regression import (
     Interval,
@@ -42,10 +44,13 @@ __all__ = [
     "Interval",
     "LeaveOneRunOut",
     "LinearFit",
+    "LogisticFit",
     "McNemar",
     "PartialR2",
+    "PredictorComparison",
     "RateInterval",
     "cluster_bootstrap_r2",
+    "compare_predictors",
     "exact_mcnemar_p",
     "fewest_discordant",
     "fit_per_group",
@@ -53,6 +58,7 @@ __all__ = [
     "holm",
     "leave_one_run_out_q2",
     "linear_fit",
+    "logistic_fit",
     "mcnemar",
     "mcnemar_from_counts",
     "mean_of_subsets_bootstrap",

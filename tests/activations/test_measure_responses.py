@@ -1,0 +1,146 @@
+"""Divergence between forms: 0 for equal queries, by hand, the model's own loss, null, undefined cases."""
+
+import math
+
+import numpy as np
+import pytest
+
+from tests.tiny_study import CHECKPOINT, write_tiny_study
+from workflow_scripts.activations.measure_responses import measure_responses, respond, token_cosines
+from workflow_scripts.artifacts.answers import ANSWERS, AnswerRecord
+from workflow_scripts.artifacts.files import ArtifactError
+from workflow_scripts.artifacts.responses import read_responses
+from workflow_scripts.artifacts.tables import read_table
+from workflow_scripts.correlation.build_response_table import build_response_table
+from workflow_scripts.measures.divergence import kl_divergence, log_softmax
+from workflow_scripts.speech_lm.responses import forced_responses
+from workflow_scripts.speech_lm.spoken_shard import read_spoken_shard
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    return write_tiny_study(tmp_path_factory.mktemp("study"))
+
+
+@pytest.fixture(scope="module")
+def loaded(study):
+    return study.load(), read_spoken_shard(study.questions, study.manifest, study.features, "00-of-01", 7)
+
+
+class SameTwice:
+    """A shard whose spoken queries are its written ones."""
+
+    def __init__(self, asked):
+        self.asked = asked
+        self.ids, self.questions = asked.ids, asked.questions
+        self.written = self.spoken = asked.written
+
+
+def write_answers(folder, ids, form, token_ids):
+    rows = [
+        AnswerRecord(
+            id=name, form=form, prompt_hash="0" * 16, answer="x", token_ids=token_ids, finish_reason="stop", seconds=0.0
+        )
+        for name in ids
+    ]
+    path = folder / f"{form}.answers.jsonl"
+    ANSWERS.write(path, rows, {})
+    return path
+
+
+def run(study, folder, text=(40, 41, 42), speech=(50,), ids=("q0", "q2", "q3", "q4"), **settings):
+    files = [write_answers(folder, ids, form, list(tokens)) for form, tokens in (("text", text), ("speech", speech))]
+    measure_responses(
+        *([path] for path in (study.questions, study.manifest, study.features, *files)),
+        *(study.model, study.backbone, study.encoder, folder / "responses.h5"),
+        checkpoint=CHECKPOINT,
+        shards=["00-of-01"],
+        settings={"questions": 8, "positions": 5, **settings},
+        system_prompt=None,
+        seed=7,
+    )
+    return read_responses(folder / "responses.h5")
+
+
+def test_two_symbols_by_hand():
+    log_p, log_q = np.log([[0.5, 0.5], [1 - 1e-12, 1e-12]]), np.log([[0.9, 0.1], [0.5, 0.5]])
+    expected = [0.5 * math.log(0.5 / 0.9) + 0.5 * math.log(0.5 / 0.1), math.log(2)]
+    np.testing.assert_allclose(kl_divergence(log_p, log_q), expected, rtol=1e-9)
+    np.testing.assert_array_equal(kl_divergence(log_p, log_p), 0)
+
+
+def test_divergence_is_never_negative_and_ignores_a_shift_of_the_logits():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 50, 300)) * 5
+    found = kl_divergence(log_softmax(a), log_softmax(b))
+    assert (found > 0).all()
+    np.testing.assert_allclose(kl_divergence(log_softmax(a + 100), log_softmax(b - 7)), found)
+    with pytest.raises(ValueError, match="position 1 are not finite"):
+        log_softmax(np.array([[0.0, 1.0], [np.nan, 0.0]]))
+    with pytest.raises(ValueError, match="vocabularies differ"):
+        kl_divergence(log_softmax(a), log_softmax(b[:, :9]))
+
+
+def test_forced_responses_hold_the_models_own_loss_and_batching_does_not_matter(loaded):
+    lm, asked = loaded
+    queries, answers = [asked.written(lm, k) for k in range(3)], ["ab", "wxyz", "q"]
+    ids = [lm.tokenizer(text, add_special_tokens=False)["input_ids"] for text in answers]
+    together = forced_responses(lm, queries, ids)
+    for query, text, own, found in zip(queries, answers, ids, together):
+        log_p = log_softmax(found.logits)
+        (loss,) = lm.answer_loss([query], [text])
+        assert -log_p[np.arange(len(own)), own].sum() == pytest.approx(loss.nll, rel=1e-4)
+        (alone,) = forced_responses(lm, [query], [own])
+        np.testing.assert_allclose(found.logits, alone.logits, atol=1e-4)
+        assert found.states.shape == (lm.n_layers + 1, len(own), lm.hidden_size)
+    with pytest.raises(ValueError, match="at least one token"):
+        forced_responses(lm, queries, [[1], [], [2]])
+
+
+def test_the_same_query_twice_diverges_nowhere_and_its_states_are_equal(loaded):
+    lm, asked = loaded
+    same = SameTwice(asked)
+    items = [(same, k, {"text": [40 + k, 41], "reference": [60, 61, 62]}) for k in range(4)]
+    found = respond(lm, lm, items, positions=4)
+    for name, values in found.divergence.items():
+        assert np.nanmax(values, initial=0) < 1e-9, name
+    assert np.isnan(found.divergence["forward", "speech"]).all()  # no such prefix
+    assert np.isnan(found.divergence["forward", "text"][:, 2:]).all() and np.isnan(found.similarity).sum() == 0
+    np.testing.assert_allclose(found.similarity, 1, atol=1e-6)
+    assert (found.similarity_null[:, 1:] < 0.999).all()
+
+
+def test_a_study_is_measured_and_tabulated(study, tmp_path):
+    found = run(study, tmp_path)
+    assert found.ids == ["q0", "q2", "q3", "q4"]
+    assert (found.divergence["forward", "text"][:, :3] > 0).all()
+    assert np.isnan(found.divergence["forward", "text"][:, 3:]).all()
+    # q3 has no reference answer; the untuned model differs from the checkpoint in its adapter only.
+    assert np.isnan(found.divergence["reverse", "reference"][2]).all()
+    assert np.nanmax(found.divergence["forgetting", "text"]) < 1e-6
+    build_response_table([tmp_path / "responses.h5"], tmp_path / "t.csv", tmp_path / "p.csv")
+    (row,) = read_table(tmp_path / "t.csv")
+    assert row["kl_forward_text"] == pytest.approx(np.nanmean(found.divergence["forward", "text"]), rel=1e-4)
+    assert row["response_cosine"] == pytest.approx(found.similarity[:, 1:].mean(), rel=1e-4)
+    assert (row["model"], row["step"], row["n"]) == ("tiny-lora", 3, 4)
+    positions = [r for r in read_table(tmp_path / "p.csv") if (r["measure"], r["prefix"]) == ("forward", "text")]
+    assert [r["position"] for r in positions] == [0, 1, 2] and all(r["n"] == 4 for r in positions)
+
+
+def test_prefixes_are_cut_and_questions_limited(study, tmp_path):
+    found = run(study, tmp_path, text=range(40, 60), questions=2, positions=3)
+    assert found.ids == ["q0", "q2"]
+    assert found.divergence["forward", "text"].shape == (2, 3)
+
+
+def test_an_empty_answer_has_no_prefix_and_a_missing_one_is_named(study, tmp_path):
+    found = run(study, tmp_path, speech=())
+    assert np.isnan(found.divergence["forward", "speech"]).all()
+    with pytest.raises(ArtifactError, match="no answer to question 'q4'"):
+        run(study, tmp_path, ids=("q0", "q2", "q3"))
+
+
+def test_cosines_of_tokens_by_hand_and_of_zero_vectors():
+    a = np.array([[[3.0, 4.0], [0.0, 0.0]]])
+    assert token_cosines(a, np.array([[[4.0, 3.0]]])).tolist() == [pytest.approx(24 / 25)]
+    assert token_cosines(a, a).tolist() == [pytest.approx(0.5)]

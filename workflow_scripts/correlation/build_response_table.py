@@ -1,0 +1,100 @@
+"""responses.csv and response_positions.csv: divergence between forms by checkpoint and by response position (ours).
+
+A question's divergence is its mean over positions; a checkpoint's the mean over questions of a subset, then over
+subsets. The tail counts: the 80th and 95th percentile over positions of all questions stand beside the mean.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from workflow_scripts.artifacts.responses import Responses, read_responses
+from workflow_scripts.artifacts.tables import write_table
+
+KINDS = ("forward", "reverse", "forgetting")
+PREFIXES = ("reference", "text", "speech")
+KEY = ("model", "checkpoint", "step")
+COLUMNS = (
+    *KEY,
+    "n",
+    *(f"kl_{kind}_{prefix}" for kind in ("forward", "reverse") for prefix in PREFIXES),
+    *("kl_forward_p80", "kl_forward_p95", "kl_forgetting"),
+    *("response_cosine", "response_cosine_null", "response_cosine_first", "response_cosine_last"),
+)
+POSITION_COLUMNS = (*KEY, "measure", "prefix", "position", "n", "mean", "p80", "p95")
+
+
+def build_response_table(responses: Sequence[Path], table: Path, positions: Path) -> None:
+    """Write both tables from the responses files of all checkpoints."""
+    rows, by_position = [], []
+    for path in responses:
+        content = read_responses(path)
+        checkpoint = str(content.attributes["checkpoint"])
+        step = int(checkpoint.removeprefix("step-")) if checkpoint.startswith("step-") else None
+        key = {"model": str(content.attributes["model"]), "checkpoint": checkpoint, "step": step}
+        rows.append(key | checkpoint_row(content))
+        by_position += [key | row for row in position_rows(content)]
+    write_table(table, sorted(rows, key=_order), COLUMNS)
+    write_table(positions, sorted(by_position, key=_order), POSITION_COLUMNS)
+
+
+def checkpoint_row(content: Responses) -> dict[str, Any]:
+    """Means over subsets of means over questions."""
+    row: dict[str, Any] = {"n": len(content.ids)}
+    for (kind, prefix), values in content.divergence.items():
+        name = "kl_forgetting" if kind == "forgetting" else f"kl_{kind}_{prefix}"
+        row[name] = _over_subsets(_mean(values, 1), content.subsets)
+    if (values := content.divergence.get(("forward", "text"))) is not None:
+        defined = values[~np.isnan(values)]
+        for percent in (80, 95):
+            row[f"kl_forward_p{percent}"] = float(np.percentile(defined, percent)) if defined.size else float("nan")
+    for name, values in (("response_cosine", content.similarity), ("response_cosine_null", content.similarity_null)):
+        row[name] = _over_subsets(_mean(values[:, 1:], 1), content.subsets)
+    for name, layer in (("first", 1), ("last", -1)):
+        row[f"response_cosine_{name}"] = _over_subsets(content.similarity[:, layer], content.subsets)
+    return row
+
+
+def position_rows(content: Responses) -> list[dict[str, Any]]:
+    """One row per measure, prefix and position that any question reaches; position 0 predicts the first token."""
+    rows = []
+    for (kind, prefix), values in content.divergence.items():
+        for position, column in enumerate(values.T):
+            defined = column[~np.isnan(column)].astype(np.float64)
+            if defined.size:
+                row = {"measure": kind, "prefix": prefix, "position": position, "n": len(defined)}
+                row |= {f"p{percent}": float(np.percentile(defined, percent)) for percent in (80, 95)}
+                rows.append(row | {"mean": float(defined.mean())})
+    return rows
+
+
+def _over_subsets(values: np.ndarray, subsets: Sequence[str]) -> float:
+    names = np.array(subsets)
+    means = [_mean(values[names == name], 0) for name in sorted(set(subsets))]
+    return float(_mean(np.array(means, dtype=np.float64), 0))
+
+
+def _mean(values: np.ndarray, axis: int) -> Any:
+    """Mean of the defined values, NaN where there is none."""
+    values = np.asarray(values, dtype=np.float64)
+    defined = ~np.isnan(values)
+    count = defined.sum(axis=axis)
+    total = np.where(defined, values, 0.0).sum(axis=axis)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def _order(row: dict[str, Any]) -> tuple[str, int]:
+    return row["model"], -1 if row["step"] is None else row["step"]
+
+
+if __name__ == "__main__":
+    from workflow_scripts.artifacts.logs import run_step
+
+    run_step(
+        snakemake,
+        lambda s: build_response_table(
+            [Path(path) for path in s.input.responses], Path(s.output.table), Path(s.output.positions)
+        ),
+    )
