@@ -55,15 +55,17 @@ class FakeLM:
         self.costed += [(query.inputs["label"], answer) for query, answer in zip(queries, answers)]
         return [AnswerLoss(float(len(a) * q.length), len(a.split())) for q, a in zip(queries, answers)]
 
-    def option_log_probs(self, queries, options):
+    def option_log_probs(self, queries, options, references):
         self.chosen += [(query.inputs["label"], texts) for query, texts in zip(queries, options)]
+        losses = self.answer_loss(queries, references)
         return [
             OptionLogProbs(
                 tuple(-float(k + q.length) for k in range(len(texts))),
                 (-float(q.length),) * len(texts),
                 tuple(len(text.split()) for text in texts),
+                loss,
             )
-            for q, texts in zip(queries, options)
+            for q, texts, loss in zip(queries, options, losses)
         ]
 
 
@@ -266,6 +268,10 @@ def test_options_of_a_question_belong_to_the_query_of_its_form(files, tmp_path, 
     assert by_form["speech"].texts == [-7, -7]
     assert by_form["asr"] == by_form["text"]
     assert by_form["text"].text_tokens == [2, 1]
+    reference = len("B. desert")
+    assert by_form["speech"] is not None and found["speech"][0][0].reference_nll == reference * 7
+    assert found["text"][0][0].reference_nll == reference * len("What is zero?")
+    assert found["text"][0][0].reference_tokens == 2
     assert found["asr"][0][2].options is None, "nothing was heard, so nothing was asked"
     assert sorted(lm.costed)[0][1] == "B. desert"
     assert len(lm.chosen) == len(set(lm.chosen)) == 4 + 5

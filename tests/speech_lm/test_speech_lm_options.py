@@ -55,6 +55,29 @@ def test_a_question_gets_the_same_values_alone_and_in_a_batch(lm, queries_of):
         assert alone.texts == pytest.approx(batched.texts, abs=1e-5)
 
 
+def test_the_reference_answer_costs_what_answer_loss_says(lm, queries_of):
+    queries, options = asked(lm, queries_of)
+    references = [f"A. {texts[0]}" for texts in options]
+    references[1] = None
+    found = lm.option_log_probs(queries, options, references=references)
+    assert found[1].reference is None
+    rest = [number for number in range(len(queries)) if number != 1]
+    expected = lm.answer_loss([queries[n] for n in rest], [references[n] for n in rest])
+    for number, cost in zip(rest, expected):
+        assert found[number].reference.nll == pytest.approx(cost.nll, abs=1e-3)
+        assert found[number].reference.n_tokens == cost.n_tokens
+    (without,) = lm.option_log_probs(queries[:1], options[:1])
+    assert without.letters == pytest.approx(found[0].letters, abs=1e-5)
+
+
+def test_values_that_are_not_finite_name_the_model(new_lm):
+    lm = new_lm("llama")
+    query = lm.encode_text("river")
+    lm.decoder_layers[2].mlp.down_proj.weight.data[0, 0] = float("nan")
+    with pytest.raises(SpeechLMError, match="tiny-llama: an option has NaN or infinite log-probability"):
+        lm.option_log_probs([query], [["water", "ice"]])
+
+
 def test_the_order_of_options_changes_nothing_but_the_order(llama, queries_of):
     query, texts = queries_of(llama)[0], OPTIONS[0]
     (first,) = llama.option_log_probs([query], [texts])
@@ -97,7 +120,7 @@ def test_an_edit_reaches_the_options_and_an_edit_to_the_same_values_changes_noth
 
 def test_bad_input_is_named(llama, queries_of, new_lm):
     queries = queries_of(llama)[:2]
-    with pytest.raises(ValueError, match="1 lists of options for 2 queries"):
+    with pytest.raises(ValueError, match="1 lists of options and 2 references for 2 queries"):
         llama.option_log_probs(queries, [["a", "b"]])
     with pytest.raises(ValueError, match="option '  ' has no tokens"):
         llama.option_log_probs(queries[:1], [["a", "  "]])
@@ -114,7 +137,7 @@ def tokens_by(table):
 
 def test_spellings_that_coincide_are_counted_once_and_a_longer_one_is_part_of_the_shorter():
     table = {"A": [1], " A": [1], "B": [2], " B": [2, 7], "x": [1], "y": [9, 9]}
-    found = option_branches(tokens_by(table), ["x", "y"], "m")
+    found = option_branches(tokens_by(table), ["x", "y"], None, "m")
     assert [[found.branches[number] for number in numbers] for numbers in found.letters] == [[[1]], [[2]]]
     assert [found.branches[number] for number in found.texts] == [[1], [9, 9]]
 
@@ -122,7 +145,7 @@ def test_spellings_that_coincide_are_counted_once_and_a_longer_one_is_part_of_th
 def test_letters_the_vocabulary_cannot_tell_apart_are_refused():
     table = {"A": [0], " A": [5], "B": [0], " B": [6], "x": [1], "y": [2]}
     with pytest.raises(SpeechLMError, match="letters A and B with the same tokens"):
-        option_branches(tokens_by(table), ["x", "y"], "m")
+        option_branches(tokens_by(table), ["x", "y"], None, "m")
 
 
 @given(st.lists(st.floats(-700, 0), min_size=1, max_size=4))

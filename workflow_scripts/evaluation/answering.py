@@ -5,8 +5,8 @@ cover the same questions, those whose utterance was kept, so that every comparis
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -93,28 +93,31 @@ def answer_queries(
         lambda queries, _: model.generate(queries, max_new_tokens=max_new_tokens),
         "answer",
     )
-    texts = _distinct((index, one.reference) for index, all_ in enumerate(wanted) for one in all_ if one.reference)
-    losses = run(
-        [index for index, _ in texts],
-        [lengths[index] + _n_tokens(model, text) for index, text in texts],
-        lambda queries, places: model.answer_loss(queries, [texts[place][1] for place in places]),
-        "reference",
-    )
-    choices = _distinct((index, one.options) for index, all_ in enumerate(wanted) for one in all_ if one.options)
+    pairs = [(index, one) for index, all_ in enumerate(wanted) for one in dict.fromkeys(all_) if one != Wanted()]
+    chosen = [pair for pair in pairs if pair[1].options]  # their reference answer is costed in the same pass
+    costed = [pair for pair in pairs if not pair[1].options]
     options = run(
-        [index for index, _ in choices],
-        [lengths[index] + sum(_n_tokens(model, text) for text in texts_) for index, texts_ in choices],
-        lambda queries, places: model.option_log_probs(queries, [choices[place][1] for place in places]),
+        [index for index, _ in chosen],
+        [lengths[index] + _n_tokens(model, *one.options, one.reference or "") for index, one in chosen],
+        lambda queries, places: model.option_log_probs(
+            queries,
+            [chosen[place][1].options for place in places],
+            references=[chosen[place][1].reference for place in places],
+        ),
         "option",
     )
-    loss_of, options_of = dict(zip(texts, losses)), dict(zip(choices, options))
-    return [
-        {
-            one: Outcome(answers[index], loss_of.get((index, one.reference)), options_of.get((index, one.options)))
-            for one in (*all_, Wanted())
-        }
-        for index, all_ in enumerate(wanted)
-    ]
+    losses = run(
+        [index for index, _ in costed],
+        [lengths[index] + _n_tokens(model, one.reference) for index, one in costed],
+        lambda queries, places: model.answer_loss(queries, [costed[place][1].reference for place in places]),
+        "reference",
+    )
+    outcomes = [{Wanted(): Outcome(answer, None)} for answer in answers]
+    for (index, one), found in zip(chosen, options):
+        outcomes[index][one] = Outcome(answers[index], found.reference, found)
+    for (index, one), loss in zip(costed, losses):
+        outcomes[index][one] = Outcome(answers[index], loss)
+    return outcomes
 
 
 def answer_texts(
@@ -177,7 +180,7 @@ def record(name: str, form: str, carried: str, outcome: Outcome) -> AnswerRecord
         seconds=outcome.answer.seconds,
         reference_nll=None if outcome.loss is None else outcome.loss.nll,
         reference_tokens=0 if outcome.loss is None else outcome.loss.n_tokens,
-        options=None if outcome.options is None else OptionRecord(**asdict(outcome.options)),
+        options=None if outcome.options is None else _option_record(outcome.options),
     )
 
 
@@ -199,9 +202,9 @@ def write_answers(
         logger.info("%s: %d answers, %d cut at the longest length", form, len(records[form]), lengths)
 
 
-def _distinct(pairs: Iterable[tuple[int, Any]]) -> list[tuple[int, Any]]:
-    return list(dict.fromkeys(pairs))
+def _option_record(found: OptionLogProbs) -> OptionRecord:
+    return OptionRecord(letters=found.letters, texts=found.texts, text_tokens=found.text_tokens)
 
 
-def _n_tokens(model: SpeechLM, text: str) -> int:
-    return len(model.tokenizer(text, add_special_tokens=False)["input_ids"])
+def _n_tokens(model: SpeechLM, *texts: str) -> int:
+    return sum(len(model.tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts)

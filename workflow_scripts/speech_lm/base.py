@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -154,26 +155,44 @@ class DecoderSpeechLM(SpeechLM):
         queries: Sequence[Query],
         options: Sequence[Sequence[str]],
         *,
+        references: Sequence[str | None] | None = None,
         edits: Sequence[Sequence[Edit]] | None = None,
     ) -> list[OptionLogProbs]:
         """ln p of every option's letter and text as the beginning of the answer, teacher-forced in one forward pass.
 
-        All letters and texts of a question are branches that share its prompt (`branches`). Raises ValueError for a
-        question without options or an option without tokens, SpeechLMError if two letters have the same tokens.
+        All letters, texts and the reference answer of a question are branches that share its prompt (`branches`).
+        Raises ValueError for a question without options or a text without tokens, SpeechLMError if two letters have the
+        same tokens or a probability is not finite.
         """
-        if len(options) != len(queries):
-            raise ValueError(f"{len(options)} lists of options for {len(queries)} queries: give one per query")
+        references = [None] * len(queries) if references is None else references
+        if len(options) != len(queries) or len(references) != len(queries):
+            raise ValueError(
+                f"{len(options)} lists of options and {len(references)} references for {len(queries)} queries: give "
+                "one per query"
+            )
         self._check_edits(queries, edits)
-        candidates = [option_branches(self.tokenizer, list(texts), self.name) for texts in options]
+        candidates = [
+            option_branches(self.tokenizer, list(texts), reference, self.name)
+            for texts, reference in zip(options, references)
+        ]
         embeds = [self.embed(query) for query in queries]
         with edited_inputs(self.decoder_layers, edits):
             found = branch_log_probs(self.model, embeds, [one.branches for one in candidates])
         results = []
         for one, log_probs in zip(candidates, found):
             sums = [float(part.sum()) for part in log_probs]
+            if not all(map(math.isfinite, sums)):
+                raise SpeechLMError(
+                    f"{self.name}: an option has NaN or infinite log-probability; check the checkpoint's training log, "
+                    "or run this model in float32"
+                )
             letters = tuple(log_sum([sums[number] for number in numbers]) for numbers in one.letters)
             texts = tuple(sums[number] for number in one.texts)
-            results.append(OptionLogProbs(letters, texts, tuple(len(one.branches[number]) for number in one.texts)))
+            counts = tuple(len(one.branches[number]) for number in one.texts)
+            cost = None
+            if one.reference is not None:
+                cost = AnswerLoss(-sums[one.reference], len(one.branches[one.reference]))
+            results.append(OptionLogProbs(letters, texts, counts, cost))
         return results
 
     def share_prompts(

@@ -18,17 +18,19 @@ class OptionBranches:
 
     branches: distinct token sequences. letters: (k,) per option, the branches that spell its letter; their
     probabilities add up, as no sequence begins with another. texts: (k,) per option, the branch of its text.
+    reference: the branch of the reference answer, if there is one.
     """
 
     branches: list[list[int]]
     letters: list[list[int]]
     texts: list[int]
+    reference: int | None
 
 
-def option_branches(tokenizer: Any, options: Sequence[str], model_name: str) -> OptionBranches:
-    """Tokenise letters ("A" and " A") and option texts.
+def option_branches(tokenizer: Any, options: Sequence[str], reference: str | None, model_name: str) -> OptionBranches:
+    """Tokenise letters ("A" and " A"), option texts and the reference answer.
 
-    Raises ValueError without options, for more than 26 of them or for an option without tokens; SpeechLMError if the
+    Raises ValueError without options, for more than 26 of them or for a text without tokens; SpeechLMError if the
     vocabulary cannot tell two letters apart.
     """
     if not 1 <= len(options) <= len(LETTERS):
@@ -57,7 +59,12 @@ def option_branches(tokenizer: Any, options: Sequence[str], model_name: str) -> 
         if not ids:
             raise ValueError(f"option {option!r} has no tokens")
         texts.append(place(ids))
-    return OptionBranches(branches, letters, texts)
+    if reference is None:
+        return OptionBranches(branches, letters, texts, None)
+    ids = _ids(tokenizer, reference)
+    if not ids:
+        raise ValueError(f"the reference answer {reference!r} has no tokens")
+    return OptionBranches(branches, letters, texts, place(ids))
 
 
 def log_sum(values: Sequence[float]) -> float:

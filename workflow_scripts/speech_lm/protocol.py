@@ -124,11 +124,13 @@ class OptionLogProbs:
 
     letters: (k,) ln p of the option's letter, summed over its tokenisations with and without a leading space.
     texts: (k,) ln p of the option's whole text. text_tokens: (k,) its tokens.
+    reference: cost of the reference answer, if one was given.
     """
 
     letters: tuple[float, ...]
     texts: tuple[float, ...]
     text_tokens: tuple[int, ...]
+    reference: AnswerLoss | None = None
 
 
 class SpeechLM(ABC):
@@ -192,6 +194,10 @@ class SpeechLM(ABC):
         queries: Sequence[Query],
         options: Sequence[Sequence[str]],
         *,
+        references: Sequence[str | None] | None = None,
         edits: Sequence[Sequence[Edit]] | None = None,
     ) -> list[OptionLogProbs]:
-        """Probability that the answer to query i begins with the letter, or the text, of each of its `options[i]`."""
+        """Probability that the answer to query i begins with the letter, or the text, of each of its `options[i]`.
+
+        With `references` the same pass gives what `answer_loss` gives for them.
+        """
