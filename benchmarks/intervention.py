@@ -109,8 +109,7 @@ def answer_grid(
     lm: Any, queries: Sequence[Any], edits: dict[Any, list[list[Any]]], max_new_tokens: int
 ) -> dict[Any, list[list[int]]]:
     """The same by the functions that the intervention step answers with, at its default settings."""
-    from workflow_scripts.intervention.answer_grid import answer_rows
-    from workflow_scripts.intervention.edit_answers import even_batches
+    from workflow_scripts.intervention.answer_grid import answer_rows, even_batches
     from workflow_scripts.settings.analysis import EvaluationSettings
     from workflow_scripts.speech_lm.batching import batches
 

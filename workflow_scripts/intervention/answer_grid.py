@@ -224,11 +224,17 @@ def answer_rows(
         lengths = []
         for row, edits, _ in (items[key] for key in keys):
             lengths.append(shared.queries[row].length - min(int(edit.positions.min()) for edit in edits))
-        for group in batches(lengths, batching.batch_size, batching.max_positions):
+        for group in batches(lengths, *even_batches(len(lengths), batching)):
             chosen = [keys[index] for index in group]
             rows, edits = [items[key][0] for key in chosen], [items[key][1] for key in chosen]
             found |= dict(zip(chosen, shared.answer(rows, edits, layer=layer)))
     return found
+
+
+def even_batches(n: int, batching: EvaluationSettings) -> tuple[int, int]:
+    """Rows of a batch such that the last one is not much smaller than the others, and the positions allowed."""
+    parts = -(-n // batching.batch_size)
+    return -(-n // parts), batching.max_positions
 
 
 def _identity(row: int, edits: Sequence[Edit]) -> tuple:

@@ -18,7 +18,7 @@ from workflow_scripts.artifacts.logs import progress
 from workflow_scripts.artifacts.measurements import ALIGNMENT, Measurements, read_measurements
 from workflow_scripts.artifacts.provenance import provenance
 from workflow_scripts.artifacts.questions import Question
-from workflow_scripts.intervention.answer_grid import GridAnswer, answer_batch
+from workflow_scripts.intervention.answer_grid import GridAnswer, answer_batch, even_batches
 from workflow_scripts.intervention.grid import grid_cells
 from workflow_scripts.intervention.measured_paths import check_alignment, shard_context
 from workflow_scripts.intervention.question_edits import EditTally
@@ -135,12 +135,6 @@ def answer_under_edits(
     described = {cell.key: cell.facts() | tallies[cell.key].summary() for cell in cells}
     described |= {name: {"name": name, "operation": ORACLE} for name in oracles}
     return [row for number in range(len(asked.ids)) for row in rows[number]], described
-
-
-def even_batches(n: int, batching: EvaluationSettings) -> tuple[int, int]:
-    """Rows of a batch such that the last one is not much smaller than the others, and the positions allowed."""
-    parts = -(-n // batching.batch_size)
-    return -(-n // parts), batching.max_positions
 
 
 def _record(question: Question, key: str, found: GridAnswer) -> EditedAnswerRecord:
