@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from tests.public_study import entry, save_tiny
+from tests.tiny_study import write_tiny_study
 from workflow_scripts.assets.fetch_asset import fetch_asset
 from workflow_scripts.settings.assets import AssetSettings
 from workflow_scripts.speech_lm.check import main, read_study
@@ -60,3 +61,26 @@ def test_what_is_missing_is_named_with_the_command_that_makes_it(root, capsys):
 def test_studies_are_merged_as_the_workflow_merges_them():
     config = read_study(ROOT, [ROOT / "studies" / "public_models.yaml"])
     assert "smollm2-lora" not in config.models and "qwen2-audio.weights" in config.assets
+
+
+def test_own_checkpoints_are_checked_with_their_encoder(root, whisper_folder, capsys):
+    """A composite model by path: backbone and encoder as assets, weights in a folder of their own."""
+    study = write_tiny_study(root / "own")
+    assets = {}
+    for name, source in (("own-llama", study.backbone.parent), ("own-whisper", whisper_folder)):
+        target = root / "resources" / name
+        target.mkdir()
+        for file in Path(source).iterdir():
+            shutil.copy(file, target / file.name)
+        shutil.copy(study.backbone, target / "asset.json")
+        assets[name] = {"format": "files", "licence": "test", "sources": [{"path": str(source)}]}
+    models = {
+        "own": {"family": "checkpoints", "folder": str(study.model.parent), "steps": [3], "backbone": "own-llama"}
+    }
+    models["own"] |= {"encoder": "own-whisper", "strategy": "lora", "warmup": "none"}
+    (root / "own.yaml").write_text(yaml.safe_dump({"assets": assets, "models": models}))
+    status = main(["own", "--configfile", str(root / "own.yaml")], root)
+    printed = capsys.readouterr().out
+    assert status == 0, printed
+    assert "own/step-000003: LlamaForCausalLM as CompositeSpeechLM" in printed
+    assert "10.0 positions per second, padding trimmed" in printed

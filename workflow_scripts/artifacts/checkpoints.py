@@ -1,11 +1,12 @@
 """checkpoints.json: the checkpoints of one training run, written when the run is complete."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, ValidationError
 
-from workflow_scripts.artifacts.files import ArtifactError, write_text
+from workflow_scripts.artifacts.files import ArtifactError, sha256_file, write_text
 from workflow_scripts.artifacts.records import Record
 
 SCHEMA = "checkpoints/1"
@@ -55,3 +56,11 @@ class CheckpointIndex(Record):
 def checkpoint_name(step: int) -> str:
     """`step-000400` for 400."""
     return f"step-{step:06d}"
+
+
+def weights_hash(folder: Path) -> str:
+    """SHA-256 over the names and hashes of a checkpoint's weight files, sorted by name."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.safetensors")):
+        digest.update(f"{path.relative_to(folder).as_posix()} {sha256_file(path)}\n".encode())
+    return digest.hexdigest()

@@ -59,7 +59,7 @@ def open_entry(config: Config, root: Path, entry: str) -> SpeechLM:
     wildcards = SimpleNamespace(model=entry)
     weights = root / plan.checkpoint_index(wildcards)
     needed = [weights, *(root / path for path in _parts(plan, wildcards))]
-    if missing := [str(path.relative_to(root)) for path in needed if not path.is_file()]:
+    if missing := [str(path).removeprefix(f"{root}/") for path in needed if not path.is_file()]:
         raise SpeechLMError(
             f"{entry}: {', '.join(missing)} missing; make it, with the same --configfile: snakemake {' '.join(missing)}"
         )

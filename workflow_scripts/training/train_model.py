@@ -7,7 +7,6 @@ Several GPUs: start the job's program under torchrun or accelerate (see `trainer
 number of samples per optimiser step over all processes.
 """
 
-import hashlib
 import json
 import logging
 import shutil
@@ -17,7 +16,7 @@ from typing import Any
 
 from transformers import AutoConfig, AutoTokenizer, PrinterCallback, TrainingArguments
 
-from workflow_scripts.artifacts.checkpoints import CheckpointEntry, CheckpointIndex, checkpoint_name
+from workflow_scripts.artifacts.checkpoints import CheckpointEntry, CheckpointIndex, checkpoint_name, weights_hash
 from workflow_scripts.artifacts.features import FeatureReader
 from workflow_scripts.artifacts.files import ArtifactError, disk_full_named, sha256_file, write_text
 from workflow_scripts.artifacts.provenance import library_versions, provenance, settings_hash
@@ -261,14 +260,6 @@ def write_index(path: Path, name: str, steps: list[int], facts: dict[str, Any]) 
         for step in steps
     ]
     CheckpointIndex(schema="checkpoints/1", model=name, checkpoints=entries, provenance=facts).write(path)
-
-
-def weights_hash(folder: Path) -> str:
-    """SHA-256 over the names and hashes of a checkpoint's weight files, sorted by name."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*.safetensors")):
-        digest.update(f"{path.relative_to(folder).as_posix()} {sha256_file(path)}\n".encode())
-    return digest.hexdigest()
 
 
 if __name__ == "__main__":

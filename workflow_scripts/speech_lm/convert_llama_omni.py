@@ -1,0 +1,113 @@
+"""LLaMA-Omni's published weights as a checkpoint of the composite family.
+
+    python -m workflow_scripts.speech_lm.convert_llama_omni <folder as published> <target folder>
+
+Its parts are ours in all but name: Whisper's encoder, five stacked frames through Linear - ReLU - Linear, and a Llama.
+The target is what `family: checkpoints` takes, with the untuned Llama as `backbone` and Whisper as `encoder`:
+
+    llama-omni: {family: checkpoints, folder: <target folder>, steps: [0], backbone: llama-3.1-8b-instruct,
+                 encoder: whisper-large-v3, strategy: full, warmup: none}
+
+Differences that remain: the original fills every clip up to 30 s and lets the model read the silence (300 positions);
+here the model reads the real audio only. It also puts an instruction behind the audio in the user's turn; here the
+audio stands alone. The speech decoder is left out: answers are text.
+
+Source: parameter names of https://github.com/ictnlp/LLaMA-Omni (omni_speech/model), read in its code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from workflow_scripts.artifacts.checkpoints import CheckpointEntry, CheckpointIndex, checkpoint_name, weights_hash
+from workflow_scripts.artifacts.provenance import provenance
+from workflow_scripts.speech_lm.adapter import AdapterShape, SpeechAdapter
+from workflow_scripts.speech_lm.checkpoint import save_lslm
+from workflow_scripts.speech_lm.lslm import LSLM
+from workflow_scripts.speech_lm.protocol import SpeechLMError
+
+PROJECTOR = "model.speech_projector."
+PARTS = {"linear1": "down", "linear2": "up"}
+LEFT_OUT = ("model.speech_encoder.", "speech_generator.", "model.speech_generator.")
+"""The frozen encoder is Whisper's own; units and vocoder are not needed for written answers."""
+STEP = 0
+
+
+def convert_llama_omni(source: Path, target: Path) -> Path:
+    """Write `target/checkpoints.json` and one checkpoint folder; gives the path of the first.
+
+    Raises:
+        SpeechLMError: the folder is not LLaMA-Omni's, or holds tensors that are neither known nor left out.
+    """
+    source, target = Path(source), Path(target)
+    config = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    if not str(config.get("model_type", "")).startswith("omni_speech"):
+        raise SpeechLMError(
+            f"{source}: model_type {config.get('model_type')!r} is not LLaMA-Omni's (omni_speech_llama, "
+            "omni_speech2s_llama)"
+        )
+    files = sorted(source.glob("*.safetensors"))
+    if not files:
+        raise SpeechLMError(f"{source} has no *.safetensors; pickled weights are not read")
+    tensors: dict[str, Tensor] = {}
+    for file in files:
+        tensors |= {name: tensor for name, tensor in load_file(file).items() if not name.startswith(LEFT_OUT)}
+    adapter = _adapter(tensors, config, source)
+    known = {key: value for key, value in config.items() if key in LlamaConfig().to_dict() and key != "model_type"}
+    with torch.device("meta"):
+        llama = LlamaForCausalLM(LlamaConfig(**known))
+    language = {name: tensor for name, tensor in tensors.items() if not name.startswith(PROJECTOR)}
+    found = llama.load_state_dict(language, strict=False, assign=True)
+    missing = [] if llama.config.tie_word_embeddings else found.missing_keys
+    if missing or found.unexpected_keys:
+        raise SpeechLMError(
+            f"{source}: missing {sorted(missing)[:3]}, not expected {sorted(found.unexpected_keys)[:3]} (first three "
+            "each)"
+        )
+    llama.tie_weights()
+    folder = target / checkpoint_name(STEP)
+    facts = {"converted_from": "LLaMA-Omni", "model_type": config["model_type"]}
+    save_lslm(folder, LSLM(llama, adapter), step=STEP, seed=0, facts=facts)
+    entry = CheckpointEntry(name=checkpoint_name(STEP), step=STEP, sha256=weights_hash(folder))
+    index = CheckpointIndex(
+        schema="checkpoints/1", model="llama-omni", checkpoints=[entry], provenance=provenance(**facts)
+    )
+    index.write(target / "checkpoints.json")
+    return target / "checkpoints.json"
+
+
+def _adapter(tensors: Mapping[str, Tensor], config: Mapping[str, Any], source: Path) -> SpeechAdapter:
+    names = {f"{PROJECTOR}{theirs}.{kind}" for theirs in PARTS for kind in ("weight", "bias")}
+    if absent := sorted(names - tensors.keys()):
+        raise SpeechLMError(f"{source}: no tensor {absent[0]}; is the speech projector in these files?")
+    first, second = (tensors[f"{PROJECTOR}{theirs}.weight"] for theirs in PARTS)
+    stack = int(config.get("speech_encoder_ds_rate", 5))
+    shape = AdapterShape(
+        d_encoder=first.shape[1] // stack, d_hidden=first.shape[0], d_model=second.shape[0], stack=stack
+    )
+    adapter = SpeechAdapter(shape)
+    adapter.load_state_dict(
+        {
+            f"{ours}.{kind}": tensors[f"{PROJECTOR}{theirs}.{kind}"].float()
+            for theirs, ours in PARTS.items()
+            for kind in ("weight", "bias")
+        }
+    )
+    return adapter
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("source", type=Path)
+    parser.add_argument("target", type=Path)
+    options = parser.parse_args()
+    print(convert_llama_omni(options.source, options.target))
