@@ -136,3 +136,19 @@ def test_intervention_cells_are_shares_of_553_answers(name):
     for cell in cells:
         nearest = round(cell * 553 / 100)
         assert (Decimal(nearest) * 100 / 553).quantize(CENT) == cell
+
+
+def test_tuned_text_and_base_asr_are_not_confused():
+    """The paper's 8.79 starts from the pipeline: swapping the two references changes sign and name of what is found."""
+    last = last_checkpoints()
+    pipeline = {"overall": mean(Decimal(row["overall_printed"]) for row in read("table3.csv"))}
+    text = {"overall": mean(Decimal(row["overall_printed"]) for row, _ in last)}
+    speech = {"overall": mean(Decimal(row["overall_printed"]) for _, row in last)}
+    right = decline(base_asr=pipeline, tuned_text=text, tuned_speech=speech)
+    swapped = decline(base_asr=text, tuned_text=pipeline, tuned_speech=speech)
+    assert swapped.paper_damage == -right.paper_damage
+    assert swapped.gap != right.gap
+    base_text = {"overall": pipeline["overall"] + 3}
+    full = decline(base_text=base_text, base_asr=pipeline, tuned_text=text, tuned_speech=speech)
+    assert full.erosion == full.paper_damage + 3 == full.paper_damage + full.asr_loss_base
+    assert full.asr_loss is None, "the tuned model was not asked on ASR text"

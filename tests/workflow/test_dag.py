@@ -182,6 +182,19 @@ def test_removing_a_model_runs_aggregates_only(finished):
     assert set(finished.job_counts()) <= set(AGGREGATES) | {"plot_token_matrix"}
 
 
+def test_published_scorers_run_only_where_the_config_asks_for_them(workflow):
+    assert not {"score_official", "score_panda"} & set(workflow.job_counts())
+    evaluators = workflow.folder / "VoiceBench/src/evaluator"
+    evaluators.mkdir(parents=True)
+    for name in ("mcq", "harm", "ifeval"):
+        (evaluators / f"{name}.py").touch()
+    pickles = {name: f"pickles/{name}" for name in ("classifier", "vectorizer")}
+    hashes = {f"{name}_sha256": "0" * 64 for name in pickles}
+    workflow.edit_config(lambda config: config.update(scoring={"official": "VoiceBench", "panda": pickles | hashes}))
+    counts = workflow.job_counts()
+    assert counts["score_official"] == counts["score_panda"] == 1
+
+
 def test_unknown_key_stops_before_any_job_and_names_the_nearest(workflow):
     workflow.edit_config(lambda config: config["speech"].update(voyce="heart"))
     run = workflow.run("all", "--cores", "1", check=False)
