@@ -23,10 +23,15 @@ FIGURES = {
     "decline": ("Gap", "Decline by reference (paper: Figure 2)"),
     "learning": ("Gap", "Learning curves"),
     "layers": ("Similarity", "By layer (paper: Figure 4)"),
+    "layers_controlled": ("Similarity", "By layer, centred and length-free"),
+    "cka": ("Similarity", "CKA, layer by layer"),
+    "response_kl": ("Similarity", "KL by response position"),
     "similarity_gap": ("Similarity", "Against the gap (paper: Figure 5)"),
     "token_matrix": ("Alignment", "Token matrices (paper: Figure 6)"),
     "aps_gap": ("Alignment", "APS against the gap (paper: Figure 7)"),
     "monotonicity": ("Alignment", "Monotonicity and consistency (paper: Figure 8)"),
+    "partial_residuals": ("Gap", "Beyond training time"),
+    "predictors": ("Gap", "Predictors side by side"),
 }
 TABLES = {
     "table1_interventions": "Interventions (paper: Table 1)",
