@@ -287,3 +287,27 @@ rule plot_response_kl:
         "Figure: KL between the forms by response position"
     script:
         "../workflow_scripts/figures/plot_response_kl.py"
+
+
+rule plot_lens:
+    input:
+        code=plan.code("figures/plot_lens.py"),
+        lens="results/correlation/lens.csv",
+    output:
+        **plan.figure("lens", report),
+    log:
+        "logs/figures/lens.log",
+    benchmark:
+        "results/rule_times/figures/lens.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        display=config["display"],
+    message:
+        "Figure: logit lens at speech positions by depth"
+    script:
+        "../workflow_scripts/figures/plot_lens.py"

@@ -21,7 +21,7 @@ from workflow_scripts.artifacts.tables import write_table
 from workflow_scripts.artifacts.utterances import UTTERANCES, Utterance
 from workflow_scripts.correlation.build_alignment_table import CHECKPOINT_COLUMNS, LAYER_COLUMNS
 from workflow_scripts.correlation.build_response_table import COLUMNS as RESPONSE_COLUMNS
-from workflow_scripts.correlation.build_response_table import POSITION_COLUMNS
+from workflow_scripts.correlation.build_response_table import LENS_COLUMNS, POSITION_COLUMNS
 from workflow_scripts.correlation.chance_rows import CKA_COLUMNS
 from workflow_scripts.correlation.regress_gap import regress_gap
 from workflow_scripts.evaluation.build_gap_table import DECLINE_COLUMNS, DIFFERENCES, GAP_COLUMNS
@@ -75,6 +75,7 @@ def write_made_tables(folder: Path, models: Sequence[str] = ("lora", "full"), se
     write_table(made.table("cka"), [*_cka_rows(made)], CKA_COLUMNS)
     write_table(made.table("responses"), [*_response_rows(made, rng)], RESPONSE_COLUMNS)
     write_table(made.table("response_positions"), [*_position_rows(made)], POSITION_COLUMNS)
+    write_table(made.table("lens"), [*_lens_rows(made)], LENS_COLUMNS)
     write_table(made.table("tests"), [*_test_rows(made, rng)], TEST_COLUMNS)
     regress_gap(
         *(made.table(name) for name in ("gap", "checkpoints", "points", "regression", "comparisons")),
@@ -184,6 +185,16 @@ def _response_rows(made: Made, rng: np.random.Generator):
             row |= {f"kl_{kind}_text": 4 - 3 * learnt + rng.normal(0, 0.1) for kind in ("forward", "reverse")}
             row |= {"kl_forgetting": 0.3 * learnt, "response_cosine": 0.6 + 0.3 * learnt}
             yield row | {"response_cosine_null": 0.5}
+
+
+def _lens_rows(made: Made):
+    for model in made.models:
+        for step in (STEPS[0], STEPS[-1]):
+            for layer in range(0, 31, 6):
+                row: dict[str, Any] = {"model": model, "checkpoint": f"step-{step:06d}", "step": step, "layer": layer}
+                difference = (0.1 + 0.1 * bool(step)) * layer / 30
+                row |= {"n": 12, "recall": 0.2 + difference, "control": 0.2, "difference": difference}
+                yield row | {"difference_low": difference - 0.05, "difference_high": difference + 0.05}
 
 
 def _position_rows(made: Made):

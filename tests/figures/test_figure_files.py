@@ -15,6 +15,7 @@ from workflow_scripts.figures.plot_decline import last_rows, plot_decline
 from workflow_scripts.figures.plot_layers import plot_layers
 from workflow_scripts.figures.plot_layers_controlled import plot_layers_controlled
 from workflow_scripts.figures.plot_learning import plot_learning
+from workflow_scripts.figures.plot_lens import plot_lens
 from workflow_scripts.figures.plot_monotonicity import plot_monotonicity
 from workflow_scripts.figures.plot_partial_residuals import plot_partial_residuals, residuals
 from workflow_scripts.figures.plot_predictors import plot_predictors as plot_predictor_table
@@ -32,6 +33,7 @@ DRAW = {
     "layers_controlled": lambda made, *files: plot_layers_controlled(made.table("layers"), *files, made.display),
     "partial_residuals": lambda made, *files: plot_partial_residuals(made.table("points"), *files, made.display),
     "cka": lambda made, *files: plot_cka(made.table("cka"), *files, made.display),
+    "lens": lambda made, *files: plot_lens(made.table("lens"), *files, made.display),
     "response_kl": lambda made, *files: plot_response_kl(
         made.table("response_positions"), made.table("responses"), *files, made.display
     ),
@@ -102,6 +104,7 @@ def test_one_model_and_eight_fit_on_a_page_with_every_label(name, models, tmp_pa
         ("partial_residuals", "points", ["cka", "gap"]),
         ("predictors", "regression", ["r2", "q2", "partial_r2"]),
         ("cka", "cka", ["cka", "null"]),
+        ("lens", "lens", ["recall", "difference_low"]),
         ("response_kl", "response_positions", ["mean"]),
         ("aps_gap", "regression", ["slope", "r2", "partial_r2"]),
     ],

@@ -44,6 +44,7 @@ AGGREGATES = {
     "plot_monotonicity": 1,
     "plot_layers_controlled": 1,
     "plot_cka": 1,
+    "plot_lens": 1,
     "plot_response_kl": 1,
     "plot_partial_residuals": 1,
     "plot_predictors": 1,

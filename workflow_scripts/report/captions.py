@@ -73,6 +73,13 @@ FIGURES: Mapping[str, tuple[str, str]] = {
         "training time alone. Right: partial R2 given models and training time. Runs, not checkpoints, are "
         "the independent units.",
     ),
+    "lens": (
+        "Logit lens at speech positions",
+        "Recall of the question's content words (first sub-tokens of words of five letters or more) among the "
+        "ten most likely tokens at any speech position, with the final norm and the output head applied to "
+        "the states of a layer; control: the content words of another question. Right: their difference at "
+        "the last checkpoint, with its 95 % interval over questions.",
+    ),
 }
 """Title and caption by name of the figure's file, in the order of the page."""
 
