@@ -67,6 +67,7 @@ rule measure_responses:
         checkpoint="{checkpoint}",
         shards=[plan.shards(subset)[0] for subset in plan.analysed_subsets],
         settings=config["responses"],
+        lens=plan.is_end_of_run,
         system_prompt=config["system_prompt"],
         seed=config["seed"],
     message:

@@ -140,6 +140,7 @@ rule build_response_table:
     output:
         table="results/correlation/responses.csv",
         positions="results/correlation/response_positions.csv",
+        lens="results/correlation/lens.csv",
     log:
         "logs/correlation/build_response_table.log",
     benchmark:

@@ -216,3 +216,146 @@ rule plot_edited_layers:
         "Figure: effect of edits by layer"
     script:
         "../workflow_scripts/figures/plot_edited_layers.py"
+
+
+rule plot_layers_controlled:
+    input:
+        code=plan.code("figures/plot_layers_controlled.py"),
+        layers="results/correlation/layers.csv",
+    output:
+        **plan.figure("layers_controlled", report),
+    log:
+        "logs/figures/layers_controlled.log",
+    benchmark:
+        "results/rule_times/figures/layers_controlled.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        display=config["display"],
+    message:
+        "Figure: centred and length-free similarity by layer"
+    script:
+        "../workflow_scripts/figures/plot_layers_controlled.py"
+
+
+rule plot_partial_residuals:
+    input:
+        code=plan.code("figures/plot_partial_residuals.py"),
+        points="results/correlation/points.csv",
+    output:
+        **plan.figure("partial_residuals", report),
+    log:
+        "logs/figures/partial_residuals.log",
+    benchmark:
+        "results/rule_times/figures/partial_residuals.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        display=config["display"],
+    message:
+        "Figure: what measures say beyond training time"
+    script:
+        "../workflow_scripts/figures/plot_partial_residuals.py"
+
+
+rule plot_predictors:
+    input:
+        code=plan.code("figures/plot_predictors.py"),
+        regression="results/correlation/regression.csv",
+    output:
+        **plan.figure("predictors", report),
+    log:
+        "logs/figures/predictors.log",
+    benchmark:
+        "results/rule_times/figures/predictors.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    message:
+        "Figure: every predictor of the gap side by side"
+    script:
+        "../workflow_scripts/figures/plot_predictors.py"
+
+
+rule plot_cka:
+    input:
+        code=plan.code("figures/plot_cka.py"),
+        cka="results/correlation/cka.csv",
+    output:
+        **plan.figure("cka", report),
+    log:
+        "logs/figures/cka.log",
+    benchmark:
+        "results/rule_times/figures/cka.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        display=config["display"],
+    message:
+        "Figure: CKA of every speech layer with every text layer"
+    script:
+        "../workflow_scripts/figures/plot_cka.py"
+
+
+rule plot_response_kl:
+    input:
+        code=plan.code("figures/plot_response_kl.py"),
+        positions="results/correlation/response_positions.csv",
+        responses="results/correlation/responses.csv",
+    output:
+        **plan.figure("response_kl", report),
+    log:
+        "logs/figures/response_kl.log",
+    benchmark:
+        "results/rule_times/figures/response_kl.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        display=config["display"],
+    message:
+        "Figure: KL between the forms by response position"
+    script:
+        "../workflow_scripts/figures/plot_response_kl.py"
+
+
+rule plot_lens:
+    input:
+        code=plan.code("figures/plot_lens.py"),
+        lens="results/correlation/lens.csv",
+    output:
+        **plan.figure("lens", report),
+    log:
+        "logs/figures/lens.log",
+    benchmark:
+        "results/rule_times/figures/lens.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        display=config["display"],
+    message:
+        "Figure: logit lens at speech positions by depth"
+    script:
+        "../workflow_scripts/figures/plot_lens.py"

@@ -20,6 +20,9 @@ from workflow_scripts.artifacts.scores import QuestionScore, ScoreFile
 from workflow_scripts.artifacts.tables import write_table
 from workflow_scripts.artifacts.utterances import UTTERANCES, Utterance
 from workflow_scripts.correlation.build_alignment_table import CHECKPOINT_COLUMNS, LAYER_COLUMNS
+from workflow_scripts.correlation.build_response_table import COLUMNS as RESPONSE_COLUMNS
+from workflow_scripts.correlation.build_response_table import LENS_COLUMNS, POSITION_COLUMNS
+from workflow_scripts.correlation.chance_rows import CKA_COLUMNS
 from workflow_scripts.correlation.regress_gap import regress_gap
 from workflow_scripts.evaluation.build_gap_table import DECLINE_COLUMNS, DIFFERENCES, GAP_COLUMNS, REFERENCES
 from workflow_scripts.evaluation.cascade import CASCADE_COLUMNS
@@ -80,6 +83,10 @@ def write_made_tables(
     write_table(made.table("cascade"), [*_cascade_rows(made)], CASCADE_COLUMNS)
     write_table(made.table("layers"), [*_layer_rows(made)], LAYER_COLUMNS)
     write_table(made.table("checkpoints"), [*_checkpoint_rows(made, rng)], CHECKPOINT_COLUMNS)
+    write_table(made.table("cka"), [*_cka_rows(made)], CKA_COLUMNS)
+    write_table(made.table("responses"), [*_response_rows(made, rng)], RESPONSE_COLUMNS)
+    write_table(made.table("response_positions"), [*_position_rows(made)], POSITION_COLUMNS)
+    write_table(made.table("lens"), [*_lens_rows(made)], LENS_COLUMNS)
     write_table(made.table("tests"), [*_test_rows(made, rng)], TEST_COLUMNS)
     write_table(made.table("cases"), [*_case_rows(made, texts or {})], CASE_COLUMNS)
     regress_gap(
@@ -87,6 +94,7 @@ def write_made_tables(
         models=made.facts,
         draws=20,
         seed=0,
+        responses=made.table("responses"),
     )
     for path in made.curves:
         write_table(path, [*_curve_rows(rng)], CURVE_COLUMNS)
@@ -165,7 +173,9 @@ def _layer_rows(made: Made):
                         row: dict[str, Any] = {"model": model, "checkpoint": f"step-{step:06d}", "step": step}
                         row |= {"subset": subset, "layer": layer, "metric": metric, "n": 156, "similarity": value}
                         row |= {"similarity_null": 0.8 * value, "similarity_null_sd": 0.05 * value}
-                        yield row | {"norm_ratio": 0.1}
+                        row |= {"similarity_centred": value / 2, "similarity_centred_null": 0.01 * layer}
+                        row |= {"length_free": 1.2 - level / 2, "length_free_null": 1.3}
+                        yield row | {"norm_ratio": 0.1 + 0.01 * layer}
 
 
 def _checkpoint_rows(made: Made, rng: np.random.Generator):
@@ -181,7 +191,55 @@ def _checkpoint_rows(made: Made, rng: np.random.Generator):
                     row |= {f"{name}_euclidean_null": 65.0, f"{name}_euclidean_calibrated": 0.95 - 0.15 * learnt}
                 for metric in ("cosine", "euclidean"):
                     row |= {f"monotonicity_{metric}": 0.3 + 0.4 * learnt, f"monotonicity_{metric}_null": 0.12}
+                row |= {"cka": 0.2 + 0.4 * learnt + rng.normal(0, 0.02), "mutual_knn": 0.3 + 0.2 * learnt}
+                row |= {
+                    "sim_cosine_centred": 0.1 + 0.3 * learnt + rng.normal(0, 0.03),
+                    "sim_length_free": 1 - learnt / 4,
+                }
+                row |= {"aps_cosine_centred": 0.2 + 0.2 * learnt, "monotone_score": 0.3 + 0.2 * learnt}
                 yield row | {"consistency": 0.4 + 0.2 * learnt, "consistency_null": 0.33}
+
+
+def _cka_rows(made: Made):
+    for model in made.models:
+        for step in STEPS:
+            for s in range(7):
+                for t in range(7):
+                    row: dict[str, Any] = {"model": model, "checkpoint": f"step-{step:06d}", "step": step}
+                    row |= {"subset": "all", "speech_layer": s, "text_layer": t, "n": 156}
+                    row["cka"] = (0.1 + 0.6 * math.log1p(step) / math.log1p(STEPS[-1])) * math.exp(-abs(s - t) / 3)
+                    yield row | ({"null": 0.01, "null_sd": 0.03, "p": 0.01} if s == t else {})
+
+
+def _response_rows(made: Made, rng: np.random.Generator):
+    for model in made.models:
+        for step in STEPS:
+            learnt = math.log1p(step) / math.log1p(STEPS[-1])
+            row: dict[str, Any] = {"model": model, "checkpoint": f"step-{step:06d}", "step": step, "n": 24}
+            row |= {f"kl_{kind}_text": 4 - 3 * learnt + rng.normal(0, 0.1) for kind in ("forward", "reverse")}
+            row |= {"kl_forgetting": 0.3 * learnt, "response_cosine": 0.6 + 0.3 * learnt}
+            yield row | {"response_cosine_null": 0.5}
+
+
+def _lens_rows(made: Made):
+    for model in made.models:
+        for step in (STEPS[0], STEPS[-1]):
+            for layer in range(0, 31, 6):
+                row: dict[str, Any] = {"model": model, "checkpoint": f"step-{step:06d}", "step": step, "layer": layer}
+                difference = (0.1 + 0.1 * bool(step)) * layer / 30
+                row |= {"n": 12, "recall": 0.2 + difference, "control": 0.2, "difference": difference}
+                yield row | {"difference_low": difference - 0.05, "difference_high": difference + 0.05}
+
+
+def _position_rows(made: Made):
+    for model in made.models:
+        for step in STEPS:
+            for kind in ("forward", "reverse"):
+                for position in range(12):
+                    row: dict[str, Any] = {"model": model, "checkpoint": f"step-{step:06d}", "step": step}
+                    row |= {"measure": kind, "prefix": "text", "position": position, "n": 24}
+                    mean = (5 - math.log1p(step) / 2) * math.exp(-position / 5)
+                    yield row | {"mean": mean, "p80": 1.5 * mean, "p95": 3 * mean}
 
 
 def _test_rows(made: Made, rng: np.random.Generator):

@@ -25,12 +25,18 @@ FIGURES = {
     "decline": ("Gap", "Decline by reference (paper: Figure 2)"),
     "learning": ("Gap", "Learning curves"),
     "layers": ("Similarity", "By layer (paper: Figure 4)"),
+    "layers_controlled": ("Similarity", "By layer, centred and length-free"),
+    "cka": ("Similarity", "CKA, layer by layer"),
+    "lens": ("Similarity", "Logit lens by depth"),
+    "response_kl": ("Similarity", "KL by response position"),
     "similarity_gap": ("Similarity", "Against the gap (paper: Figure 5)"),
     "token_matrix": ("Alignment", "Token matrices (paper: Figure 6)"),
     "aps_gap": ("Alignment", "APS against the gap (paper: Figure 7)"),
     "monotonicity": ("Alignment", "Monotonicity and consistency (paper: Figure 8)"),
     "interventions": ("Interventions", "Edits beside their controls"),
     "edited_layers": ("Interventions", "By layer edited"),
+    "partial_residuals": ("Gap", "Beyond training time"),
+    "predictors": ("Gap", "Predictors side by side"),
 }
 TABLES = {
     "table1_interventions": "Interventions (paper: Table 1)",
@@ -317,6 +323,11 @@ class Plan:
         encoder = self.config.models[wildcards.model].encoder
         return [self.features(encoder, subset) for subset in self.analysed_subsets]
 
+    def is_end_of_run(self, wildcards: Any) -> bool:
+        """Whether the job's checkpoint is the first or the last of its run."""
+        checkpoints = self.checkpoints(wildcards.model)
+        return wildcards.checkpoint in (checkpoints[0], checkpoints[-1])
+
     def first_answers(self, form: str) -> list[str]:
         """The job's answers in one form to the first shard of every analysed subset, as a pattern."""
         folder = "results/evaluation/{model}/{checkpoint}"
@@ -381,6 +392,7 @@ class Plan:
             "results/correlation/comparisons.csv",
             "results/correlation/responses.csv",
             "results/correlation/response_positions.csv",
+            "results/correlation/lens.csv",
             "results/correlation/answers_regression.csv",
             "results/correlation/chance.csv",
             "results/correlation/cka.csv",

@@ -1,19 +1,21 @@
 """Divergence between forms: 0 for equal queries, by hand, the model's own loss, null, undefined cases."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from tests.tiny_study import CHECKPOINT, write_tiny_study
-from workflow_scripts.activations.measure_responses import measure_responses, respond, token_cosines
+from workflow_scripts.activations.measure_responses import content_ids, measure_responses, respond, token_cosines
 from workflow_scripts.artifacts.answers import ANSWERS, AnswerRecord
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.responses import read_responses
 from workflow_scripts.artifacts.tables import read_table
-from workflow_scripts.correlation.build_response_table import build_response_table
+from workflow_scripts.correlation.build_response_table import build_response_table, lens_rows
 from workflow_scripts.measures.divergence import kl_divergence, log_softmax
-from workflow_scripts.speech_lm.responses import forced_responses
+from workflow_scripts.speech_lm.responses import forced_responses, lens_hits
 from workflow_scripts.speech_lm.spoken_shard import read_spoken_shard
 
 
@@ -48,7 +50,7 @@ def write_answers(folder, ids, form, token_ids):
     return path
 
 
-def run(study, folder, text=(40, 41, 42), speech=(50,), ids=("q0", "q2", "q3", "q4"), **settings):
+def run(study, folder, text=(40, 41, 42), speech=(50,), ids=("q0", "q2", "q3", "q4"), lens=False, **settings):
     files = [write_answers(folder, ids, form, list(tokens)) for form, tokens in (("text", text), ("speech", speech))]
     measure_responses(
         *([path] for path in (study.questions, study.manifest, study.features, *files)),
@@ -56,6 +58,7 @@ def run(study, folder, text=(40, 41, 42), speech=(50,), ids=("q0", "q2", "q3", "
         checkpoint=CHECKPOINT,
         shards=["00-of-01"],
         settings={"questions": 8, "positions": 5, **settings},
+        lens=lens,
         system_prompt=None,
         seed=7,
     )
@@ -81,20 +84,51 @@ def test_divergence_is_never_negative_and_ignores_a_shift_of_the_logits():
         kl_divergence(log_softmax(a), log_softmax(b[:, :9]))
 
 
-def test_forced_responses_hold_the_models_own_loss_and_batching_does_not_matter(loaded):
+def test_forced_responses_hold_the_models_own_loss_whatever_stands_in_the_same_row_and_batch(loaded):
     lm, asked = loaded
-    queries, answers = [asked.written(lm, k) for k in range(3)], ["ab", "wxyz", "q"]
-    ids = [lm.tokenizer(text, add_special_tokens=False)["input_ids"] for text in answers]
-    together = forced_responses(lm, queries, ids)
-    for query, text, own, found in zip(queries, answers, ids, together):
-        log_p = log_softmax(found.logits)
-        (loss,) = lm.answer_loss([query], [text])
-        assert -log_p[np.arange(len(own)), own].sum() == pytest.approx(loss.nll, rel=1e-4)
-        (alone,) = forced_responses(lm, [query], [own])
-        np.testing.assert_allclose(found.logits, alone.logits, atol=1e-4)
-        assert found.states.shape == (lm.n_layers + 1, len(own), lm.hidden_size)
+    queries, answers = [asked.written(lm, k) for k in range(3)], [["ab", "wxyz"], ["q"], ["wxyz", "b", "ab"]]
+    ids = [[lm.tokenizer(text, add_special_tokens=False)["input_ids"] for text in own] for own in answers]
+    for query, texts, own, together in zip(queries, answers, ids, forced_responses(lm, queries, ids)):
+        for text, tokens, found in zip(texts, own, together):
+            log_p = log_softmax(found.logits)
+            (loss,) = lm.answer_loss([query], [text])
+            assert -log_p[np.arange(len(tokens)), tokens].sum() == pytest.approx(loss.nll, rel=1e-4)
+            ((alone,),) = forced_responses(lm, [query], [[tokens]])
+            np.testing.assert_allclose(found.logits, alone.logits, atol=1e-4)
+            np.testing.assert_allclose(found.states, alone.states, atol=1e-4)
+            assert found.states.shape == (lm.n_layers + 1, len(tokens), lm.hidden_size)
     with pytest.raises(ValueError, match="at least one token"):
-        forced_responses(lm, queries, [[1], [], [2]])
+        forced_responses(lm, queries, [[[1]], [[]], [[2]]])
+
+
+def test_the_lens_finds_planted_rows_of_the_output_head_and_not_others(loaded):
+    lm, _ = loaded
+    head = lm.lm_head.weight.detach().float()
+    states = torch.zeros(2, 3, lm.hidden_size)
+    states[0, 1], states[1, 2] = 50 * head[7] / head[7].norm(), 50 * head[9] / head[9].norm()
+    assert lens_hits(lm, states, [0, 1], [7, 9], k=1).tolist() == [[True, False], [False, True]]
+    assert lens_hits(lm, states, [0], [7, 9], k=10**6).all()
+
+
+def test_content_words_are_long_and_distinct(loaded):
+    lm, _ = loaded
+    found = content_ids("Water, water in the RIVER 12345 of_Paris", lm.tokenizer)
+    expected = {lm.tokenizer(word, add_special_tokens=False)["input_ids"][0] for word in ("Water", "water", "RIVER")}
+    assert set(found) == expected | {lm.tokenizer("Paris", add_special_tokens=False)["input_ids"][0]}
+    assert content_ids("to be or not", lm.tokenizer) == []
+
+
+def test_the_lens_is_tabulated_with_its_control(study, tmp_path):
+    found = run(study, tmp_path, lens=True, lens_questions=9, lens_layers=3)
+    assert found.lens["layers"].tolist() == [0, 2, 3]
+    assert found.lens["recall"].shape == (4, 3)
+    # All questions have the same long words, so there is nothing left for a control.
+    assert np.isfinite(found.lens["recall"]).all() and np.isnan(found.lens["control"]).all()
+    lens = {"layers": np.array([0, 5]), "recall": np.array([[0.5, 1.0], [0.5, 0.6]])}
+    rows = lens_rows(replace(found, lens=lens | {"control": np.array([[0.5, 0.2], [np.nan, 0.2]])}))
+    assert [row["n"] for row in rows] == [1, 2] and "difference_low" not in rows[0]
+    half = 12.706205 * np.std([0.8, 0.4], ddof=1) / math.sqrt(2)
+    assert (rows[1]["difference"], rows[1]["difference_high"]) == pytest.approx((0.6, 0.6 + half))
 
 
 def test_the_same_query_twice_diverges_nowhere_and_its_states_are_equal(loaded):
@@ -118,7 +152,7 @@ def test_a_study_is_measured_and_tabulated(study, tmp_path):
     # q3 has no reference answer; the untuned model differs from the checkpoint in its adapter only.
     assert np.isnan(found.divergence["reverse", "reference"][2]).all()
     assert np.nanmax(found.divergence["forgetting", "text"]) < 1e-6
-    build_response_table([tmp_path / "responses.h5"], tmp_path / "t.csv", tmp_path / "p.csv")
+    build_response_table([tmp_path / "responses.h5"], tmp_path / "t.csv", tmp_path / "p.csv", tmp_path / "l.csv")
     (row,) = read_table(tmp_path / "t.csv")
     assert row["kl_forward_text"] == pytest.approx(np.nanmean(found.divergence["forward", "text"]), rel=1e-4)
     assert row["response_cosine"] == pytest.approx(found.similarity[:, 1:].mean(), rel=1e-4)

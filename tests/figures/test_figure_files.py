@@ -4,27 +4,43 @@ import csv
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.made_results import CONTROLS, Made, write_made_alignment, write_made_tables
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.tables import read_table, write_table
 from workflow_scripts.figures import plot_aps_gap, plot_similarity_gap
+from workflow_scripts.figures.plot_cka import plot_cka
 from workflow_scripts.figures.plot_decline import last_rows, plot_decline
 from workflow_scripts.figures.plot_edited_layers import plot_edited_layers, swept_edits
 from workflow_scripts.figures.plot_interventions import forest_rows, plot_interventions
 from workflow_scripts.figures.plot_layers import plot_layers
+from workflow_scripts.figures.plot_layers_controlled import plot_layers_controlled
 from workflow_scripts.figures.plot_learning import plot_learning
+from workflow_scripts.figures.plot_lens import plot_lens
 from workflow_scripts.figures.plot_monotonicity import plot_monotonicity
+from workflow_scripts.figures.plot_partial_residuals import plot_partial_residuals, residuals
+from workflow_scripts.figures.plot_predictors import plot_predictors as plot_predictor_table
+from workflow_scripts.figures.plot_response_kl import plot_response_kl
 from workflow_scripts.figures.plot_token_matrix import plot_token_matrix, shown_token
 from workflow_scripts.figures.scatter import plot_predictors
 from workflow_scripts.figures.style import Look
+from workflow_scripts.statistics.regression import partial_r2
 
 MAGIC = {"pdf": b"%PDF", "svg": b"<?xml", "png": b"\x89PNG"}
 DRAW = {
     "decline": lambda made, *files: plot_decline(made.table("decline"), *files, made.display),
     "layers": lambda made, *files: plot_layers(made.table("layers"), *files, made.display),
     "learning": lambda made, *files: plot_learning(made.curves, made.models, made.table("gap"), *files, made.display),
+    "layers_controlled": lambda made, *files: plot_layers_controlled(made.table("layers"), *files, made.display),
+    "partial_residuals": lambda made, *files: plot_partial_residuals(made.table("points"), *files, made.display),
+    "cka": lambda made, *files: plot_cka(made.table("cka"), *files, made.display),
+    "lens": lambda made, *files: plot_lens(made.table("lens"), *files, made.display),
+    "response_kl": lambda made, *files: plot_response_kl(
+        made.table("response_positions"), made.table("responses"), *files, made.display
+    ),
+    "predictors": lambda made, *files: plot_predictor_table(made.table("regression"), *files),
     "monotonicity": lambda made, *files: plot_monotonicity(made.table("checkpoints"), *files, made.display),
     "similarity_gap": lambda made, *files: plot_predictors(
         made.table("points"), made.table("regression"), plot_similarity_gap.PREDICTORS, *files, made.display
@@ -71,7 +87,7 @@ def test_three_files_of_substance_and_equal_bytes_on_repeat(name, tmp_path):
 
 
 @pytest.mark.parametrize("models", [1, 8])
-@pytest.mark.parametrize("name", [name for name in DRAW if name != "token_matrix"])
+@pytest.mark.parametrize("name", [name for name in DRAW if name not in ("token_matrix", "predictors")])
 def test_one_model_and_eight_fit_on_a_page_with_every_label(name, models, tmp_path):
     made = write_made_tables(tmp_path, [f"run-{number}" for number in range(models)])
     svg = draw(name, made, tmp_path)["svg"].decode()
@@ -91,6 +107,12 @@ def test_one_model_and_eight_fit_on_a_page_with_every_label(name, models, tmp_pa
         ("interventions", "tests", ["nll_change", "difference_low", "nll_change_high"]),
         ("edited_layers", "tests", ["nll_change_low", "difference_high"]),
         ("aps_gap", "points", ["aps_cosine", "loss_gap"]),
+        ("layers_controlled", "layers", ["similarity_centred", "length_free_null"]),
+        ("partial_residuals", "points", ["cka", "gap"]),
+        ("predictors", "regression", ["r2", "q2", "partial_r2"]),
+        ("cka", "cka", ["cka", "null"]),
+        ("lens", "lens", ["recall", "difference_low"]),
+        ("response_kl", "response_positions", ["mean"]),
         ("aps_gap", "regression", ["slope", "r2", "partial_r2"]),
     ],
 )
@@ -169,3 +191,13 @@ def test_without_a_sweep_the_layer_figure_says_what_to_configure(tmp_path):
     rows = [row for row in read_table(made.table("tests")) if not row["swept"]]
     write_table(made.table("tests"), rows, list(rows[0]))
     assert "give an entry a list of layers" in draw("edited_layers", made, tmp_path)["svg"].decode()
+
+
+def test_residuals_are_free_of_the_covariates_and_their_correlation_is_the_partial_r2():
+    rng = np.random.default_rng(0)
+    z, x = rng.normal(size=(2, 30))
+    y = x + 3 * z + rng.normal(size=30)
+    dx, dy = residuals(x, z[:, None]), residuals(y, z[:, None])
+    assert abs(dx @ z) < 1e-9 and abs(dy.sum()) < 1e-9
+    assert np.corrcoef(dx, dy)[0, 1] ** 2 == pytest.approx(partial_r2(y, x, z[:, None]).value)
+    assert (residuals(2 * z + 1, z[:, None]) == 0).all()

@@ -44,8 +44,14 @@ AGGREGATES = {
     "plot_monotonicity": 1,
     "plot_interventions": 1,
     "plot_edited_layers": 1,
+    "plot_layers_controlled": 1,
+    "plot_cka": 1,
+    "plot_lens": 1,
+    "plot_response_kl": 1,
+    "plot_partial_residuals": 1,
+    "plot_predictors": 1,
 }
-DISPLAY_ONLY = {rule: n for rule, n in AGGREGATES.items() if rule.startswith("plot_")} | {
+DISPLAY_ONLY = {rule: n for rule, n in AGGREGATES.items() if rule.startswith("plot_") and rule != "plot_predictors"} | {
     "plot_token_matrix": 1,
     "build_tables": 1,
     "build_manifest": 1,

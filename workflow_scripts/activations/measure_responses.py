@@ -8,11 +8,15 @@ the reference answer and the model's own answers to the text and to the speech, 
     similarity         cosine of the states of the same answer token after text and after speech, by layer, on the same
                        prefix; its null takes another question's answer from the same batch, token by token
 
-One batch is in memory at a time. Bad logits are an error of the model, which names it.
+Where asked for, the logit lens: the final norm and the vocabulary product on the states of the speech positions; recall
+of the question's content words among the `LENS_K` most likely tokens at any position, and, as control, of another
+question's. One batch is in memory at a time.
 """
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +33,7 @@ from workflow_scripts.settings.analysis import ResponseSettings
 from workflow_scripts.speech_lm.base import DecoderSpeechLM
 from workflow_scripts.speech_lm.batching import batches
 from workflow_scripts.speech_lm.loading import load_speech_lm
-from workflow_scripts.speech_lm.responses import ForcedResponse, forced_responses
+from workflow_scripts.speech_lm.responses import ForcedResponse, forced_responses, lens_hits
 from workflow_scripts.speech_lm.spoken_shard import SpokenShard, read_spoken_shard
 from workflow_scripts.speech_lm.trained import open_trained
 
@@ -39,6 +43,8 @@ PREFIXES = ("reference", "text", "speech")
 SHARED = "text"
 """The prefix of forgetting and of the similarity of states: every question has it."""
 BATCH, MAX_POSITIONS = 16, 4096
+LENS_K, LETTERS = 10, 5
+"""Ranks that count as recalled, and letters of a word that counts as content."""
 
 Item = tuple[SpokenShard, int, dict[str, list[int]]]
 
@@ -57,6 +63,7 @@ def measure_responses(
     checkpoint: str,
     shards: Sequence[str],
     settings: Mapping[str, Any],
+    lens: bool,
     system_prompt: str | None,
     seed: int,
 ) -> None:
@@ -65,6 +72,7 @@ def measure_responses(
     Args:
         questions, manifest, features: of every analysed subset. text, speech: the checkpoint's own answers to the first
             shard of each, in the same order; shards: the names of these shards.
+        lens: whether the logit lens is applied too: it costs more than all the rest.
         seed: of the split into shards.
 
     Raises:
@@ -80,8 +88,14 @@ def measure_responses(
         asked = read_spoken_shard(*files, shard, seed)
         items += _items(asked, written, spoken, trained.lm.tokenizer, chosen)
     content = respond(trained.lm, base, items, chosen.positions)
+    recall: dict[str, np.ndarray] = {}
+    if lens:
+        layers = np.unique(np.linspace(0, trained.lm.n_layers, chosen.lens_layers).round().astype(int))
+        looked = [item for item in items if item[1] < chosen.lens_questions]
+        found = lens_recall(trained.lm, looked, layers.tolist(), LENS_K)
+        recall = {"layers": layers, "recall": found[0], "control": found[1]}
     facts = trained.facts | {"seed": seed, "provenance": provenance(dict(settings) | {"system_prompt": system_prompt})}
-    write_responses(responses, _with(content, facts))
+    write_responses(responses, replace(content, attributes=facts, lens=recall))
     logger.info("%d questions, up to %d response positions", len(items), chosen.positions)
 
 
@@ -107,35 +121,73 @@ def respond(lm: DecoderSpeechLM, base: DecoderSpeechLM | None, items: Sequence[I
     names = [(kind, prefix) for kind in ("forward", "reverse") for prefix in PREFIXES] + [("forgetting", SHARED)]
     divergence = {name: np.full((n, positions), np.nan) for name in names}
     similarity, null = np.full((n, depth), np.nan), np.full((n, depth), np.nan)
-    for prefix in PREFIXES:
-        having = [number for number, (_, _, ids) in enumerate(items) if prefix in ids]
-        lengths = [
-            max(asked.written(lm, k).length, asked.spoken(lm, k).length) + len(ids[prefix])
-            for asked, k, ids in (items[number] for number in having)
-        ]
-        grouped = batches(lengths, BATCH, MAX_POSITIONS)
-        for group in progress(grouped, len(grouped), f"{prefix} prefix: batches"):
-            numbers = [having[place] for place in group]
-            own = [items[number] for number in numbers]
-            ids = [prefixes[prefix] for _, _, prefixes in own]
-            written = forced_responses(lm, [asked.written(lm, k) for asked, k, _ in own], ids)
-            spoken = forced_responses(lm, [asked.spoken(lm, k) for asked, k, _ in own], ids)
-            untuned: list[ForcedResponse | None] = [None] * len(own)
-            if base is not None and prefix == SHARED:
-                untuned = list(forced_responses(base, [asked.written(base, k) for asked, k, _ in own], ids))
-            for place, number in enumerate(numbers):
-                p, q = log_softmax(written[place].logits), log_softmax(spoken[place].logits)
+    lengths = [
+        max(asked.written(lm, k).length, asked.spoken(lm, k).length) + sum(map(len, ids.values()))
+        for asked, k, ids in items
+    ]
+    grouped = batches(lengths, BATCH, MAX_POSITIONS)
+    for group in progress(grouped, len(grouped), "batches of responses"):
+        own = [items[number] for number in group]
+        ids = [list(prefixes.values()) for _, _, prefixes in own]
+        written = forced_responses(lm, [asked.written(lm, k) for asked, k, _ in own], ids)
+        spoken = forced_responses(lm, [asked.spoken(lm, k) for asked, k, _ in own], ids)
+        shared = [prefixes.get(SHARED) for _, _, prefixes in own]
+        untuned = _untuned(base, own, shared)
+        states = []
+        for place, number in enumerate(group):
+            for prefix, by_text, by_speech in zip(own[place][2], written[place], spoken[place]):
+                p, q = log_softmax(by_text.logits), log_softmax(by_speech.logits)
                 divergence["forward", prefix][number, : len(p)] = kl_divergence(p, q)
                 divergence["reverse", prefix][number, : len(p)] = kl_divergence(q, p)
-                if (before := untuned[place]) is not None:
-                    divergence["forgetting", prefix][number, : len(p)] = kl_divergence(log_softmax(before.logits), p)
                 if prefix == SHARED:
-                    similarity[number] = token_cosines(written[place].states, spoken[place].states)
-                    if len(own) > 1:
-                        other = spoken[(place + 1) % len(own)].states
-                        null[number] = token_cosines(written[place].states, other)
+                    states.append((number, by_text.states, by_speech.states))
+                    if place in untuned:
+                        before = log_softmax(untuned[place].logits)
+                        divergence["forgetting", prefix][number, : len(p)] = kl_divergence(before, p)
+        for place, (number, text, speech) in enumerate(states):
+            similarity[number] = token_cosines(text, speech)
+            if len(states) > 1:
+                null[number] = token_cosines(text, states[(place + 1) % len(states)][2])
     ids, subsets = zip(*((asked.ids[k], asked.questions[k].subset) for asked, k, _ in items))
     return Responses(list(ids), list(subsets), divergence, similarity, null, {})
+
+
+def _untuned(
+    base: DecoderSpeechLM | None, own: Sequence[Item], shared: Sequence[list[int] | None]
+) -> dict[int, ForcedResponse]:
+    """The untuned model on the shared prefix after the written question, by place in the batch."""
+    places = [place for place, ids in enumerate(shared) if ids]
+    if base is None or not places:
+        return {}
+    queries = [own[place][0].written(base, own[place][1]) for place in places]
+    found = forced_responses(base, queries, [[shared[place] or []] for place in places])
+    return {place: one[0] for place, one in zip(places, found)}
+
+
+def lens_recall(
+    lm: DecoderSpeechLM, items: Sequence[Item], layers: Sequence[int], k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Recall of the content words of each spoken question, and of the next question's, at any of its speech positions.
+
+    (N, layers) each; NaN for a question without content words. Words that both questions have do not count as control.
+    """
+    recall, control = (np.full((len(items), len(layers)), np.nan) for _ in range(2))
+    for number, (asked, place, _) in enumerate(items):
+        other = asked.questions[(place + 1) % len(asked.questions)].spoken
+        mine = content_ids(asked.questions[place].spoken, lm.tokenizer)
+        theirs = [token for token in content_ids(other, lm.tokenizer) if token not in mine]
+        (states,) = lm.states([asked.spoken(lm, place)])
+        for values, targets in ((recall, mine), (control, theirs)):
+            if targets:
+                values[number] = lens_hits(lm, states, layers, targets, k).mean(axis=1)
+    return recall, control
+
+
+def content_ids(text: str, tokenizer: Any) -> list[int]:
+    """First sub-token, with a space before it, of each distinct word of at least `LETTERS` letters, sorted."""
+    words = sorted({word for word in re.findall(r"[^\W\d_]+", text) if len(word) >= LETTERS})
+    found = (tokenizer(" " + word, add_special_tokens=False)["input_ids"] for word in words)
+    return sorted({next((i for i in ids if tokenizer.decode([i]).strip()), ids[0]) for ids in found if ids})
 
 
 def token_cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -150,10 +202,6 @@ def token_cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.divide(inner, product, out=np.zeros_like(inner), where=product > 0).mean(axis=1)
 
 
-def _with(content: Responses, facts: Mapping[str, Any]) -> Responses:
-    return Responses(**(vars(content) | {"attributes": facts}))
-
-
 if __name__ == "__main__":
     from workflow_scripts.artifacts.logs import run_step
 
@@ -166,6 +214,6 @@ if __name__ == "__main__":
             ),
             *(Path(s.input[name]) for name in ("model", "backbone", "encoder")),
             Path(s.output.responses),
-            **{name: s.params[name] for name in ("checkpoint", "shards", "settings", "system_prompt", "seed")},
+            **{name: s.params[name] for name in ("checkpoint", "shards", "settings", "lens", "system_prompt", "seed")},
         ),
     )

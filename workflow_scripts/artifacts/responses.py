@@ -1,11 +1,12 @@
 """responses.h5: how a checkpoint goes on after the spoken and the written question, per question and response position.
 
 `/ids`, `/subsets (N,)`; `/{measure}/{prefix} (N, K)` in nats, NaN behind the end of a prefix or where there is none;
+`/lens/{layers, recall, control}`, where the logit lens was applied, (n, layers) for the questions looked at;
 `/similarity (N, L+1)` of the answer's token states and `/similarity_null (N, L+1)` with another question's answer.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ class Responses:
     similarity: np.ndarray
     similarity_null: np.ndarray
     attributes: Mapping[str, Any]
+    lens: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def write_responses(path: Path, content: Responses) -> None:
@@ -35,6 +37,8 @@ def write_responses(path: Path, content: Responses) -> None:
         file["subsets"] = np.array([name.encode() for name in content.subsets], dtype="S80")
         for (measure, prefix), values in content.divergence.items():
             file[f"divergence/{measure}/{prefix}"] = np.asarray(values, dtype=np.float32)
+        for name, values in content.lens.items():
+            file[f"lens/{name}"] = np.asarray(values)
         file["similarity"] = np.asarray(content.similarity, dtype=np.float32)
         file["similarity_null"] = np.asarray(content.similarity_null, dtype=np.float32)
 
@@ -53,4 +57,5 @@ def read_responses(path: Path) -> Responses:
             similarity=file["similarity"][:],
             similarity_null=file["similarity_null"][:],
             attributes=dict(file.attrs),
+            lens={name: data[:] for name, data in file.get("lens", {}).items()},
         )

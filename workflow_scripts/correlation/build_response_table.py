@@ -1,4 +1,4 @@
-"""responses.csv and response_positions.csv: divergence between forms by checkpoint and by response position (ours).
+"""responses.csv, response_positions.csv and lens.csv: divergence between forms by checkpoint and position (ours).
 
 A question's divergence is its mean over positions; a checkpoint's the mean over questions of a subset, then over
 subsets. The tail counts: the 80th and 95th percentile over positions of all questions stand beside the mean.
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.stats import t
 
 from workflow_scripts.artifacts.responses import Responses, read_responses
 from workflow_scripts.artifacts.tables import write_table
@@ -26,18 +27,23 @@ COLUMNS = (
 POSITION_COLUMNS = (*KEY, "measure", "prefix", "position", "n", "mean", "p80", "p95")
 
 
-def build_response_table(responses: Sequence[Path], table: Path, positions: Path) -> None:
-    """Write both tables from the responses files of all checkpoints."""
-    rows, by_position = [], []
+LENS_COLUMNS = (*KEY, "layer", "n", "recall", "control", "difference", "difference_low", "difference_high")
+
+
+def build_response_table(responses: Sequence[Path], table: Path, positions: Path, lens: Path) -> None:
+    """Write the tables from the responses files of all checkpoints."""
+    rows, by_position, looked = [], [], []
     for path in responses:
         content = read_responses(path)
         checkpoint = str(content.attributes["checkpoint"])
         step = int(checkpoint.removeprefix("step-")) if checkpoint.startswith("step-") else None
         key = {"model": str(content.attributes["model"]), "checkpoint": checkpoint, "step": step}
         rows.append(key | checkpoint_row(content))
+        looked += [key | row for row in lens_rows(content)]
         by_position += [key | row for row in position_rows(content)]
     write_table(table, sorted(rows, key=_order), COLUMNS)
     write_table(positions, sorted(by_position, key=_order), POSITION_COLUMNS)
+    write_table(lens, sorted(looked, key=_order), LENS_COLUMNS)
 
 
 def checkpoint_row(content: Responses) -> dict[str, Any]:
@@ -70,6 +76,27 @@ def position_rows(content: Responses) -> list[dict[str, Any]]:
     return rows
 
 
+def lens_rows(content: Responses) -> list[dict[str, Any]]:
+    """Recall of the own and of another question's content words by layer, and their paired difference.
+
+    The 95 % interval of the difference is Student's, over questions; empty for fewer than two.
+    """
+    rows = []
+    for k, layer in enumerate(content.lens.get("layers", ())):
+        recall, control = content.lens["recall"][:, k], content.lens["control"][:, k]
+        both = ~np.isnan(recall) & ~np.isnan(control)
+        if not both.any():
+            continue
+        difference = recall[both] - control[both]
+        row = {"layer": int(layer), "n": int(both.sum()), "difference": float(difference.mean())}
+        row |= {"recall": float(recall[both].mean()), "control": float(control[both].mean())}
+        if len(difference) > 1:
+            half = float(t.ppf(0.975, len(difference) - 1) * difference.std(ddof=1) / np.sqrt(len(difference)))
+            row |= {"difference_low": row["difference"] - half, "difference_high": row["difference"] + half}
+        rows.append(row)
+    return rows
+
+
 def _over_subsets(values: np.ndarray, subsets: Sequence[str]) -> float:
     names = np.array(subsets)
     means = [_mean(values[names == name], 0) for name in sorted(set(subsets))]
@@ -95,6 +122,7 @@ if __name__ == "__main__":
     run_step(
         snakemake,
         lambda s: build_response_table(
-            [Path(path) for path in s.input.responses], Path(s.output.table), Path(s.output.positions)
+            [Path(path) for path in s.input.responses],
+            *(Path(s.output[name]) for name in ("table", "positions", "lens")),
         ),
     )

@@ -1,4 +1,7 @@
-"""Figure 6 of the paper: token similarity matrices of one question and layer, with the alignment path marked."""
+"""Figure 6 of the paper: token similarity matrices of one question and layer, with the alignment path marked.
+
+Ours adds, on the cosines, the best path that never runs back and the cheapest time warping from corner to corner.
+"""
 
 import math
 from collections.abc import Mapping
@@ -10,6 +13,7 @@ import numpy as np
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.measurements import ALIGNMENT, read_measurements
 from workflow_scripts.figures.style import PAGE_INCHES, Look, figure, save
+from workflow_scripts.measures import dtw, text_monotone_path
 
 METRICS = {"cosine": ("cosine similarity", "viridis"), "euclidean": ("Euclidean distance", "viridis_r")}
 
@@ -46,13 +50,20 @@ def plot_token_matrix(alignment: Path, pdf: Path, svg: Path, png: Path, display:
             matrix = content.examples[name][metric][layer].astype(np.float32)
             image = axis.imshow(matrix, aspect="auto", cmap=colors, interpolation="nearest", origin="lower")
             path = content.paths[metric][number][layer]
-            axis.plot(
-                np.arange(len(path)), path, "o-", color="white", markeredgecolor="black", markersize=3, linewidth=0.6
-            )
+            shown = {"color": "white", "markeredgecolor": "black", "markersize": 3, "linewidth": 0.6}
+            axis.plot(np.arange(len(path)), path, "o-", label="best frame (argmax)", **shown)
+            if metric == "cosine":
+                monotone = text_monotone_path(matrix[None]).i_star[0]
+                axis.plot(np.arange(len(monotone)), monotone, "-", color="#D55E00", label="monotone path")
+                warped = dtw(1 - matrix[None]).pairs[0]
+                axis.plot(warped[:, 1], warped[:, 0], ":", color="#CC79A7", linewidth=1.4, label="time warping")
             axis.set_xticks(labelled, [shown_token(tokens[k]) for k in labelled], rotation=90, parse_math=False)
             axis.set_title(f"{label}, layer {layer} of {n_layers}", loc="left")
             drawn.colorbar(image, ax=axis, shrink=0.85)
         axes[0, 0].set_ylabel("speech position")
+        legend = drawn.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower left", ncols=3)
+        legend.set(frame_on=True)
+        legend.get_frame().set(facecolor="#BBBBBB", edgecolor="none")
         drawn.suptitle(
             f"{look.label(model)}, {content.attributes['checkpoint']}, question {name}", fontsize=8, x=0.01, ha="left"
         )

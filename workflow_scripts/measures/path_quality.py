@@ -67,14 +67,16 @@ def monotone_scores(cosine: np.ndarray, T_t: np.ndarray) -> np.ndarray:
     cosine (..., tokens, frames), filled up with anything along tokens and with `BELOW_ANY` along frames; T_t (...,).
     A running maximum over frames, O(T_s T_t) a pair.
     """
-    score = np.empty(T_t.shape)
-    value = np.zeros((*T_t.shape, cosine.shape[-1]), dtype=cosine.dtype)
-    for j in range(int(T_t.max())):
-        value = cosine[..., j, :] + value
+    cosine, lengths, back = _longest_first(cosine, T_t)
+    score = np.empty(len(lengths))
+    value = np.zeros((len(lengths), cosine.shape[-1]), dtype=cosine.dtype)
+    for j in range(int(lengths[0])):
+        going = int(np.count_nonzero(lengths > j))
+        value = cosine[:going, j] + value[:going]
         np.maximum.accumulate(value, axis=-1, out=value)
-        ends = T_t == j + 1
+        ends = np.flatnonzero(lengths[:going] == j + 1)
         score[ends] = value[ends, -1]
-    return score / T_t
+    return (score / lengths)[back].reshape(T_t.shape)
 
 
 def warping_costs(cosine: np.ndarray, T_t: np.ndarray, T_s: np.ndarray) -> np.ndarray:
@@ -84,19 +86,32 @@ def warping_costs(cosine: np.ndarray, T_t: np.ndarray, T_s: np.ndarray) -> np.nd
     T_s (...,) frames. Along one token the recursion D[i] = c[i] + min(before[i], D[i - 1]) is
     D[i] = C[i] + min_{k <= i} (before[k] - C[k - 1]) with C the running sum of c.
     """
-    cost = np.empty(T_t.shape)
-    total = None
-    for j in range(int(T_t.max())):
-        step = 1 - cosine[..., j, :]
+    cosine, lengths, back = _longest_first(cosine, T_t)
+    frames = np.empty(len(lengths), dtype=np.int64)
+    frames[back] = T_s.ravel()
+    cost = np.empty(len(lengths))
+    total = np.empty((0, cosine.shape[-1]), dtype=cosine.dtype)
+    for j in range(int(lengths[0])):
+        going = int(np.count_nonzero(lengths > j))
+        step = 1 - cosine[:going, j]
         running = np.cumsum(step, axis=-1)
-        if total is None:
-            total = running
-        else:
-            before = total.copy()
-            np.minimum(before[..., 1:], total[..., :-1], out=before[..., 1:])
-            before -= running - step
+        if j > 0:
+            before = total[:going].copy()
+            np.minimum(before[:, 1:], total[:going, :-1], out=before[:, 1:])
+            before -= running
+            before += step
             np.minimum.accumulate(before, axis=-1, out=before)
-            total = before + running
-        ends = T_t == j + 1
-        cost[ends] = np.take_along_axis(total[ends], T_s[ends][:, None] - 1, axis=-1)[:, 0]
-    return cost / (T_s + T_t)
+            running += before
+        total = running
+        ends = np.flatnonzero(lengths[:going] == j + 1)
+        cost[ends] = total[ends, frames[ends] - 1]
+    return (cost / (frames + lengths))[back].reshape(T_t.shape)
+
+
+def _longest_first(cosine: np.ndarray, T_t: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pairs (P, tokens, frames) and their T_t (P,), longest first, so that those still going are a slice; and where each
+    pair went."""
+    order = np.argsort(-T_t.ravel(), kind="stable")
+    back = np.empty_like(order)
+    back[order] = np.arange(order.size)
+    return cosine.reshape(-1, *cosine.shape[-2:])[order], T_t.ravel()[order], back

@@ -56,6 +56,42 @@ FIGURES: Mapping[str, tuple[str, str]] = {
         "The same edit at one layer at a time: change of strictly right answers and of the reference's loss against "
         "unedited speech, with 95 % intervals. Grey: the range of the controls' intervals.",
     ),
+    "layers_controlled": (
+        "Similarity by layer, controlled",
+        "Left: cosine after each form's mean over the other half of the questions is taken away. Middle: "
+        "Euclidean distance divided by the geometric mean of the two lengths. Right: log of the ratio of the "
+        "lengths. Dotted: the shuffled-pair null of the last checkpoint.",
+    ),
+    "cka": (
+        "CKA, layer by layer",
+        "Debiased linear CKA over questions between every speech layer and every text layer, first and last "
+        "checkpoint, and its diagonals; grey: the shuffled-pair null (mean and two standard deviations).",
+    ),
+    "response_kl": (
+        "KL between forms by response position",
+        "Divergence of the next-token distributions after the spoken and the written question, on the model's "
+        "own answer to the text as shared prefix; position 0 is the first answer token. Right: means over "
+        "training, with the divergence of the untuned from the tuned model on text (forgetting).",
+    ),
+    "partial_residuals": (
+        "Beyond training time",
+        "Gap against measures after model and log(1 + step) are regressed out of both: the squared "
+        "correlation is the partial R2. A cloud without slope means that training time says it all.",
+    ),
+    "predictors": (
+        "Predictors side by side",
+        "R2 of the gap on each measure over all checkpoints: thin, Fisher's interval over checkpoints "
+        "(optimistic); thick, the range over resampled runs; diamond, Q2 with one run left out; dashed, "
+        "training time alone. Right: partial R2 given models and training time. Runs, not checkpoints, are "
+        "the independent units.",
+    ),
+    "lens": (
+        "Logit lens at speech positions",
+        "Recall of the question's content words (first sub-tokens of words of five letters or more) among the "
+        "ten most likely tokens at any speech position, with the final norm and the output head applied to "
+        "the states of a layer; control: the content words of another question. Right: their difference at "
+        "the last checkpoint, with its 95 % interval over questions.",
+    ),
 }
 """Title and caption by name of the figure's file, in the order of the page."""
 

@@ -43,5 +43,9 @@ class NullSettings(Settings):
 class ResponseSettings(Settings):
     """Divergence between the forms on shared answer prefixes."""
 
-    questions: int = Field(default=8, gt=0, description="Questions of each analysed subset, from its first shard.")
+    questions: int = Field(default=4, gt=0, description="Questions of each analysed subset, from its first shard.")
     positions: int = Field(default=12, gt=0, description="Longest prefix, in answer tokens.")
+    lens_questions: int = Field(
+        default=4, ge=0, description="Questions of each subset under the logit lens; first and last checkpoint only."
+    )
+    lens_layers: int = Field(default=6, gt=1, description="Layers under the logit lens, evenly spaced from 0 to L.")

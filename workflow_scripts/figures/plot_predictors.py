@@ -1,0 +1,88 @@
+"""Every predictor of the gap side by side (ours): R2 over all checkpoints, over resampled runs, beyond training time.
+
+Left of each outcome: R2 with Fisher's interval over checkpoints (thin, optimistic) and the range over resampled runs
+(thick; from three runs on), the leave-one-run-out Q2 as a diamond, and R2 of training time alone as the line to beat.
+Right: partial R2 given the models and training time.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from workflow_scripts.artifacts.tables import read_table
+from workflow_scripts.figures.style import COSINE, EUCLIDEAN, NULL, PAGE_INCHES, figure, number, save
+
+OUTCOMES = {"gap": "GAP", "loss_gap": "loss gap"}
+LABELS = {
+    "log_step": "log(1 + step)",
+    "sim_cosine": "cosine",
+    "sim_cosine_calibrated": "cosine, calibrated",
+    "sim_cosine_centred": "cosine, centred",
+    "sim_euclidean": "Euclid",
+    "sim_euclidean_calibrated": "Euclid, calibrated",
+    "sim_length_free": "length-free distance",
+    "aps_cosine": "APS, cosine",
+    "aps_cosine_calibrated": "APS, cosine, calibrated",
+    "aps_cosine_centred": "APS, cosine, centred",
+    "aps_euclidean": "APS, Euclid",
+    "aps_euclidean_calibrated": "APS, Euclid, calibrated",
+    "monotone_score": "score of monotone path",
+    "cka": "CKA",
+    "mutual_knn": "mutual kNN",
+    "kl_forward_text": "KL(text || speech)",
+    "kl_reverse_text": "KL(speech || text)",
+    "response_cosine": "response states, cosine",
+    "loss_gap": "loss gap",
+}
+
+
+def plot_predictors(regression: Path, pdf: Path, svg: Path, png: Path) -> None:
+    """Draw one row of two panels per outcome from the pooled rows."""
+    rows = [row for row in read_table(regression) if row["pool"] == "pooled"]
+    with figure(1, 2 * len(OUTCOMES), PAGE_INCHES, 3.6, sharey=True) as (drawn, axes):
+        for place, (outcome, label) in enumerate(OUTCOMES.items()):
+            found = {row["predictor"]: row for row in rows if row["outcome"] == outcome}
+            _draw_outcome(axes[0, 2 * place : 2 * place + 2], found, label)
+        names = list(LABELS)[::-1]
+        axes[0, 0].set_yticks(range(len(names)), [LABELS[name] for name in names], parse_math=False)
+        axes[0, 0].set_ylim(-0.6, len(names) - 0.4)
+        handles, labels = axes[0, 0].get_legend_handles_labels()
+        drawn.legend(handles, labels, loc="outside upper left", ncols=5, handlelength=1.4, columnspacing=1.0)
+        save(drawn, pdf, svg, png)
+
+
+def _draw_outcome(axes: Sequence[Any], found: Mapping[str, Mapping[str, Any]], label: str) -> None:
+    names = list(LABELS)[::-1]
+    for height, name in enumerate(names):
+        row = found.get(name)
+        if row is None or row["r2"] is None:
+            continue
+        first = name == names[-1]
+        interval = [number(row[end]) for end in ("r2_low", "r2_high")]
+        axes[0].plot(interval, [height] * 2, color=NULL, linewidth=0.8, label="over checkpoints" if first else None)
+        over_runs = [number(row[end]) for end in ("r2_runs_low", "r2_runs_high")]
+        axes[0].plot(over_runs, [height] * 2, color=COSINE, linewidth=2.4, label="over runs" if first else None)
+        axes[0].plot(number(row["r2"]), height, "o", color="black", label="$R^2$" if first else None)
+        # A worthless predictor has a Q2 far below 0: drawn at the edge.
+        q2 = max(number(row["q2"]), 0.0) if row["q2"] is not None else number(None)
+        axes[0].plot(q2, height, "D", color=EUCLIDEAN, label="$Q^2$ (0 if below)" if first else None)
+        if row.get("partial_r2") is not None:
+            axes[1].barh(height, number(row["partial_r2"]), height=0.6, color=COSINE)
+    if (baseline := found.get("log_step")) is not None and baseline["r2"] is not None:
+        axes[0].axvline(number(baseline["r2"]), color=NULL, linestyle="--", linewidth=0.9, zorder=0)
+    numbers = next((row for row in found.values() if row["n_runs"]), None)
+    counted = "" if numbers is None else f"\nn={numbers['n_checkpoints']}, {numbers['n_runs']} run(s)"
+    axes[0].set_title(f"{label}: $R^2${counted}", loc="left")
+    axes[1].set_title(f"{label}: partial $R^2$\n", loc="left")
+    for axis in axes:
+        axis.set_xlim(0, 1)
+        axis.grid(axis="y", linewidth=0.3, alpha=0.5)
+
+
+if __name__ == "__main__":
+    from workflow_scripts.artifacts.logs import run_step
+
+    run_step(
+        snakemake,
+        lambda s: plot_predictors(s.input.regression, s.output.pdf, s.output.svg, s.output.png),
+    )
