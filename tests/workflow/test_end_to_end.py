@@ -34,7 +34,7 @@ def test_every_stage_left_its_files(finished):
     assert (results / "report/index.html").stat().st_size > 100_000
     for extension in ("pdf", "svg", "png"):
         assert len(list((results / "figures").glob(f"*.{extension}"))) == 7
-    assert len(list((results / "tables").glob("*.tex"))) == 4
+    assert len(list((results / "tables").glob("*.tex"))) == 7
     assert not list((results / "activations").rglob("*.h5")), "states are temporary"
     manifest = json.loads((results / "report/manifest.json").read_text())
     assert manifest["schema"] == "manifest/1"
