@@ -260,7 +260,10 @@ def _test_rows(made: Made, rng: np.random.Generator):
             for against in ("none", *controls[key]):
                 row: dict[str, Any] = {"model": model, "checkpoint": f"step-{STEPS[-1]:06d}", "subset": "nq"}
                 row |= {"edit": key, "against": against, "kind": kind, "name": key.partition("@")[0], "of": of}
-                row |= {"operation": "angle", "selection": "all", "layer": layer, "swept": "@" in key, "path": "vote"}
+                bottom = "bottom3" in key
+                row |= {"operation": "length" if key.startswith("length") else "angle", "path": "vote"}
+                row |= {"selection": "bottom" if bottom else "all", "k": 3 if bottom else None}
+                row |= {"layer": layer, "swept": "@" in key}
                 row |= {"control": key.removeprefix(f"{of}_").partition("@")[0] if of else None}
                 yield row | _made_comparison(row, rng)
 
