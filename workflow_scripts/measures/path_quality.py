@@ -109,8 +109,8 @@ def warping_costs(cosine: np.ndarray, T_t: np.ndarray, T_s: np.ndarray) -> np.nd
 
 
 def _longest_first(cosine: np.ndarray, T_t: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pairs (P, tokens, frames) and their T_t (P,), longest first, so that those still going are a slice; and where each
-    pair went."""
+    """Pairs (P, tokens, frames) and their T_t (P,), longest first, so that those still going are a slice; and the place
+    of each pair."""
     order = np.argsort(-T_t.ravel(), kind="stable")
     back = np.empty_like(order)
     back[order] = np.arange(order.size)
