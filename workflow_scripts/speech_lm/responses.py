@@ -85,8 +85,12 @@ def lens_hits(lm: DecoderSpeechLM, states: Tensor, layers: Sequence[int], target
         for part in states[layer].split(64):
             normed = lm.final_norm(part.to(lm.device, lm.dtype))
             logits = vocabulary_logits(lm.model, normed).float()
-            smallest = logits.topk(min(k, logits.shape[1]), dim=1).values[:, -1:]
-            hits[line] |= (logits[:, list(targets)] >= smallest).any(dim=0).cpu().numpy()
+            if k >= logits.shape[1]:
+                hits[line] = True
+                continue
+            # Better than the first token that is out: where all logits are equal (a zero state), nothing is recalled.
+            out = logits.topk(k + 1, dim=1).values[:, -1:]
+            hits[line] |= (logits[:, list(targets)] > out).any(dim=0).cpu().numpy()
     return hits
 
 
