@@ -163,3 +163,15 @@ def test_wrong_rate_features_and_empty_audio_are_refused(lm, kind):
     if isinstance(lm, HfSpeechLM):
         with pytest.raises(ValueError, match="mono, finite and not empty"):
             lm.encode_speech(replace(speech, waveform=np.array([], dtype=np.float32)))
+
+
+@pytest.mark.parametrize("form", ["speech", "text"])
+def test_an_options_probability_is_the_loss_of_its_text_as_answer(lm, form):
+    queries = spoken(lm, 1.0, 0.6) if form == "speech" else [lm.encode_text(text) for text in TEXTS[:2]]
+    options = [["water", "the river"], ["user", "assistant"]]
+    found = lm.option_log_probs(queries, options)
+    for place in range(2):
+        losses = lm.answer_loss(queries, [texts[place] for texts in options])
+        for one, loss in zip(found, losses):
+            assert one.texts[place] == pytest.approx(-loss.nll, abs=1e-3)
+            assert one.text_tokens[place] == loss.n_tokens

@@ -170,14 +170,11 @@ class DecoderSpeechLM(SpeechLM):
                 f"{len(options)} lists of options and {len(references)} references for {len(queries)} queries: give "
                 "one per query"
             )
-        self._check_edits(queries, edits)
         candidates = [
             option_branches(self.tokenizer, list(texts), reference, self.name)
             for texts, reference in zip(options, references)
         ]
-        embeds = [self.embed(query) for query in queries]
-        with edited_inputs(self.decoder_layers, edits):
-            found = branch_log_probs(self.model, embeds, [one.branches for one in candidates])
+        found = self._branch_log_probs(queries, [one.branches for one in candidates], edits)
         results = []
         for one, log_probs in zip(candidates, found):
             sums = [float(part.sum()) for part in log_probs]
@@ -194,6 +191,17 @@ class DecoderSpeechLM(SpeechLM):
                 cost = AnswerLoss(-sums[one.reference], len(one.branches[one.reference]))
             results.append(OptionLogProbs(letters, texts, counts, cost))
         return results
+
+    def _branch_log_probs(
+        self,
+        queries: Sequence[Query],
+        branches: Sequence[Sequence[Sequence[int]]],
+        edits: Sequence[Sequence[Edit]] | None,
+    ) -> list[list[Tensor]]:
+        """ln p of every token of every continuation of each query: (n,) float64 tensors on the CPU."""
+        self._prepare(queries, edits)
+        with edited_inputs(self.decoder_layers, edits):
+            return branch_log_probs(self.model, [self.embed(query) for query in queries], branches)
 
     def share_prompts(
         self,
@@ -224,7 +232,7 @@ class DecoderSpeechLM(SpeechLM):
         `following` ids are appended to each query (not counted in its length). Few different T keep the number of
         kernels that have to be prepared small; the padding costs less than that.
         """
-        self._check_edits(queries, edits)
+        self._prepare(queries, edits)
         rows = [self.embed(query) for query in queries]
         lengths = [len(row) for row in rows]
         if following is not None:
@@ -237,8 +245,8 @@ class DecoderSpeechLM(SpeechLM):
             embeds[index, : len(row)] = row
         return embeds, lengths
 
-    @staticmethod
-    def _check_edits(queries: Sequence[Query], edits: Sequence[Sequence[Edit]] | None) -> None:
+    def _prepare(self, queries: Sequence[Query], edits: Sequence[Sequence[Edit]] | None) -> None:
+        """Called before every pass: checks its arguments; a family may bring the model into the state they need."""
         if not queries:
             raise ValueError("there must be at least one query in a batch")
         if edits is not None and len(edits) != len(queries):

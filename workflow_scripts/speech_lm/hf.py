@@ -186,17 +186,11 @@ class HfSpeechLM(DecoderSpeechLM):
         else:
             self.model.disable_adapters()
 
-    def _pad(
-        self,
-        queries: Sequence[Query],
-        edits: Sequence[Sequence[Edit]] | None,
-        *args: Any,
-        **kwargs: Any,
-    ) -> Any:
-        """As in the base class. Every pass starts here, so this is where the LoRA's state is set."""
+    def _prepare(self, queries: Sequence[Query], edits: Sequence[Sequence[Edit]] | None) -> None:
+        """As in the base class; sets the LoRA's state for the form of the queries."""
+        super()._prepare(queries, edits)
         forms = {query.form for query in queries}
         if len(forms) > 1 and self.lora == "speech" and getattr(self.model, "_hf_peft_config_loaded", False):
             raise SpeechLMError(f"{self.name}: its LoRA is for speech only; run written and spoken queries apart")
         for form in forms:
             self.use_lora(form)
-        return super()._pad(queries, edits, *args, **kwargs)

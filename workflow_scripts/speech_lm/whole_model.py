@@ -120,6 +120,25 @@ class WholeModelSpeechLM(HfSpeechLM):
             losses.append(AnswerLoss(float(nll.double().sum()), len(ids)))
         return losses
 
+    def _branch_log_probs(
+        self,
+        queries: Sequence[Query],
+        branches: Sequence[Sequence[Sequence[int]]],
+        edits: Sequence[Sequence[Edit]] | None,
+    ) -> list[list[Tensor]]:
+        """As in the base class, one pass of the whole model per continuation."""
+        self._check(queries, edits)
+        found = []
+        for number, (query, own) in enumerate(zip(queries, branches)):
+            with edited_inputs(self.decoder_layers, None if edits is None else [edits[number]]):
+                found.append([self._continuation(query, ids) for ids in own])
+        return found
+
+    def _continuation(self, query: Query, ids: Sequence[int]) -> Tensor:
+        logits = self._forward(query, ids).logits[0, query.length - 1 : query.length - 1 + len(ids)]
+        chosen = torch.tensor(list(ids), device=logits.device)
+        return logits.float().log_softmax(dim=-1).gather(1, chosen[:, None])[:, 0].double().cpu()
+
     def _forward(self, query: Query, following: Sequence[int] = ()) -> Any:
         """The whole model on a query, with the ids of an answer behind it."""
         self.use_lora(query.form)
