@@ -334,19 +334,20 @@ class Plan:
         return [f"{folder}/{subset}/{form}.{self.shards(subset)[0]}.answers.jsonl" for subset in self.analysed_subsets]
 
     def all_responses(self) -> list[str]:
-        """Divergences of every checkpoint."""
+        """Divergences of every checkpoint of the models trained here: others have no backbone to be compared with."""
         return [
             f"results/activations/{model}/{checkpoint}/responses.h5"
-            for model in self.models
+            for model in self.trained_models
             for checkpoint in self.checkpoints(model)
         ]
 
     def all_edits(self, _: Any = None) -> list[str]:
-        """Every file of edited answers: the last checkpoint of each model."""
+        """Every file of edited answers: the last checkpoint of each model that can be edited."""
         subset = self.config.intervention.subset
         return [
             f"results/intervention/{model}/{self.checkpoints(model)[-1]}/{subset}/{shard}.answers.jsonl"
             for model in self.models
+            if getattr(self.config.models[model], "interventions", True)
             for shard in self.shards(subset)
         ]
 

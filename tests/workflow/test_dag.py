@@ -7,8 +7,11 @@ import sys
 import time
 
 import pytest
+import yaml
 
 from tests.workflow.workflow_copy import ROOT, Workflow
+from workflow_scripts.plan import Plan
+from workflow_scripts.settings import parse_config
 
 pytestmark = pytest.mark.xdist_group("dag")
 CHECKPOINTS = 6
@@ -117,6 +120,14 @@ def test_adding_a_public_model_with_one_entry_fetches_and_measures_it_and_nothin
     own = {"fetch_asset": 1, "edit_answers": 1, "answer_questions": SUBSETS, "score_answers": SUBSETS}
     own |= dict.fromkeys(("dump_states", "measure_similarity", "align_tokens"), ANALYSED)
     assert finished.job_counts() == own | AGGREGATES | {"plot_token_matrix": 1}
+
+
+def test_a_model_that_runs_only_as_a_whole_is_measured_but_not_edited():
+    values = yaml.safe_load((ROOT / "assets.yaml").read_text()) | yaml.safe_load((ROOT / "config.yaml").read_text())
+    values["models"]["gemma4"] = {"family": "hf", "path": "weights", "interventions": False}
+    plan = Plan(parse_config(values), ROOT)
+    assert any("gemma4" in path for path in plan.all_measured("alignment"))
+    assert not any("gemma4" in path for path in [*plan.all_edits(), *plan.all_responses()])
 
 
 def test_renaming_a_label_or_colour_reruns_figures_and_report_only(finished):

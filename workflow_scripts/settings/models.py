@@ -94,6 +94,9 @@ class HfModel(PublicModel):
     lora_subfolder: str | None = Field(
         default=None, pattern=r"^[\w-]+$", description="Folder of a LoRA inside the weights, such as speech-lora."
     )
+    interventions: bool = Field(
+        default=True, description="False for models that only run as a whole (Gemma 4): edits need a shared prefill."
+    )
 
 
 class UnitsModel(PublicModel):

@@ -172,5 +172,5 @@ class WholeModelSpeechLM(HfSpeechLM):
     def _pad(self, *args: Any, **kwargs: Any) -> Any:
         raise SpeechLMError(
             f"{self.name} ({type(self.model).__name__}) runs only as a whole, one query at a time; this measurement "
-            "needs a decoder that runs from input embeddings"
+            "needs a decoder that runs from input embeddings: set `interventions: false` in the model's entry"
         )
