@@ -77,7 +77,7 @@ def test_answers_states_similarity_alignment_and_edits_of_a_public_model(study):
         np.testing.assert_allclose(found, expected[2].numpy(), rtol=1e-2, atol=1e-2)
 
     similarity, alignment = folder / "similarity.h5", folder / "alignment.h5"
-    measure_similarity(states, similarity, draws=3, seed=1)
+    measure_similarity(states, similarity, draws=3, seed=1, massive=1)
     align_tokens(states, alignment, draws=3, seed=1, examples=1)
     assert read_measurements(similarity, SIMILARITY).measures["cosine"].raw.shape == (3, 4)
     assert np.isfinite(read_measurements(alignment, ALIGNMENT).measures["path_score_cosine"].raw).all()
