@@ -1,7 +1,7 @@
 # Bindings to the one module that knows which files a config asks for. Nothing is computed here.
 import sys
 
-from workflow_scripts.plan import Plan
+from workflow_scripts.plan import JUDGEMENTS, Plan
 from workflow_scripts.settings import ConfigError, parse_config, refuse_duplicate_keys
 
 try:

@@ -61,7 +61,7 @@ rule build_report:
         code=plan.code("report/build_report.py"),
         templates=["workflow_scripts/report/report.html.j2"],
         figures=plan.figure_files("svg"),
-        tables=plan.table_files("csv"),
+        tables=[*JUDGEMENTS, *plan.table_files("csv")],
         gap="results/evaluation/gap.csv",
         decline="results/evaluation/decline.csv",
         regression="results/correlation/regression.csv",

@@ -23,6 +23,7 @@ from workflow_scripts.correlation.build_alignment_table import CHECKPOINT_COLUMN
 from workflow_scripts.correlation.build_response_table import COLUMNS as RESPONSE_COLUMNS
 from workflow_scripts.correlation.build_response_table import LENS_COLUMNS, POSITION_COLUMNS
 from workflow_scripts.correlation.chance_rows import CKA_COLUMNS
+from workflow_scripts.correlation.judge_claims import judge_claims
 from workflow_scripts.correlation.regress_gap import regress_gap
 from workflow_scripts.evaluation.build_gap_table import DECLINE_COLUMNS, DIFFERENCES, GAP_COLUMNS, REFERENCES
 from workflow_scripts.evaluation.cascade import CASCADE_COLUMNS
@@ -96,6 +97,8 @@ def write_made_tables(
         seed=0,
         responses=made.table("responses"),
     )
+    tables = [made.table(name) for name in ("layers", "checkpoints", "regression", "comparisons", "claims")]
+    judge_claims(*tables, models=made.facts)
     for path in made.curves:
         write_table(path, [*_curve_rows(rng)], CURVE_COLUMNS)
     return made

@@ -49,6 +49,8 @@ TABLES = {
     "multiple_choice": "Multiple choice in full (ours)",
     "cascade": "Agreement with cascades (ours)",
 }
+JUDGEMENTS = ("results/tables/claims.csv", "results/tables/sensitivity.csv")
+"""Tables of verdicts, shown on the page beside those of `TABLES`."""
 
 
 class Plan:
@@ -397,8 +399,7 @@ class Plan:
             "results/correlation/answers_regression.csv",
             "results/correlation/chance.csv",
             "results/correlation/cka.csv",
-            "results/tables/claims.csv",
-            "results/tables/sensitivity.csv",
+            *JUDGEMENTS,
             "results/intervention/tests.csv",
             "results/intervention/cases.csv",
             *self.training_logs(),

@@ -26,7 +26,8 @@ def results(tmp_path):
         (results / "training" / model).mkdir(parents=True)
         shutil.copy2(curve, results / "training" / model / "log.csv")
     for folder in ("tables", "figures", "report"):
-        (results / folder).mkdir()
+        (results / folder).mkdir(exist_ok=True)
+    shutil.copy2(made.table("lens"), results / "correlation/lens.csv")
     (results / "tables" / "table2_gap.csv").write_text("a\n1\n")
     for name in FIGURES:
         for extension in ("png", "svg"):
@@ -51,12 +52,25 @@ def test_page_holds_every_models_last_gap_and_every_edit(results, tmp_path):
         assert f"| {row['model']} | {row['edit']} | {row['n']} | {row['b']} | {row['c']} |" in page
 
 
+def test_every_claim_stands_with_its_verdict(results, tmp_path):
+    write_reference(results, tmp_path / "target")
+    page = (tmp_path / "target" / "README.md").read_text()
+    rows = read_table(results / "tables/claims.csv")
+    assert len(rows) > 8
+    for row in rows:
+        assert any(
+            line.startswith(f"| {row['claim']} | {row['measure']} |") and line.endswith(f"| {row['verdict']} |")
+            for line in page.splitlines()
+        )
+
+
 def test_everything_a_paper_would_quote_is_copied_and_linked(results, tmp_path):
     target = tmp_path / "target"
     write_reference(results, target)
     copied = {str(path.relative_to(target)) for path in target.rglob("*") if path.is_file()}
     assert {f"figures/{name}.{kind}" for name in FIGURES for kind in ("png", "svg")} <= copied
-    assert {"tables/gap.csv", "tables/training_lora.csv", "tables/table2_gap.csv", "manifest.json"} <= copied
+    named = ("gap.csv", "training_lora.csv", "table2_gap.csv", "lens.csv")
+    assert {"manifest.json", *(f"tables/{name}" for name in named)} <= copied
     page = (target / "README.md").read_text()
     assert all(f"(figures/{name}.png)" in page for name in FIGURES)
 

@@ -16,7 +16,7 @@ import jinja2
 
 from workflow_scripts.artifacts.files import ArtifactError, require, write_text
 from workflow_scripts.artifacts.tables import read_table
-from workflow_scripts.report.captions import FIGURES, STAND_INS, TABLES
+from workflow_scripts.report.captions import FIGURES, JUDGEMENTS, STAND_INS, TABLES
 from workflow_scripts.report.claims import RULE, regression_claims
 from workflow_scripts.report.headline import headlines
 from workflow_scripts.report.html_tables import fixed, shown_table, with_interval
@@ -74,7 +74,7 @@ def build_report(
         "rule": RULE,
         "edits": [{**row, "label": names.get(row["model"], row["model"])} for row in read["tests"]],
         "figures": [_figure(path) for path in _in_order(figures, list(FIGURES))],
-        "tables": [shown_table(path, titles) for path in _in_order(tables, list(TABLES))],
+        "tables": [shown_table(path, titles) for path in _in_order(tables, [*JUDGEMENTS, *TABLES])],
         "learning": learning_table([names[key] for key in (models if trained is None else trained)], curves),
         "samples": build_samples(subsets, n=samples, **browser),
         "study": study,

@@ -95,6 +95,20 @@ FIGURES: Mapping[str, tuple[str, str]] = {
 }
 """Title and caption by name of the figure's file, in the order of the page."""
 
+JUDGEMENTS: Mapping[str, tuple[str, str]] = {
+    "claims": (
+        "The paper's claims, judged",
+        "Each claim with our estimate, its 95 % interval over training runs, the number of runs, checkpoints and "
+        "questions, and a verdict by the rule in its row. Fewer than three runs that a claim is about: underpowered.",
+    ),
+    "sensitivity": (
+        "What each reading changes",
+        "The score of a checkpoint under every reading of what the paper leaves open, and how well it then predicts "
+        "the gap: the default first, then one switch at a time.",
+    ),
+}
+"""Title and caption of tables that the correlation stage writes, shown on the page before the others."""
+
 TABLES: Mapping[str, tuple[str, str]] = {
     "table2_gap": (
         "Scores and gap",

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from workflow_scripts.artifacts.tables import read_table
-from workflow_scripts.report.captions import COUNTS, HEADINGS, TABLES
+from workflow_scripts.report.captions import COUNTS, HEADINGS, JUDGEMENTS, TABLES
 
 NOTHING = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
@@ -54,7 +54,7 @@ def shown_table(path: Path, subsets: Mapping[str, str], digits: int = 2) -> Show
     path = Path(path)
     rows = read_table(path)
     columns = list(rows[0]) if rows else []
-    title, caption = TABLES.get(path.stem, (path.stem.replace("_", " "), ""))
+    title, caption = (JUDGEMENTS | TABLES).get(path.stem, (path.stem.replace("_", " "), ""))
     return ShownTable(
         name=path.stem,
         title=title,

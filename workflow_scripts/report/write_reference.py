@@ -26,6 +26,7 @@ TABLES = (
     "correlation/checkpoints.csv",
     "correlation/points.csv",
     "correlation/regression.csv",
+    "tables/claims.csv",
     "intervention/tests.csv",
     "intervention/cases.csv",
 )
@@ -43,7 +44,7 @@ def write_reference(results: Path, target: Path) -> None:
         (target / folder).mkdir(parents=True)
     for name in TABLES:
         shutil.copy2(require(results / name, "snakemake all"), target / "tables" / Path(name).name)
-    for path in sorted((results / "tables").iterdir()):
+    for path in [*sorted((results / "correlation").glob("*.csv")), *sorted((results / "tables").iterdir())]:
         shutil.copy2(path, target / "tables" / path.name)
     for path in sorted((results / "training").glob("*/log.csv")):
         shutil.copy2(path, target / "tables" / f"training_{path.parent.name}.csv")
@@ -92,6 +93,16 @@ def page(manifest: Mapping[str, Any], read: Mapping[str, Sequence[Mapping[str, A
             [_claim_cells(claim) for claim in regression_claims(read["regression"])],
         ),
         "",
+        "## The paper's claims, judged",
+        "",
+        "Verdicts by the rule in each row of `tables/claims.csv`; fewer than three runs that a claim is about:",
+        "underpowered.",
+        "",
+        *_markdown_table(
+            ["claim", "measure", "estimate [95 %]", "runs", "checkpoints", "verdict"],
+            [_judged_cells(row) for row in read["claims"]],
+        ),
+        "",
         "## Edits of speech tokens",
         "",
         *_markdown_table(
@@ -132,6 +143,12 @@ def _claim_cells(claim: Claim) -> list[str]:
         fixed(claim.baseline["r2"]),
         *counts,
     ]
+
+
+def _judged_cells(row: Mapping[str, Any]) -> list[str]:
+    interval = "" if row["low"] is None else f" [{fixed(row['low'])}, {fixed(row['high'])}]"
+    counts = [fixed(row[name], 0) for name in ("n_runs", "n_checkpoints")]
+    return [row["claim"], row["measure"], fixed(row["estimate"]) + interval, *counts, row["verdict"]]
 
 
 def _edit_cells(row: Mapping[str, Any]) -> list[str]:
