@@ -41,7 +41,8 @@ def test_every_stage_left_its_files(finished):
     for extension in ("pdf", "svg", "png"):
         assert {path.stem for path in (results / "figures").glob(f"*.{extension}")} == set(FIGURES)
     assert {path.stem for path in (results / "tables").glob("*.tex")} == set(TABLES)
-    assert not list((results / "activations").rglob("*.h5")), "states are temporary"
+    kept = {path.name for path in (results / "activations").rglob("*.h5")}
+    assert kept == {"responses.h5"}, "states are temporary"
     manifest = json.loads((results / "report/manifest.json").read_text())
     assert manifest["schema"] == "manifest/1"
     assert set(manifest["wall_seconds"]) >= {"speech", "training", "evaluation", "alignment"}
