@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.made_results import write_made_samples, write_made_tables
 from tests.report.conftest import build_tables_of
 from workflow_scripts.artifacts.files import ArtifactError
-from workflow_scripts.artifacts.tables import read_table
+from workflow_scripts.artifacts.tables import read_table, write_table
 from workflow_scripts.report.build_manifest import speech_facts, wall_seconds
 from workflow_scripts.report.build_tables import (
     Labels,
@@ -22,7 +22,7 @@ from workflow_scripts.report.build_tables import (
 )
 from workflow_scripts.report.claims import regression_claims, verdict
 from workflow_scripts.report.headline import headlines
-from workflow_scripts.report.html_tables import fixed, with_interval
+from workflow_scripts.report.html_tables import fixed, shown_table, with_interval
 from workflow_scripts.report.latex import cell, escape, write_latex
 from workflow_scripts.report.samples import build_samples, choose_ids, spread
 
@@ -233,3 +233,12 @@ def test_manifest_sums_job_times_by_stage_and_counts_dropped_utterances(tmp_path
     facts = speech_facts(write_made_samples(made, n=5).utterances[0])
     assert (facts["spoken"], facts["kept"], facts["mean_wer"], facts["reasons_dropped"]) == (5, 4, 0.125, ["too long"])
     json.dumps(facts)
+
+
+def test_a_table_of_verdicts_shows_whole_counts_words_for_truth_values_and_no_latex(tmp_path):
+    columns = ("score", "default", "value", "n_runs")
+    write_table(tmp_path / "sensitivity.csv", [{"score": "APS", "default": True, "value": 0.5, "n_runs": 2}], columns)
+    shown = shown_table(tmp_path / "sensitivity.csv", {})
+    assert shown.rows == [["APS", "yes", "0.50", "2"]]
+    assert shown.numeric == [False, False, True, True]
+    assert not shown.latex

@@ -218,10 +218,26 @@ HEADINGS: Mapping[str, str] = {
     "consistency_null": "its null",
     "aps_cosine": "APS, cosine",
     "aps_cosine_null": "its null",
+    "claim": "Claim",
+    "measure": "Measure",
+    "estimate": "Estimate",
+    "low": "95 % from",
+    "high": "to",
+    "n_runs": "Runs",
+    "n_checkpoints": "Checkpoints",
+    "rule": "Rule",
+    "note": "Note",
+    "switch": "Switch",
+    "reading": "Reading",
+    "default": "Default",
+    "value": "Value",
+    "r2": "R2",
+    "r2_difference": "R2, difference",
+    "q2": "Q2",
 }
 """Heading by column of the tables' CSV files; subsets have their display names."""
 
-COUNTS = frozenset({"n", "step", "b", "c"})
+COUNTS = frozenset({"n", "step", "b", "c", "n_runs", "n_checkpoints"})
 """Columns with whole numbers; all other numbers are printed with the same decimals, whole or not."""
 
 STAND_INS: Mapping[str, str] = {

@@ -20,6 +20,7 @@ class ShownTable:
         name: anchor on the page.
         numeric: per column, whether its cells are numbers (aligned right).
         rows: texts of the cells, unescaped.
+        latex: there is a LaTeX file beside the CSV.
     """
 
     name: str
@@ -28,6 +29,7 @@ class ShownTable:
     headings: list[str]
     numeric: list[bool]
     rows: list[list[str]]
+    latex: bool = True
 
 
 def fixed(value: float | None, digits: int = 2) -> str:
@@ -60,10 +62,13 @@ def shown_table(path: Path, subsets: Mapping[str, str], digits: int = 2) -> Show
         title=title,
         caption=caption,
         headings=[HEADINGS.get(column) or subsets.get(column) or column.replace("_", " ") for column in columns],
-        numeric=[not any(isinstance(row[column], str) for row in rows) for column in columns],
+        numeric=[not any(isinstance(row[column], str | bool) for row in rows) for column in columns],
         rows=[[_cell(row[column], 0 if column in COUNTS else digits) for column in columns] for row in rows],
+        latex=path.stem not in JUDGEMENTS,
     )
 
 
 def _cell(value: Any, digits: int) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return value if isinstance(value, str) else fixed(value, digits)
