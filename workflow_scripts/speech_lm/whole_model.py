@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
+from workflow_scripts.speech_lm.base import DecoderSpeechLM
 from workflow_scripts.speech_lm.hf import HfSpeechLM
 from workflow_scripts.speech_lm.hooks import captured_states, edited_inputs
 from workflow_scripts.speech_lm.protocol import Answer, AnswerLoss, Edit, Query, SpeechLMError
@@ -153,17 +154,8 @@ class WholeModelSpeechLM(HfSpeechLM):
 
     def _check(self, queries: Sequence[Query], edits: Sequence[Sequence[Edit]] | None) -> None:
         """Arguments in order, and placeholders filled: the merge is counted once per spoken query."""
-        if not queries:
-            raise ValueError("there must be at least one query in a batch")
-        if edits is not None and len(edits) != len(queries):
-            raise ValueError(f"{len(edits)} sequences of edits for {len(queries)} queries: give one per query")
-        for query, query_edits in zip(queries, edits or ()):
-            for edit in query_edits:
-                if len(edit.positions) and int(edit.positions.max()) >= query.length:
-                    raise ValueError(
-                        f"Edit(layer={edit.layer}) addresses position {int(edit.positions.max())} of a query of "
-                        f"{query.length} positions"
-                    )
+        # Not HfSpeechLM's: queries run one by one here, so written and spoken ones may come together.
+        DecoderSpeechLM._prepare(self, queries, edits)
         for query in queries:
             if query.form == "speech":
                 self.use_lora("speech")
