@@ -114,9 +114,10 @@ def write_shard_states(
         shapes.char_spans,
         lm.n_layers,
         lm.hidden_size,
-        stream_states(lm, asked, shapes.lengths, settings.batch_size),
+        stream_states(lm, asked, shapes.lengths, settings.batch_size, settings.layers),
         settings.compression,
         facts,
+        settings.layers,
     )
     T_t = sum(len(labels) for labels in shapes.tokens)
     logger.info("%d questions, %d speech and %d text positions", len(asked.ids), sum(shapes.T_s), T_t)
@@ -137,13 +138,14 @@ def query_shapes(lm: SpeechLM, asked: SpokenShard) -> QueryShapes:
 
 
 def stream_states(
-    lm: SpeechLM, asked: SpokenShard, lengths: list[int], batch_size: int
+    lm: SpeechLM, asked: SpokenShard, lengths: list[int], batch_size: int, layers: list[int] | None = None
 ) -> Iterator[tuple[int, SampleStates]]:
     """Pairs (question number, states), computed one batch of similar length at a time as they are asked for."""
+    chosen = {} if layers is None else {"layers": layers}
     grouped = batches(lengths, batch_size, MAX_POSITIONS)
     for group in progress(grouped, len(grouped), "batches of states"):
-        speech = lm.states([asked.spoken(lm, number) for number in group])
-        text = lm.states([asked.written(lm, number) for number in group])
+        speech = lm.states([asked.spoken(lm, number) for number in group], **chosen)
+        text = lm.states([asked.written(lm, number) for number in group], **chosen)
         for place, number in enumerate(group):
             yield number, SampleStates(speech=_bits(speech[place]), text=_bits(text[place]))
 

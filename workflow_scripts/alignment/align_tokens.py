@@ -93,17 +93,28 @@ def measure_alignment(reader: StateReader, *, draws: int, seed: int, examples: i
     shown = range(min(examples, len(plan)))
     matrices: list[dict[str, list[np.ndarray]]] = [{metric: [] for metric in METRICS} for _ in shown]
     zero_norms = 0
-    for layer in progress(range(depth), depth, "layers aligned"):
+    for layer in progress(reader.layers, len(reader.layers), "layers aligned"):
         speech, text = (_prepared(reader, form, layer) for form in ("speech", "text"))
         zero_norms += sum(one.zero_norms for one in speech + text)
         _align_layer(layer, plan, speech, text, aligned)
         for number in shown:
             similarity = token_similarity(speech[number], text[number])
+            missing = layer - len(matrices[number][METRICS[0]])
             for metric in METRICS:
                 # Drawings need no distance beyond float16; clipping keeps the file free of infinities.
                 matrix = np.clip(getattr(similarity, metric)[0], -FLOAT16_MAX, FLOAT16_MAX)
+                # Layers that the state file does not hold are empty matrices.
+                matrices[number][metric] += [np.zeros(matrix.shape, np.float16)] * missing
                 matrices[number][metric].append(matrix.astype(np.float16))
-    measures = _with_null(plan, [_statistics(*pair) for pair in zip(plan, aligned, T_s.tolist())])
+    absent = sorted(set(range(depth)) - set(reader.layers))
+    for number in shown:
+        for found in matrices[number].values():
+            found += [np.zeros_like(found[0])] * (depth - len(found))
+    statistics = [_statistics(*pair) for pair in zip(plan, aligned, T_s.tolist())]
+    for one in statistics:
+        for values in one.values():
+            values[:, absent] = np.nan
+    measures = _with_null(plan, statistics)
     undefined = {name: int(np.isnan(measured.raw).sum()) for name, measured in measures.items()}
     undefined_null = {name: int(np.isnan(measured.null_mean).sum()) for name, measured in measures.items()}
     logger.info("%d questions, %d pairs; undefined: %s", len(plan), sum(len(p.texts) for p in plan), undefined)
@@ -147,9 +158,9 @@ def _prepared(reader: StateReader, form: str, layer: int) -> list[Prepared]:
 def _empty(partners: Partners, depth: int) -> _Aligned:
     shape, tokens = (depth, len(partners.rows)), int(partners.starts[1])
     return _Aligned(
-        i_star={metric: np.empty(shape, dtype=np.int32) for metric in METRICS},
-        mean_score={metric: np.empty((len(partners.texts), depth)) for metric in METRICS},
-        own_score={metric: np.empty((depth, tokens), dtype=np.float32) for metric in METRICS},
+        i_star={metric: np.zeros(shape, dtype=np.int32) for metric in METRICS},
+        mean_score={metric: np.full((len(partners.texts), depth), np.nan) for metric in METRICS},
+        own_score={metric: np.full((depth, tokens), np.nan, dtype=np.float32) for metric in METRICS},
     )
 
 

@@ -144,6 +144,8 @@ def layer_means(key: Key, samples: Samples) -> list[dict[str, Any]]:
         raw, path = samples.measures[metric], samples.measures[f"path_score_{metric}"]
         order = samples.measures[f"monotonicity_{metric}"]
         for layer in range(raw.raw.shape[1]):
+            if np.isnan(consistency.raw[:, layer]).all():
+                continue  # its states were not kept
             row = key_columns(key) | {"layer": layer, "metric": metric, "n": len(samples.ids)}
             for name, measured in (("similarity", raw), ("path_score", path)):
                 value, null = mean(measured.raw[:, layer]), mean(measured.null_mean[:, layer])
@@ -173,7 +175,8 @@ def checkpoint_means(key: Key, samples: Samples) -> dict[str, Any]:
         measure = f"monotonicity_{metric}"
         row[measure] = _sample_mean(samples, measure, "raw")
         row[f"{measure}_null"] = _sample_mean(samples, measure, "null_mean")
-        row["monotonicity_skipped"] += int(np.isnan(samples.measures[measure].raw[:, 1:]).sum())
+        kept = ~np.isnan(samples.measures["consistency"].raw[:, 1:])
+        row["monotonicity_skipped"] += int((np.isnan(samples.measures[measure].raw[:, 1:]) & kept).sum())
     row["consistency"] = _sample_mean(samples, "consistency", "raw")
     row["consistency_null"] = _sample_mean(samples, "consistency", "null_mean")
     return row

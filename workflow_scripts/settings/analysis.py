@@ -22,10 +22,23 @@ class ActivationSettings(Settings):
 
     subsets: list[str] | None = Field(default=None, description="Subsets to analyse; default: those in Overall.")
     batch_size: int = Field(default=16, gt=0, description="Rows of one forward pass.")
+    layers: list[int] | None = Field(
+        default=None,
+        min_length=1,
+        description="Layer indices to keep, 0 = embeddings; the pass ends at the highest; default: all.",
+    )
     compression: Literal["bitshuffle", "gzip", "none"] = Field(
         default="bitshuffle", description="bitshuffle-lz4 is fast; gzip and none open everywhere."
     )
     keep: bool = Field(default=False, description="Keep the state files after similarity and alignment.")
+
+    @model_validator(mode="after")
+    def _layers_beyond_embeddings(self) -> "ActivationSettings":
+        if self.layers is not None and (min(self.layers) < 0 or max(self.layers) == 0):
+            raise ValueError(
+                f"layers {self.layers}: name at least one above 0; Sim and APS are means over layers 1 .. L"
+            )
+        return self
 
 
 class NullSettings(Settings):

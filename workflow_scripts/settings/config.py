@@ -93,6 +93,11 @@ class Config(Settings):
             yield f"assets.{PUNKT}: missing; scoring needs this asset, copy its entry from the default assets.yaml"
         for name in self.models.keys() & self.assets.keys():
             yield f"models.{name}: an asset has the same name; rename one of them"
+        if self.activations.layers is not None and self.intervention.layer not in self.activations.layers:
+            yield (
+                f"activations.layers: {self.activations.layers} lacks intervention.layer {self.intervention.layer}, "
+                "whose paths the edits follow; add it"
+            )
         for name, model in self.trained_models().items():
             if model.recipe in self.training.recipes:
                 recipe = self.training.recipes[model.recipe]

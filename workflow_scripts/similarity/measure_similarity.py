@@ -65,10 +65,11 @@ def pooled_measurements(reader: StateReader, *, draws: int, seed: int) -> Measur
     n, depth = len(reader.ids), reader.n_layers + 1
     T_s, T_t = np.diff(reader.offsets("speech")), np.diff(reader.offsets("text"))
     partners = derangements(T_s, T_t, draws, seed) if n > 1 else np.empty((0, n), dtype=np.int64)
-    raw = {name: np.empty((n, depth)) for name in (*KINDS, *NORMS)}
-    drawn = {name: np.empty((len(partners), n, depth)) for name in KINDS}
+    # Layers that the state file does not hold stay undefined.
+    raw = {name: np.full((n, depth), np.nan) for name in (*KINDS, *NORMS)}
+    drawn = {name: np.full((len(partners), n, depth), np.nan) for name in KINDS}
     zero_norms = 0
-    for layer in progress(range(depth), depth, "layers compared"):
+    for layer in progress(reader.layers, len(reader.layers), "layers compared"):
         (speech, speech_norms), (text, text_norms) = (_pool(reader, form, layer) for form in ("speech", "text"))
         # The rows of `compare_means` are questions here: each is compared within its row only.
         matched = compare_means(speech, text, speech_norms, text_norms)
