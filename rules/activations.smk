@@ -28,7 +28,8 @@ rule dump_states:
         checkpoint="{checkpoint}",
         shard="{shard}",
         activations=lambda wildcards: {
-            key: config["activations"][key] for key in ("batch_size", "compression")
+            key: config["activations"][key]
+            for key in ("batch_size", "compression", "layers")
         },
         system_prompt=config["system_prompt"],
         public=plan.public,

@@ -16,18 +16,27 @@ def entry(**values):
     return InterventionOperation(**{"operation": "angle", **values})
 
 
-def measured(T_s=10, states=None, best_layer=2):
-    return MeasuredPaths(I_STAR, SCORES, best_layer, T_s, states)
+def measured(T_s=10, states=None, best_layer=2, layers=None):
+    return MeasuredPaths(I_STAR, SCORES, layers or [0, 1, 2, 3], best_layer, T_s, states)
 
 
 def test_sources_of_the_path():
     assert path_of(entry(), measured())[0].tolist() == VOTED[0].tolist()
     assert path_of(entry(path=0), measured())[0].tolist() == [9] * 5
     assert path_of(entry(path="best"), measured())[0].tolist() == I_STAR[2].tolist()
-    with pytest.raises(ValueError, match=r"path 4: the paths are of layers 0 \.\. 3"):
+    with pytest.raises(ValueError, match=r"path 4: the paths are of layers \[0, 1, 2, 3\]"):
         path_of(entry(path=4), measured())
     with pytest.raises(ValueError, match=r"frames 2 \.\. 8 of 8"):
         path_of(entry(), measured(T_s=8))
+
+
+def test_layers_whose_states_were_not_kept_have_no_vote_and_no_path():
+    absent = MeasuredPaths(np.where([[0], [0], [1], [0]], I_STAR, 0), np.where([[0], [0], [1], [0]], SCORES, np.nan),
+                           [2], 2, 10, None)  # fmt: skip
+    frames, scores = path_of(entry(), absent)
+    assert frames.tolist() == I_STAR[2].tolist() and scores.tolist() == SCORES[2].tolist()
+    with pytest.raises(ValueError, match=r"path 3: the paths are of layers \[2\]"):
+        path_of(entry(path=3), absent)
 
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.logs import progress
 from workflow_scripts.artifacts.provenance import provenance
 from workflow_scripts.artifacts.states import SampleStates, write_states
@@ -104,6 +105,10 @@ def write_shard_states(
     path: Path, lm: SpeechLM, asked: SpokenShard, settings: ActivationSettings, facts: Mapping[str, Any]
 ) -> None:
     """Write the state file of `asked` under a loaded model; `facts` become its attributes."""
+    if settings.layers is not None and max(settings.layers) > lm.n_layers:
+        raise ArtifactError(
+            f"activations.layers: {max(settings.layers)}, but {lm.name} has layers 0 .. {lm.n_layers}; use these"
+        )
     shapes = query_shapes(lm, asked)
     write_states(
         path,
@@ -114,9 +119,10 @@ def write_shard_states(
         shapes.char_spans,
         lm.n_layers,
         lm.hidden_size,
-        stream_states(lm, asked, shapes.lengths, settings.batch_size),
+        stream_states(lm, asked, shapes.lengths, settings.batch_size, settings.layers),
         settings.compression,
         facts,
+        settings.layers,
     )
     T_t = sum(len(labels) for labels in shapes.tokens)
     logger.info("%d questions, %d speech and %d text positions", len(asked.ids), sum(shapes.T_s), T_t)
@@ -137,13 +143,14 @@ def query_shapes(lm: SpeechLM, asked: SpokenShard) -> QueryShapes:
 
 
 def stream_states(
-    lm: SpeechLM, asked: SpokenShard, lengths: list[int], batch_size: int
+    lm: SpeechLM, asked: SpokenShard, lengths: list[int], batch_size: int, layers: list[int] | None = None
 ) -> Iterator[tuple[int, SampleStates]]:
     """Pairs (question number, states), computed one batch of similar length at a time as they are asked for."""
+    chosen = {} if layers is None else {"layers": layers}
     grouped = batches(lengths, batch_size, MAX_POSITIONS)
     for group in progress(grouped, len(grouped), "batches of states"):
-        speech = lm.states([asked.spoken(lm, number) for number in group])
-        text = lm.states([asked.written(lm, number) for number in group])
+        speech = lm.states([asked.spoken(lm, number) for number in group], **chosen)
+        text = lm.states([asked.written(lm, number) for number in group], **chosen)
         for place, number in enumerate(group):
             yield number, SampleStates(speech=_bits(speech[place]), text=_bits(text[place]))
 

@@ -88,7 +88,8 @@ def align_tokens(states: Path, alignment: Path, *, draws: int, seed: int, exampl
 def measure_alignment(reader: StateReader, *, draws: int, seed: int, examples: int) -> Measurements:
     """Contents of the alignment file for an open state file; arguments as in `align_tokens`.
 
-    A shard of one question has no derangement: its null is NaN, and `null_draws` is 0.
+    A shard of one question has no derangement: its null is NaN, and `null_draws` is 0. Layers that the state file does
+    not hold are undefined: NaN, paths and token matrices 0; the attribute `layers` names those it holds.
     """
     T_s, T_t = np.diff(reader.offsets("speech")), np.diff(reader.offsets("text"))
     n, depth = len(reader.ids), reader.n_layers + 1
@@ -100,7 +101,7 @@ def measure_alignment(reader: StateReader, *, draws: int, seed: int, examples: i
     shown = range(min(examples, n))
     matrices: list[dict[str, list[np.ndarray]]] = [{metric: [] for metric in METRICS} for _ in shown]
     zero_norms = 0
-    for layer in progress(range(depth), depth, "layers aligned"):
+    for layer in progress(reader.layers, len(reader.layers), "layers aligned"):
         speech, text = (_prepared(reader, form, layer) for form in ("speech", "text"))
         zero_norms += sum(one.zero_norms for one in speech + text)
         centred = [_centred(form, half) for form in (speech, text)]
@@ -135,14 +136,23 @@ def measure_alignment(reader: StateReader, *, draws: int, seed: int, examples: i
             "provenance": provenance({"draws": draws, "seed": seed, "examples": examples}),
         },
         draws={name: (found.draw_sum[name], found.draw_count[name]) for name in KINDS},
-        paths={metric: [np.stack(layers) for layers in kept.i_star[metric]] for metric in METRICS},
-        scores={metric: [np.stack(layers) for layers in kept.score[metric]] for metric in METRICS},
+        paths={metric: [_placed(one, reader.layers, depth, 0) for one in kept.i_star[metric]] for metric in METRICS},
+        scores={
+            metric: [_placed(one, reader.layers, depth, np.nan) for one in kept.score[metric]] for metric in METRICS
+        },
         examples={
-            reader.ids[number]: {metric: np.stack(layers) for metric, layers in matrices[number].items()}
+            reader.ids[number]: {m: _placed(one, reader.layers, depth, 0) for m, one in matrices[number].items()}
             for number in shown
         },
         example_tokens={reader.ids[number]: reader.tokens(number) for number in shown},
     )
+
+
+def _placed(found: list[np.ndarray], layers: list[int], depth: int, absent: float) -> np.ndarray:
+    """One array per layer of `layers` as (depth, ...), filled with `absent` where the state file holds no layer."""
+    placed = np.full((depth, *found[0].shape), absent, dtype=found[0].dtype)
+    placed[layers] = found
+    return placed
 
 
 def _prepared(reader: StateReader, form: str, layer: int) -> list[Prepared]:

@@ -48,6 +48,7 @@ def write_states(
     samples: Iterable[tuple[int, SampleStates]],
     compression: hdf5.Compression,
     attributes: Mapping[str, Any],
+    layers: Sequence[int] | None = None,
 ) -> None:
     """Write states as they arrive, in constant memory.
 
@@ -55,6 +56,7 @@ def write_states(
         T_s: speech positions per question; text positions are `len(tokens[n])`.
         tokens, char_spans: one label and one character range of the prompt per text position.
         n_layers: L; L + 1 datasets are written per form.
+        layers: only these of 0 .. L are written; a sample's first axis is then theirs, in ascending order.
         samples: pairs (index into ids, states), each index exactly once, in any order.
 
     Raises:
@@ -62,12 +64,13 @@ def write_states(
     """
     T_t = [len(labels) for labels in tokens]
     attributes = {"layer_convention": LAYER_CONVENTION, "span_convention": SPAN_CONVENTION, **attributes}
-    attributes |= {"n_layers": n_layers, "hidden_size": hidden_size}
+    stored = list(range(n_layers + 1)) if layers is None else sorted(set(layers))
+    attributes |= {"n_layers": n_layers, "hidden_size": hidden_size, "layers": stored}
     seen: set[int] = set()
     with hdf5.create(path, SCHEMA, attributes) as file:
         hdf5.write_ids(file, ids)
-        speech, speech_offsets = _create_form(file, "speech", T_s, n_layers, hidden_size, compression)
-        text, text_offsets = _create_form(file, "text", T_t, n_layers, hidden_size, compression)
+        speech, speech_offsets = _create_form(file, "speech", T_s, stored, hidden_size, compression)
+        text, text_offsets = _create_form(file, "text", T_t, stored, hidden_size, compression)
         file["speech/seconds"] = np.asarray(seconds, dtype=np.float64)
         file["text/tokens"] = np.array([json.dumps(list(labels)).encode() for labels in tokens] or [b""])
         spans = [span for one in char_spans for span in one]
@@ -77,8 +80,8 @@ def write_states(
                 ("speech", sample.speech, T_s[index]),
                 ("text", sample.text, T_t[index]),
             ):
-                _check_block(path, ids[index], form, block, (n_layers + 1, expected, hidden_size))
-            for layer in range(n_layers + 1):
+                _check_block(path, ids[index], form, block, (len(stored), expected, hidden_size))
+            for layer in range(len(stored)):
                 speech[layer][speech_offsets[index] : speech_offsets[index + 1]] = sample.speech[layer]
                 text[layer][text_offsets[index] : text_offsets[index + 1]] = sample.text[layer]
             file.check()
@@ -91,7 +94,7 @@ def _create_form(
     file: h5py.File,
     form: str,
     lengths: Sequence[int],
-    n_layers: int,
+    layers: Sequence[int],
     width: int,
     compression: hdf5.Compression,
 ) -> tuple[list[h5py.Dataset], np.ndarray]:
@@ -100,7 +103,7 @@ def _create_form(
     total = int(offsets[-1])
     rows = min(max(1, hdf5.CHUNK_BYTES // (2 * width)), max(total, 1))
     datasets = []
-    for layer in range(n_layers + 1):
+    for layer in layers:
         data = file.create_dataset(
             f"{form}/states/{layer:03d}",
             (total, width),
@@ -125,6 +128,12 @@ def _check_block(path: Path, name: str, form: str, block: np.ndarray, expected: 
         )
 
 
+def kept_layers(attributes: Mapping[str, Any], n_layers: int) -> list[int]:
+    """Layers of 0 .. L that a state file, or a file derived from one, holds."""
+    stored = attributes.get("layers")
+    return list(range(n_layers + 1)) if stored is None else [int(layer) for layer in json.loads(stored)]
+
+
 class StateReader:
     """Reads states by question (all layers) from an activation file, in float32."""
 
@@ -136,6 +145,8 @@ class StateReader:
         self._file = self._context.__enter__()
         self.attributes = dict(self._file.attrs)
         self.n_layers = int(self.attributes["n_layers"])
+        # Files from before layers could be chosen hold all of them.
+        self.layers = kept_layers(self.attributes, self.n_layers)
         self.ids = hdf5.read_ids(self._file)
         self.seconds = self._file["speech/seconds"][:]
         self._offsets = {form: self._file[f"{form}/offsets"][:] for form in ("speech", "text")}

@@ -1,8 +1,8 @@
 """Similarity and alignment by layer and by checkpoint, averaged as in the paper, each beside its chance level.
 
 Paper (section 5; averaging order as read in its section 9.1): a checkpoint's Sim and APS are means over layers 1..L per
-sample, then over samples. Layer 0 (embeddings) is in layers.csv only. Subset `all` is the unweighted mean over subsets
-of the same column, as Overall is; its n is the sum.
+sample, then over samples. Layer 0 (embeddings) is in layers.csv only. Where `activations.layers` keeps fewer, all means
+are over those. Subset `all` is the unweighted mean over subsets of the same column, as Overall is; its n is the sum.
 
 chance.csv (ours) has the same values beside the null of the mean over questions, its p, and the best layer with a p
 that repeats the choice in every draw; cka.csv the debiased CKA of every speech layer with every text layer.
@@ -24,6 +24,7 @@ import numpy as np
 
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.measurements import ALIGNMENT, SIMILARITY, Measured, read_measurements
+from workflow_scripts.artifacts.states import kept_layers
 from workflow_scripts.artifacts.tables import write_table
 from workflow_scripts.correlation.chance_rows import CHANCE_COLUMNS, CKA_COLUMNS, chance_rows, cka_rows, joined_draws
 
@@ -112,11 +113,13 @@ class Samples:
         ids: the N questions.
         measures: by name; arrays (N, L+1), float64, NaN where undefined.
         draws: by measure with a null; sum over samples and number of defined values of each draw, (B, L+1) each.
+        layers: those of 0 .. L whose states were kept; all measures are undefined elsewhere.
         cka: (L+1, L+1), mean over shards, and its draws on equal layers (B, L+1); None without.
     """
 
     ids: list[str]
     measures: dict[str, Measured]
+    layers: list[int]
     draws: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
     cka: tuple[np.ndarray, np.ndarray] | None = None
 
@@ -147,6 +150,7 @@ def build_alignment_table(
         joined = Samples(
             pooled[key].ids,
             pooled[key].measures | aligned[key].measures,
+            pooled[key].layers,
             pooled[key].draws | aligned[key].draws,
             pooled[key].cka,
         )
@@ -176,7 +180,7 @@ def read_samples(paths: Iterable[Path], schema: str) -> dict[Key, Samples]:
 
 
 def layer_means(key: Key, samples: Samples) -> list[dict[str, Any]]:
-    """Rows of layers.csv of one subset: one per layer 0..L and metric, means over samples.
+    """Rows of layers.csv of one subset: one per kept layer of 0..L and metric, means over samples.
 
     `similarity_null_sd` is the root mean square over samples of the null's SD: the spread of one mismatched pair.
     """
@@ -185,7 +189,7 @@ def layer_means(key: Key, samples: Samples) -> list[dict[str, Any]]:
     for metric in METRICS:
         raw, path = samples.measures[metric], samples.measures[f"path_score_{metric}"]
         order = samples.measures[f"monotonicity_{metric}"]
-        for layer in range(raw.raw.shape[1]):
+        for layer in samples.layers:
             row = key_columns(key) | {"layer": layer, "metric": metric, "n": len(samples.ids)}
             for name, measured in (("similarity", raw), ("path_score", path)):
                 value, null = mean(measured.raw[:, layer]), mean(measured.null_mean[:, layer])
@@ -211,7 +215,8 @@ def layer_means(key: Key, samples: Samples) -> list[dict[str, Any]]:
 def checkpoint_means(key: Key, samples: Samples) -> dict[str, Any]:
     """The row of checkpoints.csv of one subset: layers 1..L averaged per sample, then samples.
 
-    `monotonicity_skipped` counts (sample, layer, metric) triples, layers 1..L, whose Spearman coefficient is undefined.
+    `monotonicity_skipped` counts (sample, layer, metric) triples, layers kept of 1..L, whose Spearman coefficient is
+    undefined.
     """
     row = key_columns(key) | {"n": len(samples.ids), "monotonicity_skipped": 0}
     for metric in METRICS:
@@ -222,7 +227,8 @@ def checkpoint_means(key: Key, samples: Samples) -> dict[str, Any]:
         measure = f"monotonicity_{metric}"
         row[measure] = _sample_mean(samples, measure, "raw")
         row[f"{measure}_null"] = _sample_mean(samples, measure, "null_mean")
-        row["monotonicity_skipped"] += int(np.isnan(samples.measures[measure].raw[:, 1:]).sum())
+        averaged = [layer for layer in samples.layers if layer > 0]
+        row["monotonicity_skipped"] += int(np.isnan(samples.measures[measure].raw[:, averaged]).sum())
     for name, measure in {"consistency": "consistency", **FURTHER}.items():
         row[name] = _sample_mean(samples, measure, "raw")
         row[f"{name}_null"] = _sample_mean(samples, measure, "null_mean")
@@ -301,10 +307,18 @@ def _join(files: Sequence[tuple[Path, Any]]) -> Samples:
         )
         for name in names
     }
+    depth = next(iter(measures.values())).raw.shape[1]
+    layers = {tuple(kept_layers(content.attributes, depth - 1)) for _, content in files}
+    if len(layers) > 1:
+        raise ArtifactError(
+            f"{files[0][0]} and other shards of it hold different layers, {sorted(layers)}: delete the older ones and "
+            "run again"
+        )
     matrices = [(one.shard["cka"], one.shard["cka_draws"]) for _, one in files if "cka" in one.shard]
     return Samples(
         [ids[index] for index in order],
         measures,
+        list(layers.pop()),
         joined_draws([content.draws for _, content in files]),
         None if not matrices else (np.mean([one for one, _ in matrices], axis=0), _mean_draws(matrices)),
     )

@@ -5,6 +5,7 @@ are as good on average. `best_layer` is chosen by the data; `best_p` repeats the
 chosen. Subset `all`: mean over subsets, draw by draw.
 """
 
+import itertools
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -124,7 +125,7 @@ def _row(raw: np.ndarray, draws: np.ndarray, n: int, kind: Kind) -> dict[str, An
 
 
 def cka_rows(everything: "Mapping[Key, Samples]") -> list[dict[str, Any]]:
-    """Every speech layer with every text layer, mean over subsets; the null on equal layers only."""
+    """Every kept speech layer with every kept text layer, mean over subsets; the null on equal layers only."""
     groups: dict[tuple[str, str], list[Any]] = defaultdict(list)
     for (model, checkpoint, _), samples in everything.items():
         if samples.cka is not None:
@@ -135,7 +136,9 @@ def cka_rows(everything: "Mapping[Key, Samples]") -> list[dict[str, Any]]:
         most = max(len(one.cka[1]) for one in members)
         draws = np.mean([one.cka[1] for one in members if len(one.cka[1]) == most], axis=0)
         n = sum(len(one.ids) for one in members)
-        for (speech, text), value in np.ndenumerate(matrix):
+        layers = members[0].layers
+        for speech, text in itertools.product(layers, layers):
+            value = matrix[speech, text]
             row = _key(model, checkpoint, "all") | {"speech_layer": speech, "text_layer": text, "n": n}
             row["cka"] = float(value)
             if speech == text and most > 1 and not np.isnan(value):

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from workflow_scripts.artifacts.measurements import ALIGNMENT, SIMILARITY, Measurements, read_measurements
+from workflow_scripts.artifacts.states import kept_layers
 from workflow_scripts.artifacts.tables import read_table, write_table
 from workflow_scripts.measures import calibrate
 from workflow_scripts.statistics.regression import linear_fit
@@ -60,7 +61,8 @@ def _tokens(metric: str, first: int = 0, weighted: bool = False) -> Callable[[Sh
     """From the path scores themselves: without the `first` tokens, or every token with the same weight."""
 
     def total(shard: Shard) -> tuple[float, float]:
-        scores = [one[1:, first:].mean(axis=0, dtype=np.float64) for one in shard[1].scores[metric]]
+        averaged = _averaged(shard[1])
+        scores = [one[averaged, first:].mean(axis=0, dtype=np.float64) for one in shard[1].scores[metric]]
         if weighted:
             return _sum(np.concatenate(scores))
         return _sum(np.array([one.mean() if one.size else np.nan for one in scores]))
@@ -72,11 +74,17 @@ def _best_layer(stage: int, measure: str, kind: str) -> Callable[[Shard], tuple[
     """Best of layers 1..L by the shard's mean: an upper end, as the choice is made on the same questions."""
 
     def total(shard: Shard) -> tuple[float, float]:
-        values = shard[stage].measures[measure].raw[:, 1:].astype(np.float64)
+        values = shard[stage].measures[measure].raw[:, _averaged(shard[stage])].astype(np.float64)
         means = values.mean(axis=0)
         return _sum(values[:, int(np.argmax(means) if kind == "cosine" else np.argmin(means))])
 
     return total
+
+
+def _averaged(content: Measurements) -> list[int]:
+    """Layers 1..L that the file holds."""
+    n_layers = next(iter(content.measures.values())).raw.shape[1] - 1
+    return [layer for layer in kept_layers(content.attributes, n_layers) if layer > 0]
 
 
 def readings() -> list[Reading]:

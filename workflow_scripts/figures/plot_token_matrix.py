@@ -12,6 +12,7 @@ import numpy as np
 
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.measurements import ALIGNMENT, read_measurements
+from workflow_scripts.artifacts.states import kept_layers
 from workflow_scripts.figures.style import PAGE_INCHES, Look, figure, save
 from workflow_scripts.measures import dtw, text_monotone_path
 
@@ -30,7 +31,7 @@ def shown_token(token: str) -> str:
 def plot_token_matrix(alignment: Path, pdf: Path, svg: Path, png: Path, display: Mapping[str, Any]) -> None:
     """Draw the first example: cosine and Euclid side by side, text tokens across, speech positions down.
 
-    The layer is display.example_layer, or the middle of the stack.
+    The layer is display.example_layer, or the one kept nearest to the middle of the stack.
     """
     content = read_measurements(alignment, ALIGNMENT)
     model = str(content.attributes["model"])
@@ -41,7 +42,14 @@ def plot_token_matrix(alignment: Path, pdf: Path, svg: Path, png: Path, display:
     number = content.ids.index(name)
     tokens = content.example_tokens[name]
     n_layers = content.examples[name]["cosine"].shape[0] - 1
-    layer = look.example_layer if look.example_layer is not None else n_layers // 2
+    kept = kept_layers(content.attributes, n_layers)
+    middle = min(kept, key=lambda layer: abs(layer - n_layers // 2))
+    layer = look.example_layer if look.example_layer is not None else middle
+    if layer <= n_layers and layer not in kept:
+        raise ArtifactError(
+            f"{alignment}: holds layers {kept}; set display.example_layer ({layer}) to one of them, or keep it in "
+            "activations.layers"
+        )
     if layer > n_layers:
         raise ArtifactError(f"{alignment}: has layers 0 to {n_layers}; set display.example_layer ({layer}) within them")
     labelled = np.arange(0, len(tokens), math.ceil(len(tokens) / MOST_LABELS))

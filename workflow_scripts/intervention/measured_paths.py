@@ -11,6 +11,7 @@ from torch import Tensor
 
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.measurements import Measurements
+from workflow_scripts.artifacts.states import kept_layers
 from workflow_scripts.intervention.grid import Cell
 from workflow_scripts.intervention.selection import MeasuredPaths
 from workflow_scripts.speech_lm.base import DecoderSpeechLM
@@ -102,6 +103,7 @@ def paths_of(
         metric: MeasuredPaths(
             aligned.paths[metric][number],
             signs[metric] * aligned.scores[metric][number],
+            kept_layers(aligned.attributes, len(aligned.paths[metric][number]) - 1),
             context.best_layer[metric],
             expected[0],
             states,

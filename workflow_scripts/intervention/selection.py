@@ -30,6 +30,7 @@ class MeasuredPaths:
 
     Attributes:
         i_star, scores: (L+1, T_t) frames, and path scores turned so that higher is better.
+        layers: those of 0 .. L whose paths were measured (`activations.layers`).
         best_layer: layer of the highest calibrated path score over the shard's questions.
         states: gives speech (L+1, T_s, d) and text (L+1, T_t, d) states; called for `dtw` only.
         T_s: frames of the question.
@@ -37,6 +38,7 @@ class MeasuredPaths:
 
     i_star: np.ndarray
     scores: np.ndarray
+    layers: list[int]
     best_layer: int
     T_s: int
     states: Callable[[], tuple[np.ndarray, np.ndarray]]
@@ -45,17 +47,18 @@ class MeasuredPaths:
 def path_of(entry: InterventionOperation, measured: MeasuredPaths) -> tuple[np.ndarray, np.ndarray]:
     """Frames (T_t,) and scores (T_t,), higher is better, of the entry's path source.
 
-    Raises ValueError if the layer of the path does not exist, or a frame lies outside the question's span.
+    Raises ValueError if the layer of the path was not measured, or a frame lies outside the question's span.
     """
     if entry.path == "vote":
-        voted = vote_path(measured.i_star, measured.scores)
+        voters = [0, *(layer for layer in measured.layers if layer > 0)]  # row 0 has no vote
+        voted = vote_path(measured.i_star[voters], measured.scores[voters])
         frames, scores = voted.frames, voted.scores
     elif entry.path == "dtw":
         frames, scores = _warped(entry.metric, *measured.states())
     else:
         layer = measured.best_layer if entry.path == "best" else int(entry.path)
-        if not 0 <= layer < len(measured.i_star):
-            raise ValueError(f"path {layer}: the paths are of layers 0 .. {len(measured.i_star) - 1}")
+        if layer not in measured.layers:
+            raise ValueError(f"path {layer}: the paths are of layers {measured.layers}")
         frames, scores = measured.i_star[layer], measured.scores[layer]
     if len(frames) and not (int(frames.min()) >= 0 and int(frames.max()) < measured.T_s):
         raise ValueError(f"the path has frames {int(frames.min())} .. {int(frames.max())} of {measured.T_s}")

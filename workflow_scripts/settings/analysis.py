@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from workflow_scripts.settings.base import Settings
 
@@ -25,10 +25,26 @@ class ActivationSettings(Settings):
 
     subsets: list[str] | None = Field(default=None, description="Subsets to analyse; default: those in Overall.")
     batch_size: int = Field(default=16, gt=0, description="Rows of one forward pass.")
+    layers: list[int] | None = Field(
+        default=None,
+        min_length=1,
+        description="Layers to keep, 0 = embeddings, and to average Sim and APS over; the forward pass ends at the "
+        "highest; default: all.",
+    )
     compression: Literal["bitshuffle", "gzip", "none"] = Field(
         default="bitshuffle", description="bitshuffle-lz4 is fast; gzip and none open everywhere."
     )
     keep: bool = Field(default=False, description="Keep the state files after similarity and alignment.")
+
+    @model_validator(mode="after")
+    def _layers_beyond_embeddings(self) -> "ActivationSettings":
+        if self.layers is None:
+            return self
+        if min(self.layers) < 0 or len(set(self.layers)) < len(self.layers):
+            raise ValueError(f"layers {self.layers}: name different layers, 0 (embeddings) or above")
+        if max(self.layers) == 0:
+            raise ValueError(f"layers {self.layers}: name at least one above 0; Sim and APS leave out the embeddings")
+        return self
 
 
 class NullSettings(Settings):

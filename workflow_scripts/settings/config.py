@@ -97,6 +97,13 @@ class Config(Settings):
             yield f"assets.{PUNKT}: missing; scoring needs this asset, copy its entry from the default assets.yaml"
         for name in self.models.keys() & self.assets.keys():
             yield f"models.{name}: an asset has the same name; rename one of them"
+        if (layers := self.activations.layers) is not None:
+            for name, edit in self.intervention.operations.items():
+                if isinstance(edit.path, int) and edit.path not in layers:
+                    yield (
+                        f"activations.layers: {layers} lacks {edit.path}, the layer of the path of "
+                        f"intervention.operations.{name}; add it"
+                    )
         for name, model in self.trained_models().items():
             if model.recipe in self.training.recipes:
                 recipe = self.training.recipes[model.recipe]

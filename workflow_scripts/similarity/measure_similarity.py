@@ -109,7 +109,8 @@ def measure_similarity(states: Path, similarity: Path, *, draws: int, seed: int,
 def pooled_measurements(reader: StateReader, *, draws: int, seed: int, massive: int) -> Measurements:
     """Contents of the similarity file for an open state file; arguments as in `measure_similarity`.
 
-    A shard of one question has no derangement: its null is NaN, and `null_draws` is 0.
+    A shard of one question has no derangement: its null is NaN, and `null_draws` is 0. Layers that the state file does
+    not hold are undefined (NaN).
     """
     n, depth = len(reader.ids), reader.n_layers + 1
     T_s, T_t = np.diff(reader.offsets("speech")), np.diff(reader.offsets("text"))
@@ -118,9 +119,9 @@ def pooled_measurements(reader: StateReader, *, draws: int, seed: int, massive: 
     found = PairMeasurements(KINDS, n, depth, drawn)
     plain = {name: np.full((n, depth), np.nan) for name in (*NORMS, *READINGS)}
     chosen = np.sort(np.random.default_rng(seed).permutation(n)[:MOST_UTTERANCES])
-    grams = np.empty((2, depth, len(chosen), len(chosen)))
+    grams = np.full((2, depth, len(chosen), len(chosen)), np.nan)
     zero_norms = 0
-    for layer in progress(range(depth), depth, "layers compared"):
+    for layer in progress(reader.layers, len(reader.layers), "layers compared"):
         speech, text = (_pool(reader, form, layer) for form in ("speech", "text"))
         # The rows of `compare_means` are questions here: each is compared within its row only.
         matched = compare_means(speech.mean, text.mean, speech.norms, text.norms)
