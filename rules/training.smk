@@ -59,7 +59,7 @@ rule warm_up_adapter:
 
 rule train_model:
     input:
-        code=plan.code("training/train_model.py"),
+        code=plan.code("training/start_training.py"),
         questions="results/benchmark/instructions/questions.jsonl",
         manifest=plan.manifest("instructions"),
         features=plan.training_features,
@@ -80,7 +80,7 @@ rule train_model:
     resources:
         mem_mb=8000,
         runtime=2880,
-        gpu=plan.gpus_per_job,
+        gpu=plan.training_gpus,
     params:
         name="{model}",
         model=lookup(dpath="models/{model}", within=config),
@@ -89,4 +89,4 @@ rule train_model:
     message:
         "Train {wildcards.model}"
     script:
-        "../workflow_scripts/training/train_model.py"
+        "../workflow_scripts/training/start_training.py"

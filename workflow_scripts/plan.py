@@ -73,6 +73,10 @@ class Plan:
         """
         return int(shutil.which("nvidia-smi") is not None)
 
+    def training_gpus(self, wildcards: Any) -> int:
+        """GPUs that the training of a model books on this machine: one for each of its processes."""
+        return self.gpus_per_job * self.config.models[wildcards.model].processes
+
     # --- names -------------------------------------------------------------------------------------------------
 
     @property

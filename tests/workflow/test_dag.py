@@ -253,7 +253,7 @@ def test_parsing_imports_nothing_heavy(workflow):
         "from workflow_scripts.settings import parse_config\n"
         "values = {**yaml.safe_load(open('assets.yaml')), **yaml.safe_load(open('config.yaml'))}\n"
         "plan = Plan(parse_config(values), Path('.').resolve())\n"
-        "plan.all_scores(); plan.code('training/train_model.py')\n"
+        "plan.all_scores(); plan.code('training/start_training.py')\n"
         "heavy = {'torch', 'transformers', 'numpy', 'scipy', 'h5py', 'matplotlib'} & set(sys.modules)\n"
         "print(sorted(heavy), time.perf_counter() - started)\n"
     )

@@ -284,6 +284,13 @@ def key_columns(key: Key) -> dict[str, Any]:
 
 def _join(files: Sequence[tuple[Path, Any]]) -> Samples:
     """Concatenate shards and sort by id, so that sums do not depend on the order of files."""
+    n_layers = next(iter(files[0][1].measures.values())).raw.shape[1] - 1
+    layers = {tuple(kept_layers(content.attributes, n_layers)) for _, content in files}
+    if len(layers) > 1:
+        raise ArtifactError(
+            f"{files[0][0]} and other shards of it hold different layers, {sorted(layers)}: delete the older ones and "
+            "run again"
+        )
     names = set(files[0][1].measures)
     seen: dict[str, Path] = {}
     for path, content in files:
@@ -307,13 +314,6 @@ def _join(files: Sequence[tuple[Path, Any]]) -> Samples:
         )
         for name in names
     }
-    depth = next(iter(measures.values())).raw.shape[1]
-    layers = {tuple(kept_layers(content.attributes, depth - 1)) for _, content in files}
-    if len(layers) > 1:
-        raise ArtifactError(
-            f"{files[0][0]} and other shards of it hold different layers, {sorted(layers)}: delete the older ones and "
-            "run again"
-        )
     matrices = [(one.shard["cka"], one.shard["cka_draws"]) for _, one in files if "cka" in one.shard]
     return Samples(
         [ids[index] for index in order],

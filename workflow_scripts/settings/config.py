@@ -107,6 +107,8 @@ class Config(Settings):
         for name, model in self.trained_models().items():
             if model.recipe in self.training.recipes:
                 recipe = self.training.recipes[model.recipe]
+                if problem := recipe.unfit_batch(model.processes):
+                    yield f"models.{name}.processes: {problem} in training.recipes.{model.recipe}"
                 if model.strategy not in recipe.learning_rate:
                     yield f"models.{name}: training.recipes.{model.recipe}.learning_rate has no {model.strategy!r}"
 

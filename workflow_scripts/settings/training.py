@@ -89,6 +89,17 @@ class RecipeSettings(Settings):
             raise ValueError(f"checkpoint_steps {self.checkpoint_steps} must rise strictly from 0 or more")
         return self
 
+    def unfit_batch(self, n_processes: int) -> str | None:
+        """Why the batch cannot be shared by so many processes; None if it can."""
+        per_process, rest = divmod(self.batch_size, n_processes)
+        micro = self.micro_batch_size or per_process
+        if rest or micro == 0 or per_process % micro:
+            return (
+                f"batch_size {self.batch_size} does not divide into {n_processes} processes x micro-batches of "
+                f"{micro}; change batch_size or micro_batch_size"
+            )
+        return None
+
 
 class TrainingSettings(Settings):
     """Training data and recipes."""
@@ -122,4 +133,22 @@ class TrainedModel(Settings):
     strategy: Literal["lora", "full"] = Field(description="What is trained beside the adapter.")
     recipe: str = Field(description="Key of training.recipes.")
     seed: int = Field(default=0, ge=0, description="Seed of initialisation, order and dropout.")
+    processes: int = Field(
+        default=1, gt=0, description="Processes that train together, one per GPU; batch_size is over all of them."
+    )
+    shard: bool = Field(
+        default=False,
+        description="Split weights, gradients and optimiser state over the processes (FSDP), for full fine-tuning of "
+        "models that one GPU cannot hold.",
+    )
     distill: DistillSettings | None = Field(default=None, description="Train alignment too; default: answers only.")
+
+    @model_validator(mode="after")
+    def _can_be_split(self) -> "TrainedModel":
+        if self.shard and (self.strategy != "full" or self.processes < 2 or self.distill is not None):
+            raise ValueError(
+                f"shard with strategy {self.strategy!r}, {self.processes} process(es)"
+                f"{' and distill' if self.distill is not None else ''}: only full fine-tuning by several processes, "
+                "without distill, can be split; remove shard"
+            )
+        return self

@@ -47,30 +47,42 @@ class CheckpointInfo:
 
 
 def save_lslm(
-    folder: Path, lslm: LSLM, *, step: int, seed: int, facts: Mapping[str, Any], dtype: torch.dtype | None = None
+    folder: Path,
+    lslm: LSLM,
+    *,
+    step: int,
+    seed: int,
+    facts: Mapping[str, Any],
+    dtype: torch.dtype | None = None,
+    write: bool = True,
 ) -> CheckpointInfo:
     """Write a checkpoint folder; every file under a temporary name first, `lslm.json` last.
 
     The strategy is read off the model: "lora" if the language model is wrapped by peft, else "full".
     `dtype` casts the full language model weights (None: as they are); adapter and LoRA are written in float32.
+    A full model that is split over processes is gathered for it: all of them must call, one with `write`.
     """
     if lslm.adapter is None:
         raise ValueError("a model without a speech adapter is the backbone itself: there is nothing to save")
     strategy = "lora" if isinstance(lslm.language_model, PeftModel) else "full"
     info = CheckpointInfo(strategy, lslm.adapter.shape, int(step), int(seed), dict(facts))
     folder = Path(folder)
+    adapter = whole_tensors(lslm.adapter.state_dict(), dtype=torch.float32, keep=write)
+    full = whole_tensors(_untied_state(lslm.language_model), dtype=dtype, keep=write) if strategy == "full" else {}
+    if not write:
+        return info
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "lslm.json").unlink(missing_ok=True)
-    _write_tensors(folder / "adapter.safetensors", lslm.adapter.state_dict(), torch.float32)
+    _write_tensors(folder / "adapter.safetensors", adapter)
     if strategy == "lora":
         (folder / "lora").mkdir(exist_ok=True)
         config = lslm.language_model.peft_config["default"].to_dict()
         config.update(base_model_name_or_path=None, inference_mode=True)
         _write_json(folder / "lora" / "adapter_config.json", _jsonable(config))
         weights = get_peft_model_state_dict(lslm.language_model)
-        _write_tensors(folder / "lora" / "adapter_model.safetensors", weights, torch.float32)
+        _write_tensors(folder / "lora" / "adapter_model.safetensors", whole_tensors(weights, dtype=torch.float32))
     else:
-        _write_tensors(folder / "model.safetensors", _untied_state(lslm.language_model), dtype)
+        _write_tensors(folder / "model.safetensors", full)
     _write_json(
         folder / "lslm.json",
         {
@@ -195,7 +207,7 @@ def _tied_names(model: nn.Module) -> frozenset[str]:
     seen: set[tuple[int, tuple[int, ...]]] = set()
     tied = set()
     for name, tensor in causal_lm(model).state_dict().items():
-        key = (tensor.data_ptr(), tuple(tensor.shape))
+        key = (getattr(tensor, "_local_tensor", tensor).data_ptr(), tuple(tensor.shape))
         if key in seen:
             tied.add(name)
         seen.add(key)
@@ -216,12 +228,25 @@ def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
         raise SpeechLMError(f"{path} is damaged ({problem}); delete the checkpoint and train again") from problem
 
 
-def _write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], dtype: torch.dtype | None) -> None:
-    plain = {
-        name: t.detach().to("cpu", dtype if t.is_floating_point() else None).contiguous() for name, t in tensors.items()
-    }
+def whole_tensors(
+    tensors: Mapping[str, torch.Tensor], *, dtype: torch.dtype | None = None, keep: bool = True
+) -> dict[str, torch.Tensor]:
+    """Plain tensors on the CPU, floating ones in `dtype`; those split over processes (DTensor) gathered one by one.
+
+    Where some are split, every process must call it; those without `keep` get nothing.
+    """
+    plain = {}
+    for name, tensor in tensors.items():
+        whole = tensor.detach()
+        whole = whole.full_tensor() if hasattr(whole, "full_tensor") else whole
+        if keep:
+            plain[name] = whole.to("cpu", dtype if whole.is_floating_point() else None).contiguous()
+    return plain
+
+
+def _write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
     with atomic_path(path) as temporary:
-        save_file(plain, temporary, metadata={"format": "pt"})
+        save_file(dict(tensors), temporary, metadata={"format": "pt"})
 
 
 def _write_json(path: Path, record: Mapping[str, Any]) -> None:

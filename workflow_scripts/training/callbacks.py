@@ -30,10 +30,12 @@ class CheckpointCallback(TrainerCallback):
         evaluate: Callable[[], Sequence[FormLoss]],
         meter: LossMeter,
         curve: LearningCurve,
+        together: bool = False,
         alignment: Callable[[], float | None] | None = None,
     ) -> None:
         """export(step) writes a checkpoint folder; evaluate() gives the held-out losses; log_every: steps.
 
+        together: every process exports and evaluates, because the model is split over them; else only one does.
         alignment() gives the mean alignment loss since the last time, for the log.
         """
         self.steps = frozenset(steps)
@@ -43,6 +45,7 @@ class CheckpointCallback(TrainerCallback):
         self.evaluate = evaluate
         self.meter = meter
         self.curve = curve
+        self.together = together
         self.alignment = alignment
 
     def on_train_begin(
@@ -52,8 +55,8 @@ class CheckpointCallback(TrainerCallback):
         self._started = time.monotonic() - self.curve.seconds
         self._first_step = state.global_step
         self._first_time = self._reported = time.monotonic()
-        if args.should_save and state.global_step == 0 and 0 in self.steps:
-            self._checkpoint(0, 0.0)
+        if (args.should_save or self.together) and state.global_step == 0 and 0 in self.steps:
+            self._checkpoint(0, 0.0, args.should_save)
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -64,8 +67,8 @@ class CheckpointCallback(TrainerCallback):
         if step % self.log_every == 0 or at_checkpoint:
             rate = kwargs["lr_scheduler"].get_last_lr()[0]
             self._log_training(step, rate)
-            if at_checkpoint and args.should_save:
-                self._checkpoint(step, rate)
+            if at_checkpoint and (args.should_save or self.together):
+                self._checkpoint(step, rate, args.should_save)
         control.should_save = at_checkpoint and step < self.last
         return control
 
@@ -89,12 +92,13 @@ class CheckpointCallback(TrainerCallback):
             logger.info("step %d: alignment loss %.4f (1 - cosine along the path)", step, aligned)
         self._reported = now
 
-    def _checkpoint(self, step: int, rate: float) -> None:
+    def _checkpoint(self, step: int, rate: float, writes: bool) -> None:
         self.export(step)
         for found in self.evaluate():
             self._row(step, "heldout", found.form, found.loss_per_token, found.n_samples, found.n_tokens, rate)
             logger.info("step %d: held-out %s loss %.3f per answer token", step, found.form, found.loss_per_token)
-        self.curve.save()
+        if writes:
+            self.curve.save()
         self._reported = time.monotonic()
 
     def _row(self, step: int, split: str, form: str, loss: float, n_samples: int, n_tokens: int, rate: float) -> None:

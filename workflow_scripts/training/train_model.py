@@ -3,8 +3,8 @@
 Written beside checkpoints.json: one folder per checkpoint step, and while the run is unfinished `trainer/`, from which
 a killed run resumes to the same final weights. The encoder is frozen: its features are computed once, before.
 
-Several GPUs: start the job's program under torchrun or accelerate (see `trainer.py`); the recipe's batch_size is the
-number of samples per optimiser step over all processes.
+Several GPUs: `start_training` starts the model's `processes` (see there and `trainer`); the recipe's batch_size is the
+number of samples per optimiser step over all of them.
 """
 
 import json
@@ -33,6 +33,7 @@ from workflow_scripts.training.distill import Distillation
 from workflow_scripts.training.heldout import heldout_losses
 from workflow_scripts.training.initial_model import new_lslm
 from workflow_scripts.training.sampler import MixedBatchSampler
+from workflow_scripts.training.sharding import shard
 from workflow_scripts.training.trainer import LSLMTrainer
 
 logger = logging.getLogger(__name__)
@@ -92,6 +93,8 @@ def train_model(
         inputs=inputs,
     )
     args = training_arguments(folder / "trainer", settings, entry)
+    if entry.shard and args.world_size > 1:
+        shard(lslm, args.device, args.world_size, bf16=args.bf16)
     fingerprint = settings_hash(
         {"settings": facts["settings"], "inputs": inputs, "libraries": library_versions(), "processes": args.world_size}
     )
@@ -128,11 +131,18 @@ def train_model(
             settings.checkpoint_steps,
             log_every=max(1, settings.checkpoint_steps[-1] // LOGS_PER_RUN),
             export=lambda step: save_lslm(
-                folder / checkpoint_name(step), lslm, step=step, seed=entry.seed, facts=facts, dtype=stored
+                folder / checkpoint_name(step),
+                lslm,
+                step=step,
+                seed=entry.seed,
+                facts=facts,
+                dtype=stored,
+                write=args.should_save,
             ),
             evaluate=lambda: list(
                 heldout_losses(lslm, by_split[HELDOUT], heldout_collator, batch_size=HELDOUT_BATCH, bf16=args.bf16)
             ),
+            together=trainer.sharded,
             meter=trainer.meter,
             curve=learning_curve,
             alignment=None if trainer.distillation is None else trainer.distillation.read,
@@ -196,15 +206,11 @@ def training_arguments(output: Path, settings: RecipeSettings, entry: TrainedMod
         raise ArtifactError(
             f"one process sees {args.n_gpu} GPUs; set CUDA_VISIBLE_DEVICES to one of them, or start with torchrun"
         )
-    per_process, rest = divmod(settings.batch_size, args.world_size)
-    micro = settings.micro_batch_size or per_process
-    if rest or per_process % micro:
-        raise ArtifactError(
-            f"batch_size {settings.batch_size} does not divide into {args.world_size} processes x micro-batches of "
-            f"{micro}; change batch_size or micro_batch_size in the recipe"
-        )
-    args.per_device_train_batch_size = micro
-    args.gradient_accumulation_steps = per_process // micro
+    if problem := settings.unfit_batch(args.world_size):
+        raise ArtifactError(f"{problem} in the recipe")
+    per_process = settings.batch_size // args.world_size
+    args.per_device_train_batch_size = settings.micro_batch_size or per_process
+    args.gradient_accumulation_steps = per_process // args.per_device_train_batch_size
     return args
 
 
@@ -260,25 +266,3 @@ def write_index(path: Path, name: str, steps: list[int], facts: dict[str, Any]) 
         for step in steps
     ]
     CheckpointIndex(schema="checkpoints/1", model=name, checkpoints=entries, provenance=facts).write(path)
-
-
-if __name__ == "__main__":
-    from workflow_scripts.artifacts.logs import run_step
-
-    run_step(
-        snakemake,
-        lambda s: train_model(
-            Path(s.input.questions),
-            Path(s.input.manifest),
-            Path(s.input.features),
-            Path(s.input.answers),
-            Path(s.input.backbone).parent,
-            Path(str(s.input.warmup)) if s.input.warmup else None,
-            Path(s.output.checkpoints),
-            Path(s.output.curve),
-            name=s.params.name,
-            model=s.params.model,
-            recipe=s.params.recipe,
-            system_prompt=s.params.system_prompt,
-        ),
-    )

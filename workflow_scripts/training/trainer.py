@@ -1,10 +1,13 @@
 """transformers' Trainer for an `LSLM`: mixed batches, two learning rates, exact token means, small resume files.
 
 Several processes: started by torchrun or accelerate (environment variables RANK, LOCAL_RANK, WORLD_SIZE, MASTER_ADDR,
-MASTER_PORT), each process takes its part of every batch; files are written by the process with `args.should_save`.
+MASTER_PORT), each process takes its part of every batch; losses are summed over processes. Files are written by the
+process with `args.should_save`, except its own random state and, where the model is split (`sharding`), its own part of
+the optimiser's state.
 """
 
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +17,30 @@ from torch import Tensor, nn
 from torch.utils.data import Sampler
 from transformers import Trainer, TrainingArguments
 
+from workflow_scripts.speech_lm.checkpoint import whole_tensors
 from workflow_scripts.speech_lm.lslm import LSLM
 from workflow_scripts.training.distill import WRITTEN, Distillation
 from workflow_scripts.training.sampler import MixedBatchSampler
+from workflow_scripts.training.sharding import is_sharded, load_optimizer_part, place, save_optimizer_part
 
+FORMS = ("speech", "text")
 WEIGHTS_FILE = "model.safetensors"
 """Name under which Trainer looks for weights when it resumes; here: only what is trained, in its own precision."""
+OPTIMIZER_PART = "optimizer_{}.pt"
+SCHEDULER_FILE = "scheduler.pt"
 
 
 class LossMeter:
-    """Sums of the training loss per form since the last reading, of this process's samples."""
+    """Sums of the training loss per form since the last reading."""
 
-    def __init__(self) -> None:
+    def __init__(self, total: Callable[[Tensor], Tensor] = lambda sums: sums) -> None:
+        """total: adds up a tensor over processes; every process must then read at the same time."""
         self._sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0, 0])
+        self._total = total
 
     def add(self, token_nll: Tensor, rows: Tensor, spoken: Tensor) -> None:
         """token_nll (N,) and the row of each; spoken (B,) bool per row."""
-        for form, of_form in (("speech", spoken), ("text", ~spoken)):
+        for form, of_form in zip(FORMS, (spoken, ~spoken)):
             chosen = of_form[rows]
             sums = self._sums[form]
             sums[0] += float(token_nll.detach()[chosen].double().sum())
@@ -39,10 +49,13 @@ class LossMeter:
 
     def read(self) -> dict[str, tuple[float, int, int]]:
         """(loss per token, samples, tokens) of speech, text and all, forms without tokens left out; starts anew."""
-        sums, self._sums = dict(self._sums), defaultdict(lambda: [0.0, 0, 0])
-        if sums:
-            sums["all"] = [sum(values) for values in zip(*sums.values())]
-        return {form: (nll / tokens, samples, tokens) for form, (nll, samples, tokens) in sums.items() if tokens}
+        own = torch.tensor([self._sums[form] for form in FORMS], dtype=torch.float64)
+        self._sums.clear()
+        sums = dict(zip(FORMS, self._total(own).tolist()))
+        sums["all"] = [sum(values) for values in zip(*sums.values())]
+        return {
+            form: (nll / tokens, int(samples), int(tokens)) for form, (nll, samples, tokens) in sums.items() if tokens
+        }
 
 
 class LSLMTrainer(Trainer):
@@ -66,9 +79,15 @@ class LSLMTrainer(Trainer):
         self.sampler = sampler
         self.adapter_learning_rate = adapter_learning_rate
         self.distillation = distillation
-        self.meter = LossMeter()
+        self.sharded = is_sharded(model)
+        self.meter = LossMeter(self._over_processes)
         # Makes Trainer count the label tokens of the whole step, over micro-batches and processes.
         self.model_accepts_loss_kwargs = True
+
+    def _over_processes(self, sums: Tensor) -> Tensor:
+        if self.args.world_size == 1:
+            return sums
+        return self.accelerator.reduce(sums.to(self.args.device), "sum").cpu()
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         return self.sampler
@@ -108,6 +127,9 @@ class LSLMTrainer(Trainer):
             output = model(**inputs)
         # Gradients are averaged over processes, hence the factor.
         loss = output.token_nll.sum() / num_items_in_batch * self.args.world_size
+        if self.sharded and "features" not in inputs:
+            # Every process must have a gradient for the same parameters, also where a micro-batch is all written.
+            loss = loss + 0.0 * sum(parameter.sum() for parameter in self.model.adapter.parameters())
         if alignment is not None:
             weight = self.distillation.settings.weight * self.args.world_size / self.sampler.n_spoken
             loss = loss + weight * alignment
@@ -122,9 +144,35 @@ class LSLMTrainer(Trainer):
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         """The trained parameters only, as safetensors: the frozen rest comes from the backbone."""
         folder = Path(output_dir or self.args.output_dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        trained = {name: p.detach().cpu().contiguous() for name, p in trained_parameters(self.model).items()}
-        save_file(trained, folder / WEIGHTS_FILE)
+        trained = whole_tensors(trained_parameters(self.model), keep=self.args.should_save)
+        if self.args.should_save:
+            folder.mkdir(parents=True, exist_ok=True)
+            save_file(trained, folder / WEIGHTS_FILE)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if self.sharded:
+            folder = Path(output_dir)
+            folder.mkdir(parents=True, exist_ok=True)
+            save_optimizer_part(self.optimizer, folder / OPTIMIZER_PART.format(self.args.process_index))
+            if self.args.should_save:
+                torch.save(self.lr_scheduler.state_dict(), folder / SCHEDULER_FILE)
+        else:
+            super()._save_optimizer_and_scheduler(output_dir)
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        super()._save_rng_state(output_dir)
+        # trainer_state.json, which marks completeness, comes next: not before every process has written its part.
+        self.accelerator.wait_for_everyone()
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if self.sharded and checkpoint is not None:
+            folder = Path(checkpoint)
+            load_optimizer_part(
+                self.optimizer, folder / OPTIMIZER_PART.format(self.args.process_index), self.args.device
+            )
+            self.lr_scheduler.load_state_dict(torch.load(folder / SCHEDULER_FILE, weights_only=True))
+        else:
+            super()._load_optimizer_and_scheduler(checkpoint)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         """Put the parameters written by `_save` back, every one of them."""
@@ -132,9 +180,8 @@ class LSLMTrainer(Trainer):
         parameters = trained_parameters(model or self.model)
         if saved.keys() != parameters.keys():
             raise ValueError(f"{resume_from_checkpoint} is of another model; delete it and train again")
-        with torch.no_grad():
-            for name, parameter in parameters.items():
-                parameter.copy_(saved[name])
+        for name, parameter in parameters.items():
+            place(parameter, saved[name])
 
 
 def trained_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
