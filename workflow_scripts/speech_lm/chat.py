@@ -89,8 +89,7 @@ class ChatTemplate:
     def ids(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Token ids before and after the query; SpeechLMError if the vocabulary lacks one."""
         found = []
-        for text in self.parts:
-            ids = tuple(self._tokenize(text)["input_ids"])
+        for text, ids in zip(self.parts, self._frame()):
             self._check_embedded(ids, f"the chat template's {text[:80]!r}")
             if self._has_unknown(ids, text):
                 raise SpeechLMError(
@@ -99,6 +98,21 @@ class ChatTemplate:
                 )
             found.append(ids)
         return found[0], found[1]
+
+    def _frame(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Ids of both parts on their own; where a text on its own gets another start (SentencePiece), those in place."""
+        before, after = (tuple(self._tokenize(part)["input_ids"]) for part in self.parts)
+        whole = self._tokenize(_SLOT.join(self.parts), return_offsets_mapping=True)
+        ids, start = tuple(whole["input_ids"]), len(self.parts[0])
+        if ids[: len(before)] == before and ids[len(ids) - len(after) :] == after:
+            return before, after
+        places, end = list(zip(ids, whole["offset_mapping"])), start + len(_SLOT)
+        if any(first < edge < last for _, (first, last) in places for edge in (start, end)):
+            return before, after  # frame and query melt together: `write` refuses that
+        return (
+            tuple(number for number, (_, last) in places if last <= start),
+            tuple(number for number, (first, _) in places if first >= end),
+        )
 
     def write(self, text: str) -> WrittenQuery:
         """Tokenise a written query inside its template.

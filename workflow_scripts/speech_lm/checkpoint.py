@@ -25,7 +25,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from workflow_scripts.artifacts.files import atomic_path, write_text
-from workflow_scripts.speech_lm.adapter import AdapterShape, SpeechAdapter
+from workflow_scripts.speech_lm.adapters import Shape, new_adapter, shape_of
 from workflow_scripts.speech_lm.anatomy import causal_lm
 from workflow_scripts.speech_lm.lora import merge_lora
 from workflow_scripts.speech_lm.lslm import LSLM
@@ -40,7 +40,7 @@ class CheckpointInfo:
     """Content of `lslm.json`: how the checkpoint was made. `facts` is whatever else training wants to keep."""
 
     strategy: str
-    adapter: AdapterShape
+    adapter: Shape
     step: int
     seed: int
     facts: dict[str, Any] = field(default_factory=dict)
@@ -108,7 +108,7 @@ def read_info(folder: Path) -> CheckpointInfo:
             raise SpeechLMError(f"{path}: schema {record['schema']} instead of {SCHEMA}; train this checkpoint again")
         if record["strategy"] not in STRATEGIES:
             raise SpeechLMError(f"{path}: strategy {record['strategy']!r} is not one of {', '.join(STRATEGIES)}")
-        adapter = AdapterShape(**record["adapter"])
+        adapter = shape_of(record["adapter"])
         return CheckpointInfo(record["strategy"], adapter, record["step"], record["seed"], record["facts"])
     except (json.JSONDecodeError, KeyError, TypeError) as problem:
         raise SpeechLMError(f"{path} is damaged ({problem!r}); delete the folder and train again") from problem
@@ -155,7 +155,7 @@ def load_lslm(
     folder = Path(folder)
     info = read_info(folder)
     backbone = load_backbone(backbone_folder, dtype=dtype)
-    adapter = SpeechAdapter(info.adapter)
+    adapter = new_adapter(info.adapter)
     _load_exactly(adapter, _read_tensors(folder / "adapter.safetensors"), folder / "adapter.safetensors")
     language_model: nn.Module = backbone
     if info.strategy == "lora":

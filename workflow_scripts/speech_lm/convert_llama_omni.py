@@ -18,28 +18,22 @@ Source: parameter names of https://github.com/ictnlp/LLaMA-Omni (omni_speech/mod
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors.torch import load_file
 from torch import Tensor
-from transformers import LlamaConfig, LlamaForCausalLM
 
-from workflow_scripts.artifacts.checkpoints import CheckpointEntry, CheckpointIndex, checkpoint_name, weights_hash
-from workflow_scripts.artifacts.provenance import provenance
 from workflow_scripts.speech_lm.adapter import AdapterShape, SpeechAdapter
-from workflow_scripts.speech_lm.checkpoint import save_lslm
+from workflow_scripts.speech_lm.converted import published_llama, write_checkpoint
 from workflow_scripts.speech_lm.lslm import LSLM
 from workflow_scripts.speech_lm.protocol import SpeechLMError
+from workflow_scripts.speech_lm.published_weights import read_published, read_published_config
 
 PROJECTOR = "model.speech_projector."
 PARTS = {"linear1": "down", "linear2": "up"}
 LEFT_OUT = ("model.speech_encoder.", "speech_generator.", "model.speech_generator.")
 """The frozen encoder is Whisper's own; units and vocoder are not needed for written answers."""
-STEP = 0
 
 
 def convert_llama_omni(source: Path, target: Path) -> Path:
@@ -49,40 +43,18 @@ def convert_llama_omni(source: Path, target: Path) -> Path:
         SpeechLMError: the folder is not LLaMA-Omni's, or holds tensors that are neither known nor left out.
     """
     source, target = Path(source), Path(target)
-    config = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    config = read_published_config(source)
     if not str(config.get("model_type", "")).startswith("omni_speech"):
         raise SpeechLMError(
             f"{source}: model_type {config.get('model_type')!r} is not LLaMA-Omni's (omni_speech_llama, "
             "omni_speech2s_llama)"
         )
-    files = sorted(source.glob("*.safetensors"))
-    if not files:
-        raise SpeechLMError(f"{source} has no *.safetensors; pickled weights are not read")
-    tensors: dict[str, Tensor] = {}
-    for file in files:
-        tensors |= {name: tensor for name, tensor in load_file(file).items() if not name.startswith(LEFT_OUT)}
+    tensors = read_published(source, LEFT_OUT)
     adapter = _adapter(tensors, config, source)
-    known = {key: value for key, value in config.items() if key in LlamaConfig().to_dict() and key != "model_type"}
-    with torch.device("meta"):
-        llama = LlamaForCausalLM(LlamaConfig(**known))
     language = {name: tensor for name, tensor in tensors.items() if not name.startswith(PROJECTOR)}
-    found = llama.load_state_dict(language, strict=False, assign=True)
-    missing = [] if llama.config.tie_word_embeddings else found.missing_keys
-    if missing or found.unexpected_keys:
-        raise SpeechLMError(
-            f"{source}: missing {sorted(missing)[:3]}, not expected {sorted(found.unexpected_keys)[:3]} (first three "
-            "each)"
-        )
-    llama.tie_weights()
-    folder = target / checkpoint_name(STEP)
+    llama = published_llama(config, language, source)
     facts = {"converted_from": "LLaMA-Omni", "model_type": config["model_type"]}
-    save_lslm(folder, LSLM(llama, adapter), step=STEP, seed=0, facts=facts)
-    entry = CheckpointEntry(name=checkpoint_name(STEP), step=STEP, sha256=weights_hash(folder))
-    index = CheckpointIndex(
-        schema="checkpoints/1", model="llama-omni", checkpoints=[entry], provenance=provenance(**facts)
-    )
-    index.write(target / "checkpoints.json")
-    return target / "checkpoints.json"
+    return write_checkpoint(target, "llama-omni", LSLM(llama, adapter), facts)
 
 
 def _adapter(tensors: Mapping[str, Tensor], config: Mapping[str, Any], source: Path) -> SpeechAdapter:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from workflow_scripts.speech_lm.adapter import AdapterShape, SpeechAdapter
+from workflow_scripts.speech_lm.adapters import Adapter, Shape
 from workflow_scripts.speech_lm.anatomy import causal_lm, decoder_of, vocabulary_logits
 from workflow_scripts.speech_lm.protocol import SpeechLMError
 
@@ -36,7 +36,7 @@ class LSLM(nn.Module):
     `language_model` may be wrapped by peft: LoRA changes the layers in place, so the decoder below is the tuned one.
     """
 
-    def __init__(self, language_model: nn.Module, adapter: SpeechAdapter | None) -> None:
+    def __init__(self, language_model: nn.Module, adapter: Adapter | None) -> None:
         super().__init__()
         width = causal_lm(language_model).get_input_embeddings().weight.shape[1]
         if adapter is not None and adapter.shape.d_model != width:
@@ -50,7 +50,7 @@ class LSLM(nn.Module):
         return causal_lm(self.language_model).config
 
     @property
-    def adapter_shape(self) -> AdapterShape | None:
+    def adapter_shape(self) -> Shape | None:
         """Shape of the adapter, None without one."""
         return None if self.adapter is None else self.adapter.shape
 

@@ -20,7 +20,7 @@ from workflow_scripts.speech_lm.folder_checks import import_class
 from workflow_scripts.speech_lm.hf_loading import load_hf
 from workflow_scripts.speech_lm.memory import estimate_memory, require_memory
 from workflow_scripts.speech_lm.protocol import SpeechLM, SpeechLMError
-from workflow_scripts.speech_lm.quantizers import HubertUnits
+from workflow_scripts.speech_lm.quantizers import load_quantizer
 from workflow_scripts.speech_lm.speech_checks import check_speech_lm
 from workflow_scripts.speech_lm.trained import TrainedLM, revision
 from workflow_scripts.speech_lm.units import UnitsSpeechLM
@@ -90,7 +90,7 @@ def _load_units(
     quantizer: Path | None,
 ) -> UnitsSpeechLM:
     if quantizer is not None:
-        units: Any = HubertUnits.from_folder(Path(quantizer).parent, entry["quantizer_layer"], device)
+        units = load_quantizer(Path(quantizer).parent, entry["quantizer_layer"], device)
     else:
         units = import_class(entry["quantizer"], f"models.{entry['name']}.quantizer")(device=device)
     model = load_backbone(folder, dtype=dtype).to(device).requires_grad_(False)

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import HubertModel
 
+from workflow_scripts.speech_lm.glm4_voice_units import Glm4VoiceUnits, is_glm4_voice_tokenizer
 from workflow_scripts.speech_lm.protocol import SpeechLMError
 
 CENTROIDS = "centroids.safetensors"
@@ -54,3 +55,10 @@ class HubertUnits:
             audio = (audio - audio.mean()) / (audio.std(unbiased=False) + 1e-7)
         hidden = self.model(audio[None], output_hidden_states=True).hidden_states[self.layer][0].float()
         return torch.cdist(hidden, self.centroids).argmin(dim=1).cpu().numpy()
+
+
+def load_quantizer(folder: Path, layer: int, device: torch.device) -> HubertUnits | Glm4VoiceUnits:
+    """The quantizer in a folder: GLM-4-Voice's speech tokenizer, else HuBERT, of which `layer` is quantised."""
+    if is_glm4_voice_tokenizer(folder):
+        return Glm4VoiceUnits.from_folder(folder, device)
+    return HubertUnits.from_folder(folder, layer, device)
