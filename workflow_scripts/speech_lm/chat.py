@@ -100,7 +100,7 @@ class ChatTemplate:
         return found[0], found[1]
 
     def _frame(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Ids of both parts on their own; where a text on its own gets another start (SentencePiece), those in place."""
+        """Ids of both parts on their own; those in place where a text on its own gets a start (SentencePiece)."""
         before, after = (tuple(self._tokenize(part)["input_ids"]) for part in self.parts)
         whole = self._tokenize(_SLOT.join(self.parts), return_offsets_mapping=True)
         ids, start = tuple(whole["input_ids"]), len(self.parts[0])

@@ -50,6 +50,8 @@ def read_published(folder: Path, left_out: Collection[str] = ()) -> dict[str, Te
         raise SpeechLMError(f"{folder} has neither *.safetensors nor pytorch_model*.bin; name the folder as published")
     for file in files:
         found = load_file(file) if file.suffix == ".safetensors" else read_torch_file(file)
+        if not isinstance(found, Mapping) or not all(isinstance(tensor, Tensor) for tensor in found.values()):
+            raise SpeechLMError(f"{file} holds more than tensors; it is no weights file of transformers")
         tensors |= {name: tensor for name, tensor in found.items() if not name.startswith(tuple(left_out))}
     return tensors
 
