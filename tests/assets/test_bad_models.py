@@ -94,9 +94,9 @@ def test_remote_code_without_permission(changeable, tmp_path):
 
 
 def test_kinds_that_the_family_cannot_serve_are_named_with_the_reason(changeable, tmp_path):
-    transformers.VoxtralConfig(audio_token_id=24).save_pretrained(changeable)
+    transformers.VoxtralRealtimeConfig().save_pretrained(changeable)
     found = reason(changeable, tmp_path)
-    assert "'voxtral' is not supported by family hf: its processor (mistral-common)" in found
+    assert "'voxtral_realtime' is not supported by family hf: it adds audio to text embeddings" in found
     assert "adapter class" in found
 
 
@@ -107,7 +107,14 @@ def test_what_is_fetched_does_not_depend_on_the_code_that_runs_models():
     from workflow_scripts.plan import Plan
 
     code = Plan(None, Path(__file__).parents[2]).code("assets/fetch_asset.py")
-    light = {"architectures.py", "chat.py", "folder_checks.py", "protocol.py"}
+    light = {
+        "architectures.py",
+        "chat.py",
+        "folder_checks.py",
+        "protocol.py",
+        "tiktoken_file.py",
+        "voxtral_processor.py",
+    }
     assert {Path(path).name for path in code if "speech_lm" in path} == light
 
 

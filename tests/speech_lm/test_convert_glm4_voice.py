@@ -133,7 +133,9 @@ def test_the_converted_model_computes_what_the_published_weights_say(published, 
 
 
 def bpe_by_ranks(text, ranks):
-    """tiktoken's rule on one word: the neighbours of lowest rank are joined, until none is known."""
+    """tiktoken's rule on one word: a token as it is; else neighbours of lowest rank are joined, until none is known."""
+    if text.encode() in ranks:
+        return [ranks[text.encode()]]
     parts = [bytes([byte]) for byte in text.encode()]
     while True:
         known = [(ranks[a + b], k) for k, (a, b) in enumerate(itertools.pairwise(parts)) if a + b in ranks]

@@ -16,7 +16,6 @@ UNSCALED_LOGITS = frozenset({"granite_speech", "granite_speech_plus"})
 
 UNSUPPORTED = {
     "gemma3n": "its layers carry four streams of hidden states",
-    "voxtral": "its processor (mistral-common) takes audio only as part of a chat",
     "voxtral_realtime": "it adds audio to text embeddings and has no written form of a query",
     "moshi": "it has no written form of a query",
 }

@@ -23,7 +23,7 @@ from transformers import GlmConfig, GlmForCausalLM, PreTrainedTokenizerFast
 
 from workflow_scripts.speech_lm.protocol import SpeechLMError
 from workflow_scripts.speech_lm.published_weights import fill, read_published, read_published_config
-from workflow_scripts.speech_lm.tiktoken_file import tokenizer_of_ranks
+from workflow_scripts.speech_lm.tiktoken_file import read_ranks, tokenizer_of_ranks
 
 LEFT_OUT = ("transformer.rotary_pos_emb.",)
 LAYER = r"transformer\.encoder\.layers\.(\d+)\."
@@ -129,7 +129,7 @@ def _tokenizer(source: Path, rows: int) -> PreTrainedTokenizerFast:
     end, pad = (options.get(name) or "<|endoftext|>" for name in ("eos_token", "pad_token"))
     known = set(added.values())
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer_of_ranks(path, added),
+        tokenizer_object=tokenizer_of_ranks(read_ranks(path), added, source=path),
         eos_token=end if end in known else None,
         pad_token=pad if pad in known else None,
         clean_up_tokenization_spaces=False,

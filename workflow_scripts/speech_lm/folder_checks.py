@@ -17,6 +17,7 @@ import transformers
 from workflow_scripts.settings.models import ADAPTER
 from workflow_scripts.speech_lm.architectures import UNSUPPORTED, audio_token_id
 from workflow_scripts.speech_lm.protocol import SpeechLMError
+from workflow_scripts.speech_lm.voxtral_processor import TEKKEN, VoxtralFiles
 
 PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json")
 NEEDED_BY_PROCESSORS = {
@@ -162,6 +163,8 @@ def load_processor(folder: Path, *, name: str, trust_remote_code: bool = False) 
         SpeechLMError: its files are missing, or a package that it needs is not installed.
     """
     folder = Path(folder)
+    if (folder / TEKKEN).is_file() and (folder / "preprocessor_config.json").is_file():
+        return VoxtralFiles.from_folder(folder)
     if not any((folder / file).is_file() for file in PROCESSOR_FILES):
         raise SpeechLMError(
             f"{name}: {folder} has no processor ({' or '.join(PROCESSOR_FILES)}), so audio cannot be prepared; "

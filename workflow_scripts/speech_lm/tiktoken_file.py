@@ -61,21 +61,27 @@ def _joined(token: bytes, ranks: Mapping[bytes, int], below: int) -> list[bytes]
     return parts
 
 
-def tokenizer_of_ranks(path: Path, added: Mapping[int, str], split: str = SPLIT) -> Tokenizer:
-    """A fast tokenizer with the file's tokens and `added` ones, all at their own numbers.
+def tokenizer_of_ranks(
+    ranks: Mapping[bytes, int], added: Mapping[int, str], split: str = SPLIT, *, first: int = 0, source: Path
+) -> Tokenizer:
+    """A fast tokenizer with byte sequences and `added` tokens, all at their own numbers.
+
+    Args:
+        ranks: the number of a sequence is `first` + its rank. source: file that errors name.
 
     Raises:
-        SpeechLMError: the file is of another form, or numbers are taken twice or left out.
+        SpeechLMError: a number is taken twice.
     """
-    ranks = read_ranks(path)
     letters = _byte_letters()
-    vocabulary = {"".join(letters[byte] for byte in token): rank for token, rank in ranks.items()}
-    numbers = sorted([*vocabulary.values(), *added])
+    vocabulary = {"".join(letters[byte] for byte in token): first + rank for token, rank in ranks.items()}
+    numbers = [*vocabulary.values(), *added]
     if len(set(numbers)) < len(numbers):
-        raise SpeechLMError(f"{path}: an added token has the number of another token")
+        raise SpeechLMError(f"{source}: an added token has the number of another token")
     merges = [tuple("".join(letters[byte] for byte in part) for part in pair) for pair in merges_of(ranks)]
-    # Added tokens take the numbers in the vocabulary; a gap would shift those behind it.
-    tokenizer = Tokenizer(models.BPE(vocab=vocabulary | {text: n for n, text in added.items()}, merges=merges))
+    # In the vocabulary too: a token that is only added gets the next free number. A word that is a token is never cut.
+    tokenizer = Tokenizer(
+        models.BPE(vocab=vocabulary | {text: n for n, text in added.items()}, merges=merges, ignore_merges=True)
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(split), behavior="isolated"),
@@ -87,7 +93,7 @@ def tokenizer_of_ranks(path: Path, added: Mapping[int, str], split: str = SPLIT)
         [AddedToken(text, special=True, normalized=False) for _, text in sorted(added.items())]
     )
     if wrong := [text for number, text in added.items() if tokenizer.token_to_id(text) != number]:
-        raise SpeechLMError(f"{path}: token {wrong[0]!r} did not keep its number")
+        raise SpeechLMError(f"{source}: token {wrong[0]!r} did not keep its number")
     return tokenizer
 
 
