@@ -90,7 +90,9 @@ def test_what_a_template_cannot_do_is_said_with_the_remedy():
 
 
 @pytest.mark.parametrize("change", [-1, 1])
-@pytest.mark.parametrize("name", ["voxtral", "audioflamingo3", "granite_speech", "phi4_multimodal", "gemma4"])
+@pytest.mark.parametrize(
+    "name", ["voxtral", "audioflamingo3", "granite_speech", "phi4_multimodal", "gemma4", "gemma3n"]
+)
 def test_a_wrong_number_of_placeholders_is_found_before_the_language_model_runs(name, change, monkeypatch):
     lm = speech_lm(name)
     query = lm.encode_speech(clip(0.7))

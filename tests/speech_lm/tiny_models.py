@@ -4,7 +4,8 @@ Where a processor needs a package that is not installed (torchvision, torchaudio
 stands in for it: same calls, placeholders expanded in the same way, random features instead of spectrograms.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -354,6 +355,66 @@ def _gemma4(**text: Any) -> Tiny:
     return Tiny(hf.Gemma4ForConditionalGeneration(config), processor)
 
 
+def _gemma3n() -> Tiny:
+    positions = 40  # always, as the real one has 188
+
+    def features(frames: int) -> tuple[dict[str, torch.Tensor], int]:
+        mask = torch.ones(1, frames, dtype=torch.bool)
+        return {"input_features": torch.randn(1, frames, 16), "input_features_mask": mask}, positions
+
+    processor = HandProcessor(features)
+    audio = {
+        "input_feat_size": 16,
+        "hidden_size": 16,
+        "conf_num_attention_heads": 2,
+        "conf_num_hidden_layers": 1,
+        "sscp_conv_channel_size": (8, 4),
+        "vocab_size": 8,
+        "vocab_offset": 312,
+    }
+    text = {
+        **TEXT,
+        "initializer_range": 0.1,
+        "head_dim": 8,
+        "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+        "sliding_window": 64,
+        "num_kv_shared_layers": 1,
+        "hidden_size_per_layer_input": 8,
+        "vocab_size_per_layer_input": 320,
+        "laurel_rank": 4,
+    }
+    config = hf.Gemma3nConfig(
+        audio_config=audio,
+        vision_config={"hidden_size": 16, "vocab_size": 8, "vocab_offset": 304},
+        text_config=text,
+        audio_soft_tokens_per_image=positions,
+        audio_token_id=audio_id(processor.tokenizer),
+        image_token_id=305,
+    )
+    with _without_vision():
+        return Tiny(hf.Gemma3nForConditionalGeneration(config), processor)
+
+
+@contextmanager
+def _without_vision() -> Iterator[None]:
+    """Gemma 3n's eyes are a model of timm, which is not installed; nothing is seen here."""
+    from transformers.models.gemma3n import modeling_gemma3n as module
+
+    auto = module.AutoModel
+
+    class Auto:
+        @staticmethod
+        def from_config(config: Any, **options: Any) -> Any:
+            blind = config.model_type == "gemma3n_vision"
+            return torch.nn.Identity() if blind else auto.from_config(config, **options)
+
+    module.AutoModel = Auto
+    try:
+        yield
+    finally:
+        module.AutoModel = auto
+
+
 BUILDERS: dict[str, Callable[[], Tiny]] = {
     "qwen2_audio": _qwen2_audio,
     "audioflamingo3": _audio_flamingo3,
@@ -363,6 +424,7 @@ BUILDERS: dict[str, Callable[[], Tiny]] = {
     "granite_speech": _granite_speech,
     "phi4_multimodal": _phi4_multimodal,
     "gemma4": _gemma4,
+    "gemma3n": _gemma3n,
 }
 
 
@@ -375,6 +437,7 @@ POSITIONS = {  # of a clip of 1 s, by each model's own rule
     "granite_speech": 21,
     "phi4_multimodal": 13,
     "gemma4": 25,
+    "gemma3n": 7,
     "units": 50,
     "composite": 10,
 }

@@ -7,7 +7,7 @@ import pytest
 pytestmark = pytest.mark.xdist_group("dag")
 JOBS = {
     "paper": {"train_model": 8, "dump_states": 840, "warm_up_adapter": None, "answer_instructions": 4},
-    "public_models": {"train_model": None, "encode_speech": None, "synthesize_speech": 6, "dump_states": 24},
+    "public_models": {"train_model": None, "encode_speech": None, "synthesize_speech": 6, "dump_states": 27},
 }
 
 

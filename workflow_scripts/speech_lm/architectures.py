@@ -15,7 +15,6 @@ UNSCALED_LOGITS = frozenset({"granite_speech", "granite_speech_plus"})
 (transformers 5.23): greedy answers are the same, probabilities are not."""
 
 UNSUPPORTED = {
-    "gemma3n": "its layers carry four streams of hidden states",
     "voxtral_realtime": "it adds audio to text embeddings and has no written form of a query",
     "moshi": "it has no written form of a query",
 }
@@ -45,6 +44,11 @@ def runs_from_embeddings(config: Any) -> bool:
         return False
     kinds = getattr(text, "layer_types", None) or []
     return all(kind == "full_attention" for kind in kinds)
+
+
+def active_stream(config: Any) -> int:
+    """Which of several streams of hidden states a layer's maps read (Gemma 3n); 0 where there is one."""
+    return int(getattr(config.get_text_config(), "altup_active_idx", 0))
 
 
 def missing_divisor(config: Any) -> float:

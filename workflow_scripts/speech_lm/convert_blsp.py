@@ -6,7 +6,9 @@ In BLSP only what lies between Whisper's encoder and the language model was trai
 language model is a Llama 2 tuned on written instructions before. The target holds that Llama as a backbone, with BLSP's
 prompt as its chat template, and the checkpoint:
 
-    assets: {blsp-llama: {format: transformers, licence: Llama 2, sources: [{path: <target folder>/backbone}]}}
+    assets: {blsp-llama: {format: transformers, licence: Llama 2, sources: [{path: <target folder>/backbone}]},
+             whisper-small: {format: transformers, licence: Apache-2.0,
+                             sources: [{hub: openai/whisper-small, revision: main}]}}
     models: {blsp: {family: checkpoints, folder: <target folder>, steps: [0], backbone: blsp-llama,
                     encoder: whisper-small, strategy: full, warmup: none}}
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from workflow_scripts.speech_lm.architectures import ALWAYS_PADDED, SPEECH_LORA, audio_token_id
+from workflow_scripts.speech_lm.architectures import ALWAYS_PADDED, SPEECH_LORA, active_stream, audio_token_id
 from workflow_scripts.speech_lm.base import DecoderSpeechLM
 from workflow_scripts.speech_lm.folder_checks import window_seconds
 from workflow_scripts.speech_lm.merging import merged_embeddings
@@ -58,6 +58,11 @@ class HfSpeechLM(DecoderSpeechLM):
             processor, template=template, system_prompt=system_prompt, audio_token=audio_token, model_name=name
         )
         kind = model.config.model_type
+        if active_stream(model.config) != 0:
+            raise SpeechLMError(
+                f"{name}: its layers read stream {active_stream(model.config)} of several, only 0 is supported; write "
+                "an adapter class"
+            )
         placeholder = audio_token_id(model.config)
         named = self.tokenizer.convert_tokens_to_ids(self.prompts.audio_token)
         self.placeholder = int(named if placeholder is None else placeholder)

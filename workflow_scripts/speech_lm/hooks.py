@@ -16,6 +16,14 @@ from torch import Tensor, nn
 from workflow_scripts.speech_lm.protocol import Edit
 
 
+def _active(hidden: Tensor) -> Tensor:
+    """(B, T, d) states; of a model whose layers carry several streams (Gemma 3n: streams, B, T, d) the active one.
+
+    The first is what attention and feed-forward maps read; the others are predicted from it and corrected by it.
+    """
+    return hidden[0] if hidden.ndim == 4 else hidden
+
+
 def _split(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, Callable[[Tensor], tuple]]:
     """The hidden states a layer is called with, and how to put others in their place (first argument or keyword)."""
     if args:
@@ -59,13 +67,13 @@ def _replacing_hook(index: int, rows: Tensor, positions: Tensor, values: Tensor)
 
     def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple:
         hidden, put = _split(args, kwargs)
-        if last >= hidden.shape[1]:
-            raise IndexError(f"edit at layer {index}, position {last}, but the layer got {hidden.shape[1]} positions")
+        if last >= hidden.shape[-2]:
+            raise IndexError(f"edit at layer {index}, position {last}, but the layer got {hidden.shape[-2]} positions")
         if values.shape[1] != hidden.shape[-1]:
             raise ValueError(f"edit at layer {index} has width {values.shape[1]}, the model has {hidden.shape[-1]}")
         hidden = hidden.clone()
         at = rows.to(hidden.device), positions.to(hidden.device)
-        hidden[at] = values.to(hidden.device, hidden.dtype)
+        _active(hidden)[at] = values.to(hidden.device, hidden.dtype)
         return put(hidden)
 
     return hook
@@ -93,7 +101,7 @@ def captured_states(
 
     def take(index: int, hidden: Tensor) -> None:
         at = rows.to(hidden.device), positions.to(hidden.device)
-        states[index] = hidden[at].detach().to("cpu")
+        states[index] = _active(hidden)[at].detach().to("cpu")
 
     def reading_hook(index: int) -> Callable[..., None]:
         def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
