@@ -35,6 +35,18 @@ def test_default_config_is_valid(values):
     assert isinstance(parse_config(values), Config)
 
 
+def test_processes_that_cannot_share_a_batch_are_refused_before_anything_runs(values):
+    wrong = changed(values, "models/smollm2-full/processes", 3)
+    with pytest.raises(
+        ConfigError, match=r"models\.smollm2-full\.processes: batch_size .* 3 processes .*recipes\.small"
+    ):
+        parse_config(wrong)
+    with pytest.raises(ConfigError, match="only full fine-tuning by several processes"):
+        parse_config(changed(values, "models/smollm2-lora/shard", True))
+    two = changed(values, "models/smollm2-full/processes", 2)
+    assert parse_config(two).models["smollm2-full"].processes == 2
+
+
 def test_parsing_a_parsed_config_changes_nothing(values):
     once = parse_config(values).model_dump(mode="json")
     assert parse_config(once).model_dump(mode="json") == once

@@ -84,6 +84,21 @@ def test_a_template_whose_tokens_merge_with_the_query_is_refused(new_tokenizer):
         ChatTemplate(tokenizer).write("he water")
 
 
+def test_a_tokenizer_that_marks_the_start_of_a_text_gives_the_frame_no_second_start():
+    """SentencePiece, as Llama 2 has it: a text on its own begins with a mark, also the part behind the query."""
+    letters = {character: number for number, character in enumerate(["▁", *"abcdefghijklmnopqrstuvwxyz#[]:", "\n"])}
+    tokenizer = Tokenizer(models.BPE(vocab=letters, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer)
+    fast.chat_template = "{% for m in messages %}#[human]:{{ m['content'] }}\n#[assistant]:{% endfor %}"
+    template = ChatTemplate(fast)
+    before, after = (fast.convert_ids_to_tokens(list(ids)) for ids in template.ids)
+    assert ("".join(before), "".join(after)) == ("▁#[human]:", "\n#[assistant]:")
+    written = template.write("is it")
+    assert fast.convert_ids_to_tokens(list(written.input_ids[slice(*written.span)])) == list("is▁it")
+    assert written.char_spans == tuple((place, place + 1) for place in range(5))
+
+
 def test_a_template_that_changes_or_repeats_the_query_is_refused(new_tokenizer):
     tokenizer = new_tokenizer()
     tokenizer.chat_template = "<|start|>{{ messages[-1]['content'] | replace('e', 'E') }}<|end|>"

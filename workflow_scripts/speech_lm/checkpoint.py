@@ -207,8 +207,9 @@ def _tied_names(model: nn.Module) -> frozenset[str]:
     seen: set[tuple[int, tuple[int, ...]]] = set()
     tied = set()
     for name, tensor in causal_lm(model).state_dict().items():
-        key = (getattr(tensor, "_local_tensor", tensor).data_ptr(), tuple(tensor.shape))
-        if key in seen:
+        own = getattr(tensor, "_local_tensor", tensor)  # this process's part of one that is split
+        key = (own.data_ptr(), tuple(tensor.shape))
+        if own.numel() and key in seen:
             tied.add(name)
         seen.add(key)
     return frozenset(tied)

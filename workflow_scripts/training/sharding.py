@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from workflow_scripts.speech_lm.anatomy import decoder_of
@@ -38,6 +38,13 @@ def shard(lslm: LSLM, device: torch.device, n_processes: int, *, bf16: bool) -> 
 def is_sharded(model: nn.Module) -> bool:
     """Whether the parameters are split over processes."""
     return any(isinstance(parameter, DTensor) for parameter in model.parameters())
+
+
+def split_again(model: nn.Module) -> None:
+    """Split what a forward pass without a backward pass has left gathered, in bfloat16 perhaps."""
+    for module in model.modules():
+        if isinstance(module, FSDPModule):
+            module.reshard()
 
 
 def place(parameter: Tensor, value: Tensor) -> None:

@@ -30,10 +30,10 @@ from workflow_scripts.training.collator import Collator
 from workflow_scripts.training.curve import LearningCurve
 from workflow_scripts.training.dataset import HELDOUT, TRAIN, InstructionDataset, kept_questions, load_instructions
 from workflow_scripts.training.distill import Distillation
-from workflow_scripts.training.heldout import heldout_losses
+from workflow_scripts.training.heldout import FormLoss, heldout_losses
 from workflow_scripts.training.initial_model import new_lslm
 from workflow_scripts.training.sampler import MixedBatchSampler
-from workflow_scripts.training.sharding import shard
+from workflow_scripts.training.sharding import shard, split_again
 from workflow_scripts.training.trainer import LSLMTrainer
 
 logger = logging.getLogger(__name__)
@@ -125,6 +125,13 @@ def train_model(
     # Trained in float32, stored as the backbone is: what is evaluated has the same precision before and after.
     stored = AutoConfig.from_pretrained(backbone, local_files_only=True).dtype
     heldout_collator = make_collator(template, settings.adapter.stack, train_end=False)
+
+    def evaluate() -> list[FormLoss]:
+        options = {"batch_size": HELDOUT_BATCH, "bf16": args.bf16}
+        found = list(heldout_losses(lslm, by_split[HELDOUT], heldout_collator, **options))
+        split_again(lslm)
+        return found
+
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(
         CheckpointCallback(
@@ -139,9 +146,7 @@ def train_model(
                 dtype=stored,
                 write=args.should_save,
             ),
-            evaluate=lambda: list(
-                heldout_losses(lslm, by_split[HELDOUT], heldout_collator, batch_size=HELDOUT_BATCH, bf16=args.bf16)
-            ),
+            evaluate=evaluate,
             together=trainer.sharded,
             meter=trainer.meter,
             curve=learning_curve,
