@@ -14,7 +14,7 @@ from workflow_scripts.speech_lm.convert_blsp import convert_blsp
 from workflow_scripts.speech_lm.loading import load_speech_lm
 from workflow_scripts.speech_lm.protocol import Speech, SpeechLMError
 
-SIZES, D_ENCODER, D_INNER, FRAMES = Sizes(), 12, 8, 43
+SIZES, D_ENCODER, D_INNER, FRAMES = Sizes(theta=50_000.0), 12, 8, 43
 CONFIG = {
     "architectures": ["BlspModel"],
     "adapter_inner_dim": D_INNER,

@@ -14,7 +14,7 @@ from workflow_scripts.speech_lm.convert_llama_omni import convert_llama_omni
 from workflow_scripts.speech_lm.loading import load_speech_lm
 from workflow_scripts.speech_lm.protocol import Speech, SpeechLMError
 
-SIZES, D_ENCODER = Sizes(), 16
+SIZES, D_ENCODER = Sizes(theta=50_000.0), 16
 CONFIG = llama_config(SIZES) | {
     "model_type": "omni_speech2s_llama",
     "architectures": ["OmniSpeech2SLlamaForCausalLM"],

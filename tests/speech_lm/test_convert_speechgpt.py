@@ -16,7 +16,7 @@ from workflow_scripts.speech_lm.protocol import Speech, SpeechLMError
 from workflow_scripts.speech_lm.units import UnitsSpeechLM
 
 UNITS, RANK, ALPHA = 30, 4, 8
-SIZES = Sizes(vocabulary=340)
+SIZES = Sizes(vocabulary=340, theta=50_000.0)
 PROMPT = "[Human]: {query} <eoh>. [SpeechGPT]: "
 
 
