@@ -85,9 +85,11 @@ class Namespace(types.SimpleNamespace):
     """Stands for fairseq's and omegaconf's settings inside the checkpoint."""
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def centres():
-    return np.random.default_rng(0).standard_normal((CLUSTERS, WIDTH)).astype(np.float32)
+    """States of another clip, so that a clip's states are near to different ones."""
+    audio = np.random.default_rng(8).standard_normal(320 * (CLUSTERS + 2)).astype(np.float32)
+    return hubert_by_hand(fairseq_weights(), audio, LAYER)[:CLUSTERS].numpy()
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """The template around a query: what both forms share, and where the query is."""
 
+import string
+
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -86,7 +88,7 @@ def test_a_template_whose_tokens_merge_with_the_query_is_refused(new_tokenizer):
 
 def test_a_tokenizer_that_marks_the_start_of_a_text_gives_the_frame_no_second_start():
     """SentencePiece, as Llama 2 has it: a text on its own begins with a mark, also the part behind the query."""
-    letters = {character: number for number, character in enumerate(["▁", *"abcdefghijklmnopqrstuvwxyz#[]:", "\n"])}
+    letters = {letter: number for number, letter in enumerate(["▁", *string.ascii_letters, *"#[]:\n"])}
     tokenizer = Tokenizer(models.BPE(vocab=letters, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer)

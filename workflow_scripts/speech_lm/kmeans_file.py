@@ -100,7 +100,7 @@ def read_centres(path: Path) -> np.ndarray:
         raise SpeechLMError(f"{path} cannot be read as cluster centres: {type(error).__name__}: {error}") from error
     if not isinstance(found, np.ndarray) or found.ndim != 2:
         raise SpeechLMError(f"{path} holds no cluster centres (an array K x d, in joblib files `cluster_centers_`)")
-    return np.ascontiguousarray(found, dtype=np.float32)
+    return np.array(found, dtype=np.float32, order="C")
 
 
 def _plain(path: Path) -> io.BytesIO:

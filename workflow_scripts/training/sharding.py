@@ -65,9 +65,9 @@ def save_optimizer_part(optimizer: torch.optim.Optimizer, path: Path) -> None:
     torch.save(state | {"state": parts}, path)
 
 
-def load_optimizer_part(optimizer: torch.optim.Optimizer, path: Path, device: torch.device) -> None:
+def load_optimizer_part(optimizer: torch.optim.Optimizer, path: Path) -> None:
     """Put back what `save_optimizer_part` wrote, by the same number of processes."""
-    saved = torch.load(path, map_location=device, weights_only=True)
+    saved = torch.load(path, map_location="cpu", weights_only=True)
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     parts = {number: _as_parts(values, parameters[number]) for number, values in saved["state"].items()}
     optimizer.load_state_dict(saved | {"state": parts})
@@ -80,7 +80,11 @@ def _as_parts(values: Mapping[str, Any], parameter: Tensor) -> dict[str, Any]:
     shape = parameter.to_local().shape
     return {
         name: DTensor.from_local(
-            value, parameter.device_mesh, parameter.placements, shape=parameter.shape, stride=parameter.stride()
+            value.to(parameter.device),
+            parameter.device_mesh,
+            parameter.placements,
+            shape=parameter.shape,
+            stride=parameter.stride(),
         )
         if name != "step" and isinstance(value, Tensor) and value.shape == shape
         else value

@@ -8,6 +8,7 @@ the optimiser's state.
 
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,10 @@ class LSLMTrainer(Trainer):
         self.meter.add(output.token_nll, output.rows, inputs["speech_mask"].any(dim=1))
         return (loss, output) if return_outputs else loss
 
+    def _defer_fsdp_gradient_reduction(self) -> AbstractContextManager[None]:
+        """Gradients are summed and split at every micro-batch: kept whole until the last they would not fit."""
+        return nullcontext()
+
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         """The trained parameters only, as safetensors: the frozen rest comes from the backbone."""
         folder = Path(output_dir or self.args.output_dir)
@@ -167,9 +172,7 @@ class LSLMTrainer(Trainer):
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         if self.sharded and checkpoint is not None:
             folder = Path(checkpoint)
-            load_optimizer_part(
-                self.optimizer, folder / OPTIMIZER_PART.format(self.args.process_index), self.args.device
-            )
+            load_optimizer_part(self.optimizer, folder / OPTIMIZER_PART.format(self.args.process_index))
             self.lr_scheduler.load_state_dict(torch.load(folder / SCHEDULER_FILE, weights_only=True))
         else:
             super()._load_optimizer_and_scheduler(checkpoint)
