@@ -20,9 +20,10 @@ def study(tmp_path_factory):
     return write_tiny_study(tmp_path_factory.mktemp("study"))
 
 
-def align(study, folder):
-    """Alignment file of a tiny study."""
-    options = {"checkpoint": CHECKPOINT, "shard": SHARD, "activations": {}, "system_prompt": None, "seed": 7}
+def align(study, folder, layers=None):
+    """Alignment file of a tiny study, of all layers or of those chosen."""
+    options = {"checkpoint": CHECKPOINT, "shard": SHARD, "system_prompt": None, "seed": 7}
+    options["activations"] = {"layers": layers}
     dump_states(**study.inputs(), states=folder / "states.h5", **options)
     align_tokens(folder / "states.h5", folder / "alignment.h5", draws=2, seed=7, examples=0)
     return folder / "alignment.h5"

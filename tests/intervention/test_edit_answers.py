@@ -187,8 +187,24 @@ def test_a_layer_that_the_model_does_not_have_is_named(run_edits, tmp_path):
     with pytest.raises(SpeechLMError, match=r"operations\.far\.layer is 7.*0 \.\. 2"):
         run_edits(tmp_path / "answers.jsonl", far)
     beyond = {"none": {"operation": "none"}, "beyond": {"operation": "angle", "path": 9}}
-    with pytest.raises(ValueError, match=r"path 9: the paths are of layers 0 \.\. 3"):
+    with pytest.raises(ValueError, match=r"path 9: the paths are of layers \[0, 1, 2, 3\]"):
         run_edits(tmp_path / "answers.jsonl", beyond)
+
+
+def test_edits_follow_the_paths_of_the_layers_that_were_kept(study, run_edits, tmp_path):
+    """With layer 2 alone, the vote and the best layer are the path of layer 2."""
+    baseline, angle = {"none": {"operation": "none"}}, {"operation": "angle", "selection": "bottom", "k": 2}
+    kept = align(study, tmp_path, layers=[2])
+    found, _ = run_edits(
+        tmp_path / "kept.jsonl", baseline | {"vote": angle, "best": {**angle, "path": "best"}}, alignment=kept
+    )
+    whole, _ = run_edits(tmp_path / "whole.jsonl", baseline | {"second": {**angle, "path": 2}})
+    names = {name for name, edit in whole if edit == "second"}
+    for name in names:
+        for edit in ("vote", "best"):
+            expected = whole[name, "second"]
+            assert (found[name, edit].frames, found[name, edit].token_ids) == (expected.frames, expected.token_ids)
+    assert names and any(whole[name, "second"].frames for name in names)
 
 
 def test_a_lone_question_has_no_other_to_take_from_and_is_counted(tmp_path, run_edits):

@@ -146,14 +146,13 @@ def test_the_step_starts_the_processes_by_torchrun(arguments, instructions, tmp_
     assert any("lora_B" in name for name in changed) and any(name.startswith("adapter.") for name in changed)
 
 
-def test_a_failure_of_a_process_ends_the_step_with_its_cause_in_the_log(arguments, tmp_path):
+def test_a_failure_of_a_process_ends_the_step_with_its_cause_in_the_log(arguments, tmp_path, monkeypatch):
+    monkeypatch.setenv("MODGAP_LAUNCHER", sys.executable)  # a launcher of one process
     log = tmp_path / "train.log"
-    broken = arguments(tmp_path / "m", batch_size=3)
-    with pytest.raises(
-        ArtifactError, match=r"training by 2 processes ended with code 1; the cause stands in .*train\.log"
-    ):
+    broken = arguments(tmp_path / "m", micro_batch_size=3)
+    with pytest.raises(ArtifactError, match=r"by 2 processes ended with code 1; the cause stands in .*train\.log"):
         start_training.start_training(broken, 2, log)
-    assert "batch_size 3 does not divide into 2 processes" in log.read_text()
+    assert "batch_size 4 does not divide into 1 processes x micro-batches of 3" in log.read_text()
     assert not (tmp_path / "m" / "job.json").exists()
 
 
