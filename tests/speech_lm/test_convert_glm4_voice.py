@@ -12,11 +12,14 @@ from torch.nn.functional import conv1d, gelu, pad
 from transformers import AutoTokenizer, WhisperFeatureExtractor
 
 from tests.speech_lm.by_hand import Sizes, bidirectional, chatglm, feed_forward, norm_of
+from workflow_scripts.settings.models import UnitsModel
 from workflow_scripts.speech_lm.checkpoint import load_backbone
 from workflow_scripts.speech_lm.convert_glm4_voice import convert_glm4_voice
 from workflow_scripts.speech_lm.glm4_voice_units import Glm4VoiceUnits
 from workflow_scripts.speech_lm.protocol import Speech, SpeechLMError
+from workflow_scripts.speech_lm.public import load_public
 from workflow_scripts.speech_lm.quantizers import load_quantizer
+from workflow_scripts.speech_lm.speech_checks import run_checks
 from workflow_scripts.speech_lm.tiktoken_file import merges_of, read_ranks
 from workflow_scripts.speech_lm.units import UnitsSpeechLM
 
@@ -287,6 +290,23 @@ def test_codes_are_those_of_the_original_encoder(tmp_path, changes):
     found = units(audio)
     assert found.tolist() == expected.tolist()
     assert len(set(found.tolist())) >= 4, "codes that depend on the audio"
+
+
+def test_language_model_and_tokenizer_together_pass_every_check(published, tmp_path):
+    tokenizer = write_tokenizer(tmp_path / "tokenizer", VQ)
+    settings = {"family": "units", "path": "x", "quantizer": "tokenizer", "prompt": PROMPT, "merge_repeats": False}
+    settings |= {"unit_token": "<|audio_{}|>", "begin": "<|begin_of_audio|>", "end": "<|end_of_audio|>"}
+    lm = load_public(
+        convert_glm4_voice(published, tmp_path / "converted"),
+        {"name": "glm", **UnitsModel.model_validate(settings).model_dump()},
+        device=torch.device("cpu"),
+        dtype=torch.float32,
+        system_prompt=None,
+        quantizer=tokenizer / "asset.json",
+    )
+    results = run_checks(lm)
+    assert not [result for result in results if not result.passed]
+    assert "12.5 positions per second" in {r.check: r.detail for r in results}["speech span and padding"]
 
 
 def test_a_clip_that_fills_no_whole_unit_ends_with_a_shorter_one(tmp_path):

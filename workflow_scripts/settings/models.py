@@ -110,7 +110,8 @@ class UnitsModel(PublicModel):
         default=None, description="Prompt with {query} in it; default: the tokenizer's chat template."
     )
     quantizer: str = Field(
-        description="Key of `assets`: a HuBERT folder with centroids.safetensors; or package.module:Class."
+        description="Key of `assets`: HuBERT with centroids.safetensors, or GLM-4-Voice's speech tokenizer; or "
+        "package.module:Class."
     )
     quantizer_layer: int = Field(default=11, gt=0, description="HuBERT layer that is quantised.")
     merge_repeats: bool = Field(default=True, description="One token for a run of equal units.")
