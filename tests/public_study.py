@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from tests.speech_lm.tiny_models import TEXT, build
+from tests.speech_lm.tiny_models import build
+from tests.speech_lm.tiny_parts import TEXT
 from workflow_scripts.artifacts.questions import QUESTIONS, Question
 from workflow_scripts.artifacts.utterances import UTTERANCES, Utterance
 from workflow_scripts.settings.models import HfModel

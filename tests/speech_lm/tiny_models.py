@@ -4,95 +4,24 @@ Where a processor needs a package that is not installed (torchvision, torchaudio
 stands in for it: same calls, placeholders expanded in the same way, random features instead of spectrograms.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 import transformers as hf
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import _get_feat_extract_output_lengths
 
-TEXT = {
-    "vocab_size": 320,
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 512,
-    "initializer_range": 0.4,  # large enough for answers that vary
-    "bos_token_id": None,
-    "eos_token_id": None,
-    "pad_token_id": 0,
-}
-AUDIO_TOKEN = "<|AUDIO|>"
-SPECIAL = ("<|im_start|>", "<|im_end|>", AUDIO_TOKEN, "<|audio_bos|>", "<|audio_eos|>", "<|pad|>")
-TEMPLATE = (
-    "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' }}{% if m['content'] is string %}{{ m['content'] }}"
-    "{% else %}{% for c in m['content'] %}{% if c['type'] == 'audio' %}<|audio_bos|><|AUDIO|><|audio_eos|>"
-    "{% else %}{{ c['text'] }}{% endif %}{% endfor %}{% endif %}{{ '<|im_end|>\n' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+from tests.speech_lm.tiny_gemma import gemma3n, gemma4
+from tests.speech_lm.tiny_parts import (
+    AUDIO_TOKEN,
+    TEMPLATE,
+    TEXT,
+    HandProcessor,
+    Tiny,
+    audio_id,
+    make_tokenizer,
 )
-FRAMES_PER_SECOND = 100
-
-
-def make_tokenizer(special: tuple[str, ...] = SPECIAL, template: str | None = TEMPLATE) -> Any:
-    """Byte-level BPE with the template's and the audio's special tokens."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=300, special_tokens=list(special), initial_alphabet=alphabet)
-    tokenizer.train_from_iterator(["what is the water in the river", "the user and the assistant\n"], trainer)
-    fast = hf.PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|pad|>")
-    fast.chat_template = template
-    return fast
-
-
-def audio_id(tokenizer: Any) -> int:
-    return tokenizer.convert_tokens_to_ids(AUDIO_TOKEN)
-
-
-class HandProcessor:
-    """Called like a transformers processor; `features(frames)` gives tensors and the number of audio positions."""
-
-    audio_token = AUDIO_TOKEN
-
-    def __init__(self, features: Callable[[int], tuple[dict[str, torch.Tensor], int]], **extra: Any) -> None:
-        self.tokenizer = make_tokenizer()
-        self.chat_template = self.tokenizer.chat_template
-        self.features, self.extra = features, extra
-
-    def apply_chat_template(self, messages, *, add_generation_prompt=True, tokenize=False, **kwargs):
-        return self.tokenizer.apply_chat_template(
-            messages, add_generation_prompt=add_generation_prompt, tokenize=tokenize, **kwargs
-        )
-
-    def __call__(self, text, audio=None, *, sampling_rate=16_000, return_tensors="pt", add_special_tokens=False):
-        found: dict[str, torch.Tensor] = {}
-        text = text[0] if isinstance(text, list) else text
-        if audio is not None:
-            wav = audio[0]
-            torch.manual_seed(int(1000 * float(np.abs(wav).sum())) % 2**31)
-            found, n = self.features(max(1, len(wav) * FRAMES_PER_SECOND // sampling_rate))
-            text = text.replace(self.audio_token, self.audio_token * n)
-        ids = self.tokenizer(text, add_special_tokens=add_special_tokens)["input_ids"]
-        found["input_ids"] = torch.tensor([ids])
-        found["attention_mask"] = torch.ones_like(found["input_ids"])
-        if self.extra.get("mm_token_type_ids"):
-            found["mm_token_type_ids"] = 3 * (found["input_ids"] == audio_id(self.tokenizer)).long()
-        return found
-
-
-@dataclass(frozen=True)
-class Tiny:
-    """A model with its processor."""
-
-    model: Any
-    processor: Any
 
 
 def _qwen2_audio() -> Tiny:
@@ -318,103 +247,6 @@ def _phi4_multimodal() -> Tiny:
     return Tiny(hf.Phi4MultimodalForCausalLM(config), processor)
 
 
-def _gemma4(**text: Any) -> Tiny:
-    def features(frames: int) -> tuple[dict[str, torch.Tensor], int]:
-        n = -(-frames // 4)
-        mask = torch.ones(1, frames, dtype=torch.bool)
-        return {"input_features": torch.randn(1, frames, 128), "input_features_mask": mask}, n
-
-    processor = HandProcessor(features, mm_token_type_ids=True)
-    audio = {
-        "hidden_size": 16,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-        "subsampling_conv_channels": [128, 4],
-        "output_proj_dims": 16,
-    }
-    options = {
-        **TEXT,
-        "initializer_range": 0.1,
-        "head_dim": 8,
-        "global_head_dim": 8,
-        "layer_types": ["sliding_attention", "sliding_attention", "full_attention"],
-        "sliding_window": 64,
-        "hidden_size_per_layer_input": 8,
-        "vocab_size_per_layer_input": 320,
-        "num_kv_shared_layers": 0,
-        **text,
-    }
-    config = hf.Gemma4Config(
-        audio_config=audio,
-        vision_config=None,
-        text_config=options,
-        audio_token_id=audio_id(processor.tokenizer),
-        image_token_id=318,
-        video_token_id=319,
-    )
-    return Tiny(hf.Gemma4ForConditionalGeneration(config), processor)
-
-
-def _gemma3n() -> Tiny:
-    positions = 40  # always, as the real one has 188
-
-    def features(frames: int) -> tuple[dict[str, torch.Tensor], int]:
-        mask = torch.ones(1, frames, dtype=torch.bool)
-        return {"input_features": torch.randn(1, frames, 16), "input_features_mask": mask}, positions
-
-    processor = HandProcessor(features)
-    audio = {
-        "input_feat_size": 16,
-        "hidden_size": 16,
-        "conf_num_attention_heads": 2,
-        "conf_num_hidden_layers": 1,
-        "sscp_conv_channel_size": (8, 4),
-        "vocab_size": 8,
-        "vocab_offset": 312,
-    }
-    text = {
-        **TEXT,
-        "initializer_range": 0.1,
-        "head_dim": 8,
-        "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
-        "sliding_window": 64,
-        "num_kv_shared_layers": 1,
-        "hidden_size_per_layer_input": 8,
-        "vocab_size_per_layer_input": 320,
-        "laurel_rank": 4,
-    }
-    config = hf.Gemma3nConfig(
-        audio_config=audio,
-        vision_config={"hidden_size": 16, "vocab_size": 8, "vocab_offset": 304},
-        text_config=text,
-        audio_soft_tokens_per_image=positions,
-        audio_token_id=audio_id(processor.tokenizer),
-        image_token_id=305,
-    )
-    with _without_vision():
-        return Tiny(hf.Gemma3nForConditionalGeneration(config), processor)
-
-
-@contextmanager
-def _without_vision() -> Iterator[None]:
-    """Gemma 3n's eyes are a model of timm, which is not installed; nothing is seen here."""
-    from transformers.models.gemma3n import modeling_gemma3n as module
-
-    auto = module.AutoModel
-
-    class Auto:
-        @staticmethod
-        def from_config(config: Any, **options: Any) -> Any:
-            blind = config.model_type == "gemma3n_vision"
-            return torch.nn.Identity() if blind else auto.from_config(config, **options)
-
-    module.AutoModel = Auto
-    try:
-        yield
-    finally:
-        module.AutoModel = auto
-
-
 BUILDERS: dict[str, Callable[[], Tiny]] = {
     "qwen2_audio": _qwen2_audio,
     "audioflamingo3": _audio_flamingo3,
@@ -423,8 +255,8 @@ BUILDERS: dict[str, Callable[[], Tiny]] = {
     "qwen3_omni_moe_thinker": _qwen3_omni,
     "granite_speech": _granite_speech,
     "phi4_multimodal": _phi4_multimodal,
-    "gemma4": _gemma4,
-    "gemma3n": _gemma3n,
+    "gemma4": gemma4,
+    "gemma3n": gemma3n,
 }
 
 
