@@ -2,8 +2,10 @@
 
 import math
 import os
+import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 import torch
@@ -154,6 +156,15 @@ def test_a_failure_of_a_process_ends_the_step_with_its_cause_in_the_log(argument
         start_training.start_training(broken, 2, log)
     assert "batch_size 4 does not divide into 1 processes x micro-batches of 3" in log.read_text()
     assert not (tmp_path / "m" / "job.json").exists()
+
+
+def test_a_request_to_end_reaches_the_processes(arguments, tmp_path, monkeypatch):
+    monkeypatch.setattr(start_training, "launcher", lambda *_: ["sh", "-c", "exec sleep 60"])
+    before, timer = signal.getsignal(signal.SIGTERM), threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM))
+    timer.start()
+    with pytest.raises(ArtifactError, match="ended with code -15"):
+        start_training.start_training(arguments(tmp_path / "m"), 2, None)
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_a_site_can_name_its_own_launcher():

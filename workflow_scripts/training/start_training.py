@@ -12,6 +12,7 @@ the job's file come behind it. How they are started decides no number and is the
 import logging
 import os
 import shlex
+import signal
 import socket
 import subprocess
 import sys
@@ -49,14 +50,24 @@ def start_training(arguments: Mapping[str, Any], processes: int, log: Path | Non
     logger.info("starting %d processes: %s", processes, shlex.join(command))
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     try:
-        found = subprocess.run(command, env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)}, check=False)
+        code = run_and_pass_on_the_end(command, os.environ | {"PYTHONPATH": os.pathsep.join(paths)})
     finally:
         job.unlink(missing_ok=True)
-    if found.returncode != 0:
+    if code != 0:
         raise ArtifactError(
-            f"training by {processes} processes ended with code {found.returncode}; the cause stands in "
-            f"{log or 'their output'}, finished checkpoints are kept"
+            f"training by {processes} processes ended with code {code}; the cause stands in {log or 'their output'}, "
+            "finished checkpoints are kept"
         )
+
+
+def run_and_pass_on_the_end(command: list[str], environment: Mapping[str, str]) -> int:
+    """Run a command and give its exit code; a request to end this process ends the command first."""
+    with subprocess.Popen(command, env=environment) as process:
+        before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+        try:
+            return process.wait()
+        finally:
+            signal.signal(signal.SIGTERM, before)
 
 
 def launcher(processes: int, environment: Mapping[str, str]) -> list[str]:
