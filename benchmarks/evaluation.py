@@ -77,8 +77,9 @@ def answer_loop(lm: Any, encoders: Sequence[Any], max_new_tokens: int) -> list[l
 
 def answer_batched(lm: Any, encoders: Sequence[Any], max_new_tokens: int) -> list[list[int]]:
     """Token ids of each answer by the function that evaluation answers with, at its default settings."""
-    from workflow_scripts.evaluation.answering import Wanted, answer_queries
+    from workflow_scripts.evaluation.answering import answer_queries
     from workflow_scripts.settings.analysis import EvaluationSettings
+    from workflow_scripts.speech_lm.protocol import Wanted
 
     found = answer_queries(lm, encoders, [[] for _ in encoders], EvaluationSettings(), max_new_tokens, "benchmark")
     return [list(outcomes[Wanted()].answer.token_ids) for outcomes in found]
