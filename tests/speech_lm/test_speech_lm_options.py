@@ -74,9 +74,7 @@ def test_values_that_are_not_finite_name_the_model(new_lm):
     lm = new_lm("llama")
     query = lm.encode_text("river")
     lm.decoder_layers[2].mlp.down_proj.weight.data[0, 0] = float("nan")
-    with pytest.raises(
-        SpeechLMError, match="tiny-llama: an option or reference answer has NaN"
-    ):
+    with pytest.raises(SpeechLMError, match="tiny-llama: an option or reference answer has NaN"):
         lm.option_log_probs([query], [["water", "ice"]])
 
 
