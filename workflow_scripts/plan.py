@@ -310,6 +310,14 @@ class Plan:
             for shard in self.shards(subset)
         ]
 
+    def all_readings(self) -> list[str]:
+        """Measurements of other positions and states, of every shard, in the order of `all_measured`."""
+        return [path.removesuffix(".h5") + ".readings.h5" for path in self.all_measured("activations")]
+
+    def padded_utterances(self, wildcards: Any) -> int:
+        """First utterances of the job's subset whose frames behind the audio are kept."""
+        return self.config.activations.reading_questions if wildcards.subset in self.analysed_subsets else 0
+
     def measured_scores(self) -> list[str]:
         """Text and speech scores of every checkpoint and subset whose states are compared."""
         return [
