@@ -10,7 +10,7 @@ that repeats the choice in every draw; cka.csv the debiased CKA of every speech 
 Calibrated (ours): (raw - null) / (1 - null) for similarities, raw / null for distances, on the averaged values. Perfect
 agreement is 1 (0 for distances), chance is 0 (1 for distances). Undefined values (Spearman of a constant path or of
 fewer than four tokens) are left out of means and counted in `monotonicity_n` and `monotonicity_skipped`. Shards and
-subsets of fewer than four questions have no CKA and are left out of its means; where nothing is left, the cell is empty.
+subsets of fewer than four questions have no CKA and are left out of its means; if nothing is left, the cell is empty.
 """
 
 import logging
