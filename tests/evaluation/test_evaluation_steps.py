@@ -12,7 +12,6 @@ from workflow_scripts.evaluation.answer_questions import answer_questions
 from workflow_scripts.evaluation.build_gap_table import build_gap_table
 from workflow_scripts.evaluation.score_answers import score_answers
 from workflow_scripts.speech_lm import loading
-from workflow_scripts.speech_lm.protocol import Speech
 
 FORMS = ("text", "speech", "asr")
 OPTIONS = ["the river", "water", "what is it", "and"]
@@ -102,14 +101,3 @@ def test_scores_and_tables_follow_without_a_model_and_repeat(study, tmp_path):
     assert (row["chance"], row["n_options"]) == (25, 4)
     (cascade,) = read_table(tables[2])
     assert (cascade["cascade"], cascade["n"]) == ("tuned_asr", 4)
-
-
-def test_features_of_another_question_would_give_other_probabilities(study):
-    study, _ = study
-    lm = study.load()
-    from workflow_scripts.artifacts.features import FeatureReader
-
-    features = FeatureReader(study.features)
-    spoken = [lm.encode_speech(Speech(None, 16_000, features.seconds[q], features[q])) for q in ("q0", "q2")]
-    one, other = lm.option_log_probs(spoken, [OPTIONS, OPTIONS])
-    assert one.letters != pytest.approx(other.letters, abs=1e-4)
