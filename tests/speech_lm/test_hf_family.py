@@ -6,7 +6,8 @@ import pytest
 import torch
 from peft import LoraConfig
 
-from tests.speech_lm.tiny_models import AUDIO_TOKEN, TEMPLATE, build, make_tokenizer, speech_lm
+from tests.speech_lm.tiny_models import build, speech_lm
+from tests.speech_lm.tiny_processor import AUDIO_TOKEN, TEMPLATE, make_tokenizer
 from workflow_scripts.speech_lm.hf import HfSpeechLM
 from workflow_scripts.speech_lm.prompts import AudioPrompts
 from workflow_scripts.speech_lm.protocol import SpeechLMError
