@@ -35,7 +35,7 @@ def write_features(
         padding: pairs (index into ids, float32 (frames, d_enc)) of the frames behind the audio, of any of the ids.
 
     Raises:
-        ValueError: a block has another shape than announced or is not finite; names the id.
+        ValueError: a block or padding has another shape than announced or is not finite; names the id.
     """
     offsets = hdf5.offsets_of(lengths)
     with hdf5.create(path, SCHEMA, attributes) as file:
@@ -55,7 +55,7 @@ def write_features(
             file.check()
         for index, block in padding:
             if block.ndim != 2 or block.shape[1] != width or not np.isfinite(block).all():
-                raise ValueError(f"padding of {ids[index]!r}: {block.shape} of width {width} expected, finite")
+                raise ValueError(f"padding of {ids[index]!r}: {block.shape}, expected finite frames of width {width}")
             file[f"padding/{index}"] = hdf5.float32_to_bfloat16(block)
             file.check()
 
