@@ -19,7 +19,7 @@ from workflow_scripts.settings.analysis import ActivationSettings
 from workflow_scripts.speech_lm.heard_audio import speech_of
 from workflow_scripts.speech_lm.spoken_shard import read_spoken_shard
 
-PADDING = 40
+PADDING = 400
 """Frames behind the audio of every question but q4."""
 
 
@@ -47,6 +47,7 @@ def study(tmp_path_factory):
 def measured(study):
     """The model, its questions q0, q1, q3, q4 and their readings by id."""
     lm, asked = study.load(), read_spoken_shard(study.questions, study.manifest, study.features, "00-of-01", 7)
+    lm.final_norm.weight.data = torch.linspace(0.2, 3, lm.hidden_size)  # one that does more than scale
     content = measure_readings(lm, asked, range(len(asked.ids)), {"model": "tiny"})
     return lm, asked, content
 
@@ -93,7 +94,7 @@ def test_template_readings_take_every_position_of_the_prompt(measured, suffix):
     for layer in range(lm.n_layers):
         expected = by_hand(speech[layer], text[layer])
         found = [value(content, name + suffix, "q1")[layer] for name in ("path_score_cosine", "cosine")]
-        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(found, expected, rtol=2e-3, atol=1e-3)
 
 
 def test_a_template_shared_by_both_forms_matches_itself(measured):
@@ -120,13 +121,13 @@ def test_padding_adds_speech_positions_and_never_takes_one_away(measured):
     lm, asked, content = measured
     padded = asked.padded(lm, 1)
     assert len(padded.tokens) == (35 + PADDING) // 5 and padded.span[0] == asked.spoken(lm, 1).span[0]
-    np.testing.assert_allclose(lm.states([padded])[0][:, :7], lm.states([asked.spoken(lm, 1)])[0], rtol=1e-4, atol=1e-5)
-    assert (value(content, "path_score_cosine_padded", "q1") >= value(content, "path_score_cosine", "q1") - 1e-4).all()
+    np.testing.assert_allclose(lm.states([padded])[0][:, :7], lm.states([asked.spoken(lm, 1)])[0], rtol=1e-4, atol=1e-4)
+    assert (value(content, "path_score_cosine_padded", "q1") >= value(content, "path_score_cosine", "q1") - 1e-3).all()
     near, plain = (value(content, f"path_score_euclidean{suffix}", "q1") for suffix in ("_padded", ""))
-    assert (near <= plain * (1 + 1e-4)).all() and (near < plain * 0.999).any()
+    assert (near <= plain * (1 + 1e-3)).all() and (near < plain * 0.999).any()
     written = asked.written(lm, 1)
     expected = by_hand(hidden(lm, padded)[1, slice(*padded.span)], hidden(lm, written)[1, slice(*written.span)])
-    assert value(content, "path_score_cosine_padded", "q1")[1] == pytest.approx(expected[0], rel=1e-3)
+    assert value(content, "path_score_cosine_padded", "q1")[1] == pytest.approx(expected[0], rel=5e-3)
 
 
 def test_a_question_without_padding_is_undefined_and_counted(measured):

@@ -63,7 +63,7 @@ def test_frames_behind_the_audio_come_back_where_they_were_kept(tmp_path):
     assert reader.padding("a") is None
     np.testing.assert_array_equal(reader.padding("b"), behind)
     for bad in (np.zeros((2, 5), np.float32), np.full((2, 4), np.inf, np.float32)):
-        with pytest.raises(ValueError, match="padding of 'b': .* expected finite frames of width 4"):
+        with pytest.raises(ValueError, match=r"padding of 'b': .* expected finite frames of width 4"):
             write_features(tmp_path / "bad.h5", *facts, [(1, bad)])
     assert not (tmp_path / "bad.h5").exists()
 
