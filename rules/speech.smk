@@ -45,6 +45,7 @@ rule encode_speech:
         gpu=plan.gpus_per_job,
     params:
         window_seconds=config["speech"]["window_seconds"],
+        padded=plan.padded_utterances,
     message:
         "Encoder features of {wildcards.subset} by {wildcards.encoder}"
     script:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.made_results import write_made_samples, write_made_tables
+from tests.made_results import write_made_tables
+from tests.made_samples import write_made_samples
 from tests.report.conftest import build_tables_of
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.tables import read_table, write_table

@@ -5,7 +5,8 @@ import shutil
 
 import pytest
 
-from tests.made_results import write_made_manifest, write_made_tables
+from tests.made_results import write_made_tables
+from tests.made_samples import write_made_manifest
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.tables import read_table
 from workflow_scripts.report.captions import FIGURES

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 from torch.nn.functional import linear, relu, scaled_dot_product_attention, silu
 
-from tests.speech_lm.tiny_models import make_tokenizer
+from tests.speech_lm.tiny_processor import make_tokenizer
 from workflow_scripts.artifacts.checkpoints import CheckpointIndex
 from workflow_scripts.speech_lm.convert_llama_omni import convert_llama_omni
 from workflow_scripts.speech_lm.loading import load_speech_lm

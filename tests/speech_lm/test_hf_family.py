@@ -6,7 +6,8 @@ import pytest
 import torch
 from peft import LoraConfig
 
-from tests.speech_lm.tiny_models import AUDIO_TOKEN, TEMPLATE, build, make_tokenizer, speech_lm
+from tests.speech_lm.tiny_models import build, speech_lm
+from tests.speech_lm.tiny_processor import AUDIO_TOKEN, TEMPLATE, make_tokenizer
 from workflow_scripts.speech_lm.hf import HfSpeechLM
 from workflow_scripts.speech_lm.prompts import AudioPrompts
 from workflow_scripts.speech_lm.protocol import SpeechLMError
@@ -129,6 +130,16 @@ def test_placeholders_that_are_not_one_block_are_refused():
     lm.prompts.__dict__["spoken"] = "<|audio_bos|>"
     with pytest.raises(SpeechLMError, match="no placeholder"):
         lm.encode_speech(clip(0.5))
+
+
+def test_a_padded_span_is_the_whole_block_where_the_window_is_always_filled_and_absent_elsewhere():
+    lm = speech_lm("voxtral")
+    plain, padded = lm.encode_speech(clip(0.5)), lm.encode_padded(clip(0.5))
+    assert padded.span[0] == plain.span[0] and padded.span[1] > plain.span[1]
+    assert padded.span[1] - padded.span[0] == int((padded.inputs["input_ids"] == lm.placeholder).sum())
+    [one], [other] = lm.states([plain]), lm.states([padded])
+    torch.testing.assert_close(other[:, : one.shape[1]], one)
+    assert speech_lm("audioflamingo3").encode_padded(clip(0.5)) is None
 
 
 def test_padding_that_is_counted_as_speech_fails_the_self_check():

@@ -42,7 +42,7 @@ def test_every_stage_left_its_files(finished):
         assert {path.stem for path in (results / "figures").glob(f"*.{extension}")} == set(FIGURES)
     assert {path.stem for path in (results / "tables").glob("*.tex")} == set(TABLES)
     kept = {path.name for path in (results / "activations").rglob("*.h5")}
-    assert kept == {"responses.h5"}, "states are temporary"
+    assert kept == {"responses.h5", "00-of-01.readings.h5"}, "states are temporary"
     manifest = json.loads((results / "report/manifest.json").read_text())
     assert manifest["schema"] == "manifest/1"
     assert set(manifest["wall_seconds"]) >= {"speech", "training", "evaluation", "alignment"}
@@ -91,6 +91,16 @@ def test_no_op_edit_reproduces_the_unedited_answers_token_for_token(finished):
     )
     assert not {edit for edit in by_edit if "bottom3" in edit}, "controls go with the edit that the study removes"
     assert by_edit["no_op"] == by_edit["none"]
+
+
+def test_every_switch_has_its_default_and_a_value(finished):
+    rows = read_table(finished.folder / "results/tables/sensitivity.csv")
+    switches = {row["switch"] for row in rows}
+    assert {"speech span", "template", "last state", "text span", "layers"} <= switches
+    assert all(row["value"] is not None and row["n"] > 0 for row in rows)
+    for row in rows:
+        if row["score"] == "APS cosine" and row["reading"] in ("with the padding of the window", "both with template"):
+            assert row["difference"] > 0, "more positions to choose from, and a shared template"
 
 
 def test_second_run_has_nothing_to_do(finished):

@@ -16,9 +16,12 @@ from typing import Any
 import numpy as np
 
 from workflow_scripts.artifacts import hdf5
+from workflow_scripts.artifacts.files import ArtifactError
 
 SIMILARITY = "similarity/2"
 ALIGNMENT = "alignment/2"
+READINGS = "readings/1"
+"""Scores of a few questions under other positions or states, in the same layout, without null."""
 
 
 @dataclass(frozen=True)
@@ -132,3 +135,32 @@ def _split(file: Any, group: str, offsets: np.ndarray | None) -> dict[str, list[
     pairs: Sequence[tuple[int, int]] = list(zip(offsets[:-1].tolist(), offsets[1:].tolist()))
     whole = {metric: data[:] for metric, data in file[group].items()}
     return {metric: [data[:, a:b] for a, b in pairs] for metric, data in whole.items()}
+
+
+def read_pair(similarity: Path, alignment: Path) -> tuple[Measurements, Measurements]:
+    """Both files of one shard.
+
+    Raises:
+        ArtifactError: they are not of the same model, checkpoint, subset and questions in the same order; names both.
+    """
+    pair = read_measurements(similarity, SIMILARITY), read_measurements(alignment, ALIGNMENT)
+    check_same_shard(alignment, pair[1], similarity, pair[0])
+    if pair[0].ids != pair[1].ids:
+        odd = sorted(set(pair[0].ids) ^ set(pair[1].ids))[:5]
+        what = f"different questions, such as {odd}" if odd else "their questions in different orders"
+        raise ArtifactError(f"{similarity} and {alignment} hold {what}; delete both and run again")
+    return pair
+
+
+def identity(content: Measurements) -> tuple[str, str, str]:
+    """Model, checkpoint and subset that a file was measured on."""
+    model, checkpoint, subset = (str(content.attributes[name]) for name in ("model", "checkpoint", "subset"))
+    return model, checkpoint, subset
+
+
+def check_same_shard(path: Path, content: Measurements, other_path: Path, other: Measurements) -> None:
+    """Raise ArtifactError if two files are not of one model, checkpoint and subset."""
+    if (own := identity(content)) != (expected := identity(other)):
+        raise ArtifactError(
+            f"{path} is of {'/'.join(own)}, {other_path} of {'/'.join(expected)}; delete both and run again"
+        )

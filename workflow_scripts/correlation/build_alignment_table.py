@@ -9,7 +9,8 @@ that repeats the choice in every draw; cka.csv the debiased CKA of every speech 
 
 Calibrated (ours): (raw - null) / (1 - null) for similarities, raw / null for distances, on the averaged values. Perfect
 agreement is 1 (0 for distances), chance is 0 (1 for distances). Undefined values (Spearman of a constant path or of
-fewer than four tokens) are left out of means and counted in `monotonicity_n` and `monotonicity_skipped`.
+fewer than four tokens) are left out of means and counted in `monotonicity_n` and `monotonicity_skipped`. Shards and
+subsets of fewer than four questions have no CKA and are left out of its means; if nothing is left, the cell is empty.
 """
 
 import logging
@@ -302,6 +303,8 @@ def _join(files: Sequence[tuple[Path, Any]]) -> Samples:
         for name in names
     }
     matrices = [(one.shard["cka"], one.shard["cka_draws"]) for _, one in files if "cka" in one.shard]
+    # A shard of fewer than four questions has no CKA; it must not take that of the others away.
+    matrices = [pair for pair in matrices if not np.isnan(pair[0]).all()] or matrices
     return Samples(
         [ids[index] for index in order],
         measures,

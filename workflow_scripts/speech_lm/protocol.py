@@ -35,12 +35,14 @@ class Speech:
     rate: samples per second of the waveform.
     seconds: length of the real audio.
     features: (frames, d_enc) cached encoder output, real frames only, or None to have the model encode the waveform.
+    padding: (frames, d_enc) cached encoder output of the silence behind the audio, or None; for `encode_padded` only.
     """
 
     waveform: np.ndarray | None
     rate: int
     seconds: float
     features: np.ndarray | Tensor | None = None
+    padding: np.ndarray | Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,6 +168,13 @@ class SpeechLM(ABC):
     @abstractmethod
     def encode_speech(self, speech: Speech) -> Query:
         """Render a spoken query in the same template, the audio in the place of the text."""
+
+    def encode_padded(self, speech: Speech) -> Query | None:
+        """The spoken query with the padding of the encoder's window behind the audio, as part of its span.
+
+        None where the model never sees padding, or the frames behind the audio are not known.
+        """
+        return None
 
     @abstractmethod
     def states(
