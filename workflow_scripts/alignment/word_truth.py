@@ -1,4 +1,4 @@
-"""Paths of a shard against the times at which the words are spoken (`measures.time_truth`), and what is recorded of it."""
+"""Paths of a shard against the times at which its words are spoken (`measures.time_truth`)."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -3,7 +3,8 @@
 One module per concept: `states` (checking, norms), `similarity` (sequence level), `centring`, `cka`, `neighbours`,
 `token_alignment` (token level, paths, APS), `exact_best` (ties), `path_statistics` (monotonicity, consistency ...),
 `monotone_paths` and `path_quality` (DTW, text-monotone path), `time_truth` (paths against the times of words),
-`shuffle_null` (chance levels), `pair_null`, `pooled_pairs` and `pair_alignment` (all pairs of a shard at once), `edit_targets` (frames an intervention edits).
+`shuffle_null` (chance levels), `pair_null`, `pooled_pairs` and `pair_alignment` (all pairs of a shard at once),
+`edit_targets` (frames an intervention edits).
 NumPy only.
 """
 
