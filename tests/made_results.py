@@ -200,6 +200,8 @@ def _checkpoint_rows(made: Made, rng: np.random.Generator):
                     "sim_length_free": 1 - learnt / 4,
                 }
                 row |= {"aps_cosine_centred": 0.2 + 0.2 * learnt, "monotone_score": 0.3 + 0.2 * learnt}
+                row |= {"time_error_ms_cosine": 900 - 300 * learnt, "time_error_ms_uniform": 1100.0, "timed_n": 156}
+                row |= {"time_error_ms_proportional": 250.0, "hit_rate_cosine": 0.2 + 0.3 * learnt}
                 yield row | {"consistency": 0.4 + 0.2 * learnt, "consistency_null": 0.33}
 
 
@@ -333,6 +335,10 @@ def write_made_alignment(path: Path, model: str, n_tokens: int = 14, n_frames: i
         scores={"cosine": [paths * 0.1], "euclidean": [paths * 0.1]},
         examples={"nq-0001": {"cosine": cosine, "euclidean": 30 * (1 - cosine)}},
         example_tokens={"nq-0001": [f"Ġ{word}" for word in WORDS[:n_tokens]]},
+        words={
+            **{name: [frames + shift] for name, shift in (("frame", 0), ("first", -1), ("last", 1))},
+            "centre": [frames * 0.1],
+        },
     )
     write_measurements(path, ALIGNMENT, content)
     return path
