@@ -101,7 +101,7 @@ rule time_words:
         "../envs/models.yaml"
     threads: 1
     resources:
-        mem_mb=3000,
+        mem_mb=4000,
         runtime=120,
         gpu=plan.gpus_per_job,
     params:
