@@ -107,7 +107,7 @@ def time_tokens(
         spoken = begin + (stop - begin) * (middle - a) / (b - a)
         centre[token] = (begin + stop) / 2
         # A word that ends where a frame starts is no part of that frame; the allowance is for rounding.
-        frames = spoken / step, begin / step + ROUNDING, np.ceil(stop / step - ROUNDING) - 1
+        frames = spoken / step + ROUNDING, begin / step + ROUNDING, np.ceil(stop / step - ROUNDING) - 1
         frame[token], first[token], last[token] = (min(max(int(one), 0), T_s - 1) for one in frames)
         last[token] = max(last[token], first[token])
     return TimedTokens(frame, first, last, centre)
