@@ -181,7 +181,7 @@ def test_errors_of_word_times_are_those_planted():
     assert errors.centre == pytest.approx([200, 300]) and errors.inside == [True, False]
     assert errors.untimed == 1
     row = word_times.rows_of("made", {"voice": errors}, {"voice": 3.0}, 6)[0]
-    assert row[:4] == ["made", "voice", 2, 1] and row[4:7] == pytest.approx([150, 350, 250])
+    assert row[:4] == ["made", "voice", 2, 1] and row[4:8] == pytest.approx([150, 150, 350, 250])
     assert row[-2:] == ["50.0%", 10.0]
 
 

@@ -23,6 +23,7 @@ from workflow_scripts.artifacts.word_times import WORD_TIMES, WordTimes
 from workflow_scripts.settings.speech import HibariVoice, Voice
 from workflow_scripts.speech.audio import SAMPLE_RATE, read_flac
 from workflow_scripts.speech.padding import WINDOW_SECONDS, padded_length
+from workflow_scripts.speech.sound import cut_to_sound
 from workflow_scripts.speech.voice_times import HibariTimes
 from workflow_scripts.speech.word_matching import SpokenWord, match_words
 
@@ -83,7 +84,7 @@ def _voice_times(voice: HibariVoice, asked: Mapping[str, Question], kept: Sequen
                 f"{said.seconds:.3f} s; the audio is older than the text or the voice: delete synthesis.jsonl and "
                 "run again"
             )
-        yield row.id, said.words
+        yield row.id, cut_to_sound(said.words, read_flac(_audio(manifest.parent, row), row.seconds), SAMPLE_RATE)
 
 
 def _recogniser_times(kept: Sequence[Utterance], folder: Path, model: Path, device: str) -> Timed:
@@ -97,17 +98,16 @@ def _recogniser_times(kept: Sequence[Utterance], folder: Path, model: Path, devi
     rows = sorted(kept, key=lambda row: (row.seconds, row.id))
     for start in range(0, len(rows), BATCH):
         batch = rows[start : start + BATCH]
-        samples = [read_flac(folder / (row.audio or ""), row.seconds) for row in batch]
+        samples = [read_flac(_audio(folder, row), row.seconds) for row in batch]
         padded = [np.pad(one, (0, padded_length(len(one)) - len(one))) for one in samples]
         for row, one, frames in zip(batch, samples, encoder.encode(padded)):
             real = frame_count(len(one))
             words = attention.of(row.transcript or "", frames, real)
-            yield row.id, [_within(word, len(one) / SAMPLE_RATE) for word in words]
+            yield row.id, cut_to_sound(words, one, SAMPLE_RATE)
 
 
-def _within(word: SpokenWord, seconds: float) -> SpokenWord:
-    """The last frame may reach beyond the audio."""
-    return SpokenWord(word.text, min(word.start, seconds), min(word.end, seconds))
+def _audio(folder: Path, row: Utterance) -> Path:
+    return folder / (row.audio or "")
 
 
 if __name__ == "__main__":
