@@ -96,6 +96,7 @@ def test_fresh_run_plans_every_stage_once(workflow):
     assert counts["answer_questions_base"] == SUBSETS
     assert counts["dump_states"] == counts["align_tokens"] == 2 * CHECKPOINTS * ANALYSED
     assert counts["synthesize_speech"] == SUBSETS + 1
+    assert counts["time_words"] == ANALYSED, "once for all models"
     assert counts["build_report"] == 1
 
 
