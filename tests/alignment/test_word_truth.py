@@ -130,6 +130,16 @@ def test_one_text_token_and_one_frame_are_scored(tmp_path):
     assert (found.measures["hit_rate_uniform"].raw[0] == 1).all()
 
 
+def test_tokens_of_a_model_that_gives_no_characters_are_all_outside_words(tmp_path, planted):
+    text, speech, paths = planted
+    states = write_planted(tmp_path / "states.h5", speech, text, spans=False)
+    words = one_word_a_token(tmp_path / "times.jsonl", at_frames(paths))
+    align_tokens(states, tmp_path / "alignment.h5", draws=2, seed=0, examples=0, words=words)
+    found = read_measurements(tmp_path / "alignment.h5", ALIGNMENT)
+    assert found.attributes["tokens_outside_words"] == found.attributes["text_tokens"] == sum(LENGTHS_T)
+    assert np.isnan(found.measures["hit_rate_cosine"].raw).all()
+
+
 def test_without_word_times_the_file_says_undefined_everywhere(tmp_path, planted):
     text, speech, _ = planted
     found = measured(tmp_path, speech, text, None)

@@ -101,7 +101,7 @@ def read_truth(reader: StateReader, words: Path) -> WordTruth:
 
 def _check_prompt(path: Path, times: WordTimes, spans: list[tuple[int, int]]) -> None:
     """The tokens cover the whole prompt: a word behind the last of them belongs to another text."""
-    end = max(end for _, end in spans)
+    end = max((end for _, end in spans), default=0)
     if end and times.words and times.words[-1].span[1] > end:
         raise ArtifactError(
             f"{path}: question {times.id!r} has the word {times.words[-1].text!r} at characters "

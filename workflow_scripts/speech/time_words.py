@@ -70,7 +70,9 @@ def time_words(
     words = sum(len(one.words) for one in found)
     untimed = sum(word.seconds is None for one in found for word in one.words)
     logger.info("%d of %d words of %d questions have no time; by the %s", untimed, words, len(found), source)
-    facts = {"source": source, "words": words, "untimed_words": untimed, "asr": Path(asr).parent.name}
+    facts = {"source": source, "words": words, "untimed_words": untimed}
+    if source == RECOGNISER:
+        facts["asr"] = Path(asr).parent.name
     WORD_TIMES.write(Path(times), found, provenance(chosen.model_dump(mode="json"), **facts))
 
 
