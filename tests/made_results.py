@@ -194,6 +194,8 @@ def _checkpoint_rows(made: Made, rng: np.random.Generator):
                     "sim_length_free": 1 - learnt / 4,
                 }
                 row |= {"aps_cosine_centred": 0.2 + 0.2 * learnt, "monotone_score": 0.3 + 0.2 * learnt}
+                row |= {"time_error_ms_cosine": 900 - 300 * learnt, "time_error_ms_uniform": 1100.0, "timed_n": 156}
+                row |= {"time_error_ms_proportional": 250.0, "hit_rate_cosine": 0.2 + 0.3 * learnt}
                 yield row | {"consistency": 0.4 + 0.2 * learnt, "consistency_null": 0.33}
 
 

@@ -36,6 +36,10 @@ def write_made_alignment(path: Path, model: str, n_tokens: int = 14, n_frames: i
         scores={"cosine": [paths * 0.1], "euclidean": [paths * 0.1]},
         examples={"nq-0001": {"cosine": cosine, "euclidean": 30 * (1 - cosine)}},
         example_tokens={"nq-0001": [f"Ġ{word}" for word in WORDS[:n_tokens]]},
+        words={
+            **{name: [frames + shift] for name, shift in (("frame", 0), ("first", -1), ("last", 1))},
+            "centre": [frames * 0.1],
+        },
     )
     write_measurements(path, ALIGNMENT, content)
     return path

@@ -89,6 +89,10 @@ class Plan(StudyResults):
         """Utterances for the job's subset."""
         return self.manifest(wildcards.subset)
 
+    def word_times(self, wildcards: Any) -> str:
+        """When each word of the job's subset is spoken."""
+        return f"results/speech/{self.config.speech.voice}/{wildcards.subset}/word_times.jsonl"
+
     def model_features(self, wildcards: Any) -> str | list[str]:
         """Encoder output that the job's model reads; none for a public model, which hears the audio itself."""
         entry = self.config.models[wildcards.model]

@@ -9,7 +9,8 @@ from workflow_scripts.artifacts.questions import QUESTIONS
 from workflow_scripts.artifacts.utterances import SYNTHESIS, UTTERANCES, Utterance
 from workflow_scripts.speech.audio import read_flac, write_flac
 from workflow_scripts.speech.encode_speech import batches_by_window, encode_speech
-from workflow_scripts.speech.transcribe_speech import judge, padded_length, transcribe_speech
+from workflow_scripts.speech.padding import padded_length
+from workflow_scripts.speech.transcribe_speech import judge, transcribe_speech
 from workflow_scripts.speech.whisper_decoder import Transcript
 from workflow_scripts.speech_lm.encoder import WhisperFeatures
 

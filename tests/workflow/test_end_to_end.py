@@ -65,6 +65,16 @@ def test_speech_is_understood_by_the_recogniser(finished):
     assert all(row.kept and row.sample_rate == 16_000 for row in rows)
 
 
+def test_paths_are_scored_against_the_times_of_the_words(finished):
+    rows = read_table(finished.folder / "results/correlation/checkpoints.csv")
+    assert rows and all(
+        row["timed_n"] == row["n"] and row["timed_share"] > 0.7 for row in rows if row["subset"] == "nq"
+    )
+    for row in rows:
+        assert 0 < row["time_error_ms_proportional"] < row["time_error_ms_uniform"]
+        assert row["hit_rate_proportional"] > row["hit_rate_uniform"] > 0
+
+
 def test_gap_table_has_every_checkpoint_and_the_untuned_backbone(finished):
     rows = read_table(finished.folder / "results/evaluation/gap.csv")
     overall = {(row["model"], row["checkpoint"]): row for row in rows if row["subset"] == "overall"}

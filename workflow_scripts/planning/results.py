@@ -31,6 +31,7 @@ TABLES = {
     "table2_gap": "Scores and gap (paper: Table 2)",
     "table3_pipeline": "Pipeline of ASR and backbone (paper: Table 3)",
     "table9_alignment": "Alignment statistics (paper: Table 9)",
+    "alignment_in_time": "Alignment against word times (ours)",
     "references": "References of the decline (ours)",
     "multiple_choice": "Multiple choice in full (ours)",
     "cascade": "Agreement with cascades (ours)",

@@ -127,12 +127,25 @@ class OptionLogProbs:
     letters: (k,) ln p of the option's letter, summed over its tokenisations with and without a leading space.
     texts: (k,) ln p of the option's whole text. text_tokens: (k,) its tokens.
     reference: cost of the reference answer, if one was given.
+    k is 0 where only a reference answer was asked for.
     """
 
     letters: tuple[float, ...]
     texts: tuple[float, ...]
     text_tokens: tuple[int, ...]
     reference: AnswerLoss | None = None
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is measured of a query beside its answer.
+
+    reference: the answer whose cost is measured, or None. options: texts of the options whose probabilities are
+    measured; empty for none.
+    """
+
+    reference: str | None = None
+    options: tuple[str, ...] = ()
 
 
 class SpeechLM(ABC):
@@ -210,3 +223,22 @@ class SpeechLM(ABC):
 
         With `references` the same pass gives what `answer_loss` gives for them.
         """
+
+    def answer_and_weigh(
+        self, queries: Sequence[Query], wanted: Sequence[Sequence[Wanted]], *, max_new_tokens: int
+    ) -> list[tuple[Answer, list[OptionLogProbs]]]:
+        """What `generate` gives, and for each of `wanted[i]` what `option_log_probs` and `answer_loss` give.
+
+        This version calls them one after the other; a family that can, shares the pass over the prompt.
+        """
+        answers = self.generate(queries, max_new_tokens=max_new_tokens)
+        weighed: list[list[OptionLogProbs]] = []
+        for query, own in zip(queries, wanted, strict=True):
+            weighed.append([])
+            for one in own:
+                if one.options:
+                    weighed[-1] += self.option_log_probs([query], [one.options], references=[one.reference])
+                else:
+                    cost = None if one.reference is None else self.answer_loss([query], [one.reference])[0]
+                    weighed[-1].append(OptionLogProbs((), (), (), cost))
+        return list(zip(answers, weighed))
