@@ -35,6 +35,8 @@ check: env
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m snakefmt --check Snakefile rules
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m snakemake --lint
 
-# What docs/reference-study holds: tables, figures and manifest of the finished run in results/.
+# What docs/reference-study holds: tables, figures and manifest of the finished run in results/; other studies than the
+# default one go into a folder of their name.
 reference-study: env
-	$(BIN)/python -m workflow_scripts.report.write_reference results docs/reference-study
+	$(BIN)/python -m workflow_scripts.report.write_reference results \
+	  docs/reference-study$(if $(STUDY),/$(notdir $(basename $(STUDY)))) $(STUDY)

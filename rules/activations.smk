@@ -13,6 +13,7 @@ rule dump_states:
         quantizer=plan.quantizer,
     output:
         states=STATES if config["activations"]["keep"] else temp(STATES),
+        readings="results/activations/{model}/{checkpoint}/{subset}/{shard}.readings.h5",
     log:
         "logs/activations/{model}/{checkpoint}/{subset}/{shard}.log",
     benchmark:
@@ -29,7 +30,7 @@ rule dump_states:
         shard="{shard}",
         activations=lambda wildcards: {
             key: config["activations"][key]
-            for key in ("batch_size", "compression", "layers")
+            for key in ("batch_size", "compression", "layers", "reading_questions")
         },
         system_prompt=config["system_prompt"],
         public=plan.public,

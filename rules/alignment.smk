@@ -2,6 +2,7 @@ rule align_tokens:
     input:
         code=plan.code("alignment/align_tokens.py"),
         states="results/activations/{model}/{checkpoint}/{subset}/{shard}.h5",
+        words=plan.word_times,
     output:
         alignment="results/alignment/{model}/{checkpoint}/{subset}/{shard}.h5",
     log:

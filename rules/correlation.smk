@@ -86,6 +86,7 @@ rule vary_readings:
         code=plan.code("correlation/vary_readings.py"),
         similarity=plan.all_measured("similarity"),
         alignment=plan.all_measured("alignment"),
+        readings=plan.all_readings(),
         gap="results/evaluation/gap.csv",
     output:
         sensitivity="results/tables/sensitivity.csv",

@@ -45,6 +45,7 @@ rule encode_speech:
         gpu=plan.gpus_per_job,
     params:
         window_seconds=config["speech"]["window_seconds"],
+        padded=plan.padded_utterances,
     message:
         "Encoder features of {wildcards.subset} by {wildcards.encoder}"
     script:
@@ -83,3 +84,30 @@ rule transcribe_speech:
         "Transcripts and word error rates of {wildcards.subset}"
     script:
         "../workflow_scripts/speech/transcribe_speech.py"
+
+
+rule time_words:
+    input:
+        code=plan.code("speech/time_words.py"),
+        questions="results/benchmark/{subset}/questions.jsonl",
+        manifest="results/speech/{voice}/{subset}/manifest.jsonl",
+        asr=f"resources/{config['speech']['asr']['asset']}/asset.json",
+    output:
+        times="results/speech/{voice}/{subset}/word_times.jsonl",
+    log:
+        "logs/speech/{voice}/{subset}.word_times.log",
+    benchmark:
+        "results/rule_times/speech/{voice}/{subset}.word_times.tsv"
+    conda:
+        "../envs/models.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=120,
+        gpu=plan.gpus_per_job,
+    params:
+        voice=lookup(dpath="speech/voices/{voice}", within=config),
+    message:
+        "When each word of {wildcards.subset} is spoken"
+    script:
+        "../workflow_scripts/speech/time_words.py"

@@ -8,8 +8,13 @@ from workflow_scripts.artifacts import hdf5
 from workflow_scripts.artifacts.states import SampleStates, write_states
 
 
-def write_planted(path: Path, speech: list[np.ndarray], text: list[np.ndarray], attributes: dict | None = None) -> Path:
-    """Write speech (L+1, T_s, d) and text (L+1, T_t, d) of each question; values are rounded to bfloat16."""
+def write_planted(
+    path: Path, speech: list[np.ndarray], text: list[np.ndarray], attributes: dict | None = None, spans: bool = True
+) -> Path:
+    """Write speech (L+1, T_s, d) and text (L+1, T_t, d) of each question; values are rounded to bfloat16.
+
+    Token j is character j of the prompt, or has no known place without `spans`.
+    """
     depth, _, width = speech[0].shape
     write_states(
         path,
@@ -17,7 +22,7 @@ def write_planted(path: Path, speech: list[np.ndarray], text: list[np.ndarray], 
         seconds=[one.shape[1] / 10 for one in speech],
         T_s=[one.shape[1] for one in speech],
         tokens=[[f"t{j}" for j in range(one.shape[1])] for one in text],
-        char_spans=[[(j, j + 1) for j in range(one.shape[1])] for one in text],
+        char_spans=[[(j, j + 1) for j in range(one.shape[1])] if spans else [] for one in text],
         n_layers=depth - 1,
         hidden_size=width,
         samples=(

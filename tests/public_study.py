@@ -8,7 +8,7 @@ import numpy as np
 import soundfile
 
 from tests.speech_lm.tiny_models import build
-from tests.speech_lm.tiny_parts import TEXT
+from tests.speech_lm.tiny_sizes import TEXT
 from workflow_scripts.artifacts.questions import QUESTIONS, Question
 from workflow_scripts.artifacts.utterances import UTTERANCES, Utterance
 from workflow_scripts.settings.models import HfModel

@@ -9,7 +9,7 @@ from tests.workflow.workflow_copy import ROOT
 from workflow_scripts.activations.dump_states import dump_states
 from workflow_scripts.alignment.align_tokens import align_tokens
 from workflow_scripts.artifacts.files import ArtifactError
-from workflow_scripts.artifacts.measurements import ALIGNMENT, SIMILARITY, read_measurements
+from workflow_scripts.artifacts.measurements import ALIGNMENT, READINGS, SIMILARITY, read_measurements
 from workflow_scripts.artifacts.states import StateReader
 from workflow_scripts.artifacts.tables import read_table, write_table
 from workflow_scripts.correlation.build_alignment_table import build_alignment_table
@@ -33,8 +33,9 @@ def measured(study, tmp_path_factory):
     found = {}
     for name, layers in (("all", None), ("chosen", [2, 0])):
         folder = tmp_path_factory.mktemp(name)
-        files = {part: folder / f"{part}.h5" for part in ("states", "similarity", "alignment")}
-        dump_states(**study.inputs(), states=files["states"], activations={"layers": layers}, **OPTIONS)
+        files = {part: folder / f"{part}.h5" for part in ("states", "readings", "similarity", "alignment")}
+        outputs = {name: files[name] for name in ("states", "readings")}
+        dump_states(**study.inputs(), **outputs, activations={"layers": layers}, **OPTIONS)
         measure_similarity(files["states"], files["similarity"], draws=3, seed=7, massive=2)
         align_tokens(files["states"], files["alignment"], draws=3, seed=7, examples=1)
         tables = {table: folder / f"{table}.csv" for table in TABLES}
@@ -64,6 +65,14 @@ def test_measures_of_chosen_layers_are_the_same_and_of_others_undefined(measured
             assert np.isnan(found[:, [1, 3]]).all(), (name, field)
     for name, (total, count) in part.draws.items():
         assert np.array_equal(total[:, [0, 2]], whole.draws[name][0][:, [0, 2]]) and not count[:, [1, 3]].any()
+
+
+def test_readings_of_chosen_layers_are_the_same_and_of_others_undefined(measured):
+    whole, part = (read_measurements(measured[name]["readings"], READINGS) for name in ("all", "chosen"))
+    for name, measure in part.measures.items():
+        assert np.array_equal(whole.measures[name].raw[:, [0, 2]], measure.raw[:, [0, 2]], equal_nan=True), name
+        assert np.isnan(measure.raw[:, [1, 3]]).all(), name
+    assert part.attributes["undefined"] == whole.attributes["undefined"]
 
 
 def test_paths_and_token_matrices_stay_in_the_place_of_their_layer(measured):
@@ -96,13 +105,16 @@ def test_readings_are_of_the_chosen_layers(measured, tmp_path):
     values = {}
     for name, files in measured.items():
         out = tmp_path / f"{name}.csv"
-        vary_readings([files["similarity"]], [files["alignment"]], tmp_path / "gap.csv", out, models=[MODEL])
+        measurements = ([files[part]] for part in ("similarity", "alignment", "readings"))
+        vary_readings(*measurements, tmp_path / "gap.csv", out, models=[MODEL])
         values[name] = {(row["score"], row["switch"], row["reading"]): row["value"] for row in read_table(out)}
     whole, part = values["all"], values["chosen"]
     assert part["APS cosine", "layers", "L only"] is None, "layer 3 was not kept"
     assert whole["APS cosine", "layers", "L only"] is not None
     for reading in ("token-weighted", "tokens, layers, questions"):
         assert part["APS cosine", "averaging", reading] is not None
+    both = "APS cosine", "template", "both with template"
+    assert part[both] is not None and part[both] != whole[both], "a mean over layer 2 alone"
     assert part["APS cosine", "layers", "best of 1..L"] == pytest.approx(part["APS cosine", "layers", "1..L"])
 
 

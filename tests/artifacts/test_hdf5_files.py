@@ -54,6 +54,20 @@ def test_features_of_wrong_shape_or_nan_name_the_question(tmp_path):
     assert not path.exists()
 
 
+def test_frames_behind_the_audio_come_back_where_they_were_kept(tmp_path):
+    path, frames = tmp_path / "f.h5", np.zeros((3, 4), np.float32)
+    facts = (["a", "b"], [0.06, 0.06], [3, 3], 4, [(0, frames), (1, frames)], {})
+    behind = np.arange(8, dtype=np.float32).reshape(2, 4)
+    write_features(path, *facts, [(1, behind)])
+    reader = FeatureReader(path)
+    assert reader.padding("a") is None
+    np.testing.assert_array_equal(reader.padding("b"), behind)
+    for bad in (np.zeros((2, 5), np.float32), np.full((2, 4), np.inf, np.float32)):
+        with pytest.raises(ValueError, match=r"padding of 'b': .* expected finite frames of width 4"):
+            write_features(tmp_path / "bad.h5", *facts, [(1, bad)])
+    assert not (tmp_path / "bad.h5").exists()
+
+
 def states_arguments(rng, compression="bitshuffle"):
     T_s, tokens = [4, 2], [["who", "is"], ["it"]]
     samples = [

@@ -12,7 +12,8 @@ from httpx2 import Request, Response
 from huggingface_hub import errors
 
 from tests.public_study import entry, save_tiny
-from tests.speech_lm.tiny_parts import TEXT, make_tokenizer
+from tests.speech_lm.tiny_models import TEXT
+from tests.speech_lm.tiny_processor import make_tokenizer
 from workflow_scripts.assets.errors import AssetError, DiskFullError
 from workflow_scripts.assets.fetch_asset import fetch_asset
 from workflow_scripts.assets.folder_sources import fetch_hub_files, hub_remedy, require_disk

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import activations, evaluation, harness, measures, transcription
+from benchmarks import activations, evaluation, harness, measures, transcription, word_times
 from benchmarks.synthetic import draw_lengths, write_state_file
 from tests.tiny_study import write_tiny_study
 from workflow_scripts.artifacts.states import StateReader
@@ -169,7 +169,23 @@ def test_arms_of_the_dump_are_reported_with_their_goals(workload, capsys):
     assert "largest relative difference" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", ["evaluation", "measures", "activations"])
+def test_errors_of_word_times_are_those_planted():
+    audio = np.zeros(100, np.float32)
+    audio[[0, 20, 40, 79]] = [0.0001, 0.5, -1, 0.02]
+    assert word_times.sound(audio) == (20, 80)
+    errors = word_times.Errors()
+    errors.add_word((1.0, 1.4), (1.1, 1.7))
+    errors.add_word((1.0, 1.4), (1.2, 1.8))
+    errors.add_word((1.0, 1.4), None)
+    assert errors.start == pytest.approx([100, 200]) and errors.end == pytest.approx([300, 400])
+    assert errors.centre == pytest.approx([200, 300]) and errors.inside == [True, False]
+    assert errors.untimed == 1
+    row = word_times.rows_of("made", {"voice": errors}, {"voice": 3.0}, 6)[0]
+    assert row[:4] == ["made", "voice", 2, 1] and row[4:8] == pytest.approx([150, 150, 350, 250])
+    assert row[-2:] == ["50.0%", 10.0]
+
+
+@pytest.mark.parametrize("name", ["evaluation", "measures", "activations", "word_times"])
 def test_programs_start(name):
     done = subprocess.run(
         [sys.executable, "-m", f"benchmarks.{name}", "--help"], cwd=ROOT, capture_output=True, text=True, check=True

@@ -14,7 +14,13 @@ from workflow_scripts.artifacts.measurements import (
     write_measurements,
 )
 from workflow_scripts.artifacts.tables import read_table
-from workflow_scripts.correlation.build_alignment_table import FURTHER, MEASURES, build_alignment_table, calibrated
+from workflow_scripts.correlation.build_alignment_table import (
+    FURTHER,
+    MEASURES,
+    TIMED,
+    build_alignment_table,
+    calibrated,
+)
 
 SIMILARITY_MEASURES = (*MEASURES[SIMILARITY], "norm_speech")
 ALIGNMENT_MEASURES = MEASURES[ALIGNMENT]
@@ -152,13 +158,35 @@ def test_golden_tables(tmp_path):
         "monotonicity_cosine_null,monotonicity_euclidean_null,monotonicity_skipped,consistency,consistency_null,"
     )
     further = ",0.5,0.25" * len(FURTHER)
-    assert rows == [f"m,final,,{subset},{row}{further},,,0.5" for subset in ("all", "s")]  # no CKA in these files
+    timed = ",0.5" * len(TIMED) + ",2"
+    # There is no CKA in these files.
+    assert rows == [f"m,final,,{subset},{row}{further},,,0.5{timed}" for subset in ("all", "s")]
     lines = (tmp_path / "layers.csv").read_text().splitlines()
     assert len(lines) == 1 + 2 * 2 * 3
     assert (
         lines[3]
         == "m,final,,all,1,cosine,2,0.375,0.25,0.1,0.166667,0.5,0.25,0.333333,0.5,0.25,2,0.5,0.25,0.5,0.5,0.25,0.5,0.25"
+        + 9 * ",0.5"
     )
+
+
+def test_errors_in_time_stand_beside_both_baselines_and_questions_without_times_are_left_out_and_counted(tmp_path):
+    def values(known, unknown=np.nan):
+        return np.array([[known] * 3, [unknown] * 3]), np.full((2, 3), np.nan)
+
+    made = {"time_error_ms_cosine": values(200.0), "time_error_ms_euclidean": values(300.0)}
+    made |= {"time_error_ms_uniform": values(900.0), "time_error_ms_proportional": values(150.0)}
+    made |= {"hit_rate_cosine": values(0.25), "timed_share": values(0.9, 0.0)}
+    files = [write(tmp_path, kind, "s", ["a", "b"], made) for kind in ("similarity", "alignment")]
+    layers, checkpoints = build(tmp_path, files[:1], files[1:])
+    row = pick(checkpoints, subset="s")
+    expected = {"cosine": 200, "euclidean": 300, "uniform": 900, "proportional": 150}
+    assert {name: row[f"time_error_ms_{name}"] for name in expected} == expected
+    assert (row["hit_rate_cosine"], row["timed_share"], row["timed_n"]) == (0.25, 0.45, 1)
+    assert pick(checkpoints, subset="all")["timed_n"] == 1
+    by_layer = pick(layers, subset="s", layer=2, metric="euclidean")
+    names = ("time_error_ms", "time_error_ms_uniform", "time_error_ms_proportional")
+    assert [by_layer[name] for name in names] == [300, 900, 150]
 
 
 @pytest.mark.parametrize(

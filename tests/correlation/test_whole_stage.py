@@ -1,13 +1,24 @@
 """From state files to claims: three planted runs whose alignment grows with training while the gap closes."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from tests.planted_states import plant_text, random_states, write_planted
+from workflow_scripts.activations.readings import SCORES, VARIANTS
 from workflow_scripts.alignment.align_tokens import align_tokens
 from workflow_scripts.artifacts.files import ArtifactError
+from workflow_scripts.artifacts.measurements import (
+    ALIGNMENT,
+    READINGS,
+    SIMILARITY,
+    Measured,
+    Measurements,
+    read_measurements,
+    write_measurements,
+)
 from workflow_scripts.artifacts.scores import QuestionScore, ScoreFile
 from workflow_scripts.artifacts.tables import read_table, write_table
 from workflow_scripts.correlation.build_alignment_table import build_alignment_table
@@ -38,11 +49,31 @@ def score_file(folder, model, checkpoint, form, right):
     return path
 
 
+def write_readings(path, similarity, alignment, first=3):
+    """Readings of the first questions: those of the stored files, and `SHIFTS` above them; no padding for q0."""
+    pooled, aligned = read_measurements(similarity, SIMILARITY), read_measurements(alignment, ALIGNMENT)
+    stored = pooled.measures | aligned.measures
+    measures = {}
+    for number, suffix in enumerate(("", *(f"_{one}" for one in VARIANTS))):
+        for score in SCORES:
+            values = stored[score].raw[:first].astype(np.float64) + SHIFT * number
+            if suffix == "_padded":
+                values[0] = np.nan
+            measures[score + suffix] = Measured(values, *(np.full_like(values, np.nan),) * 3)
+    lengths = pooled.T_s[:first], pooled.T_t[:first]
+    attributes = {name: pooled.attributes[name] for name in ("model", "checkpoint", "subset")}
+    write_measurements(path, READINGS, Measurements(pooled.ids[:first], measures, *lengths, attributes))
+    return path
+
+
+SHIFT = 0.01
+
+
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory):
     """Folder with every table of the stage."""
     folder = tmp_path_factory.mktemp("stage")
-    similarity, alignment, scores, gap = [], [], [], []
+    similarity, alignment, readings, scores, gap = [], [], [], [], []
     for number, model in enumerate(RUNS):
         rng = np.random.default_rng(number)
         text = random_states([6 + k % 3 for k in range(N)], number, depth=4, width=24)
@@ -60,6 +91,8 @@ def stage(tmp_path_factory):
                 paths.append(folder / kind / model / f"{checkpoint}.h5")
             measure_similarity(states, similarity[-1], draws=30, seed=0, massive=1)
             align_tokens(states, alignment[-1], draws=30, seed=0, examples=0)
+            target = folder / "readings" / model / f"{checkpoint}.h5"
+            readings.append(write_readings(target, similarity[-1], alignment[-1]))
             chance = {"text": rng.uniform(size=N) < 0.7, "speech": rng.uniform(size=N) < 0.2 + strength / 2}
             scores += [score_file(folder, model, checkpoint, form, right) for form, right in chance.items()]
             row = {"model": model, "checkpoint": checkpoint, "step": step, "subset": "overall", "n": N}
@@ -73,9 +106,13 @@ def stage(tmp_path_factory):
     regress_gap(*made, models=RUNS, draws=200, seed=0)
     judged = (table[name] for name in ("layers", "checkpoints", "regression", "comparisons", "claims"))
     judge_claims(*judged, models=RUNS)
-    vary_readings(similarity, alignment, folder / "gap.csv", table["sensitivity"], models=list(RUNS))
+    vary_readings(similarity, alignment, readings, folder / "gap.csv", table["sensitivity"], models=list(RUNS))
     regress_answers(similarity, alignment, scores, table["answers"], models=list(RUNS))
-    return {name: read_table(path) for name, path in table.items()} | {"files": (similarity, alignment, scores)}
+    return {name: read_table(path) for name, path in table.items()} | {
+        "files": (similarity, alignment, scores),
+        "readings": readings,
+        "gap": folder / "gap.csv",
+    }
 
 
 def pick(rows, **wanted):
@@ -155,6 +192,41 @@ def test_sensitivity_compares_every_reading_with_its_default(stage):
     fit = pick(stage["regression"], outcome="gap", predictor="aps_cosine", pool="pooled")
     assert (plain["r2"], plain["q2"]) == pytest.approx((fit["r2"], fit["q2"]), rel=1e-4)
     assert all(row["value"] is not None for row in rows)
+
+
+def test_measured_switches_are_compared_with_the_default_on_the_same_questions(stage):
+    rows = stage["sensitivity"]
+    whole = pick(rows, score="APS cosine", switch="layers", reading="1..L")
+    plain = pick(rows, score="APS cosine", switch="template", reading="query only")
+    assert (whole["n"], plain["n"]) == (N * 16, 3 * 16) and whole["value"] != plain["value"]
+    for score in ("APS cosine", "APS euclidean", "Sim cosine", "Sim euclidean"):
+        both = pick(rows, score=score, switch="template", reading="both with template")
+        assert both["difference"] == pytest.approx(4 * SHIFT, rel=1e-2) and not both["default"]
+        assert both["r2_difference"] == pytest.approx(0, abs=1e-4)
+        normed = pick(rows, score=score, switch="last state, layer L only", reading="after the final norm")
+        assert normed["difference"] == pytest.approx(5 * SHIFT, rel=1e-2)
+    # q0 has no padding: its switch leaves it out of the reading, and of the default.
+    for reading in ("real audio", "with the padding of the window"):
+        assert pick(rows, score="Sim cosine", switch="speech span", reading=reading)["n"] == 2 * 16
+    padded = pick(rows, score="Sim cosine", switch="speech span", reading="with the padding of the window")
+    assert padded["difference"] == pytest.approx(SHIFT, rel=1e-2)
+
+
+def test_files_of_different_questions_or_models_are_named(stage, tmp_path):
+    similarity, alignment, _ = stage["files"]
+    options = stage["gap"], tmp_path / "t.csv"
+    with pytest.raises(ArtifactError, match=r"is of run1/step-000000/s, .* of run0/step-000000/s"):
+        vary_readings(similarity[:1], alignment[4:5], stage["readings"][:1], *options, models=list(RUNS))
+    content = read_measurements(similarity[0], SIMILARITY)
+    other = ["zzz", *content.ids[1:]]
+    write_measurements(tmp_path / "other.h5", SIMILARITY, replace(content, ids=other))
+    with pytest.raises(ArtifactError, match=r"hold different questions, such as \['q0', 'zzz'\]"):
+        vary_readings([tmp_path / "other.h5"], alignment[:1], stage["readings"][:1], *options, models=list(RUNS))
+    with pytest.raises(ArtifactError, match="hold different questions"):
+        build_alignment_table([tmp_path / "other.h5"], alignment[:1], *(tmp_path / f"{k}.csv" for k in range(4)))
+    with pytest.raises(ArtifactError, match="hold different questions"):
+        regress_answers([tmp_path / "other.h5"], alignment[:1], stage["files"][2], tmp_path / "a.csv", models=["run0"])
+    assert not (tmp_path / "t.csv").exists()
 
 
 def test_answers_are_regressed_with_errors_by_run(stage):

@@ -13,9 +13,9 @@ from workflow_scripts.artifacts.questions import QUESTIONS, Question
 from workflow_scripts.artifacts.utterances import UTTERANCES, Utterance
 from workflow_scripts.evaluation import answer_questions as tuned
 from workflow_scripts.evaluation import answer_questions_base as base
-from workflow_scripts.evaluation.answering import Wanted, answer_texts
+from workflow_scripts.evaluation.answering import answer_texts
 from workflow_scripts.settings.analysis import EvaluationSettings
-from workflow_scripts.speech_lm.protocol import Answer, AnswerLoss, OptionLogProbs, Query
+from workflow_scripts.speech_lm.protocol import Answer, AnswerLoss, OptionLogProbs, Query, SpeechLM, Wanted
 from workflow_scripts.speech_lm.trained import TrainedLM
 
 
@@ -50,6 +50,8 @@ class FakeLM:
         self.generated += labels
         texts = [label[:max_new_tokens] for label in labels]
         return [Answer(text, tuple(map(ord, text)), "stop", 0.5) for text in texts]
+
+    answer_and_weigh = SpeechLM.answer_and_weigh
 
     def answer_loss(self, queries, answers):
         self.costed += [(query.inputs["label"], answer) for query, answer in zip(queries, answers)]

@@ -7,16 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.evaluation.score_files import build, choices, pick, study, write
 from workflow_scripts.artifacts.files import ArtifactError
-from workflow_scripts.artifacts.scores import EstimateRecord, OptionScoreRecord, QuestionScore, ScoreFile
-from workflow_scripts.artifacts.tables import read_table
-from workflow_scripts.evaluation.build_gap_table import (
-    DECLINE_COLUMNS,
-    DIFFERENCES,
-    GAP_COLUMNS,
-    REFERENCES,
-    build_gap_table,
-)
+from workflow_scripts.evaluation.build_gap_table import DECLINE_COLUMNS, DIFFERENCES, GAP_COLUMNS, REFERENCES
 from workflow_scripts.evaluation.resampling import Resampler, interval
 from workflow_scripts.evaluation.score_index import FORMS, MEASURES
 
@@ -24,67 +17,6 @@ LAST = (
     *("chance", "n_options"),
     *(f"{name}_{of}{end}" for name in MEASURES for of in (*FORMS, "gap") for end in ("", "_low", "_high")),
 )
-OPTIONS = {"overall": ["a", "b"], "knowledge": ["b"], "backbones": {"m": "lm"}, "draws": 400, "seed": 1}
-
-
-def write(folder, subset, form, scores, model="m", checkpoint="step-000400", nll=None, **changes):
-    """A score file; `nll` gives (nats, tokens) per question."""
-    rows = [
-        QuestionScore(
-            id=f"{subset}{number}",
-            score=score,
-            parsed=None,
-            outcome="x",
-            rule="x",
-            unparsed=False,
-            reference_nll=None if nll is None or nll[number] is None else nll[number][0],
-            reference_tokens=0 if nll is None or nll[number] is None else nll[number][1],
-        )
-        for number, score in enumerate(scores)
-    ]
-    costed = [pair for pair in nll or () if pair is not None]
-    fields = {
-        "scorer": "short_answer",
-        "scorer_version": "1",
-        "n": len(rows),
-        "mean": 100 * float(np.mean(scores)),
-        "interval_low": 10.0,
-        "interval_high": 90.0,
-        "interval_method": "clopper-pearson",
-        "unparsed_rate": 0.25,
-        "nll_per_token": sum(n for n, _ in costed) / sum(t for _, t in costed) if costed else None,
-        "questions": rows,
-        "provenance": {},
-    } | changes
-    path = folder / model / checkpoint / subset / f"{form}.scores.json"
-    ScoreFile(model=model, checkpoint=checkpoint, subset=subset, form=form, **fields).write(path)
-    return path
-
-
-def study(folder):
-    """One model with a base: Overall text 75, speech 50, asr 62.5; base text 100, base asr 75."""
-    files = []
-    for subset, text, speech, asr in (
-        ("a", [1, 1, 1, 0], [1, 1, 0, 0], [1, 1, 1, 0]),
-        ("b", [1, 0, 1, 1], [1, 0, 0, 1], [1, 0, 1, 0]),
-    ):
-        costs = {"text": [(2.0, 2)] * 4, "speech": [(4.0, 2)] * 4} if subset == "b" else {}
-        for form, scores in (("text", text), ("speech", speech), ("asr", asr)):
-            files.append(write(folder, subset, form, scores, nll=costs.get(form)))
-        files.append(write(folder, subset, "text", [1, 1, 1, 1], model="lm", checkpoint="base"))
-        files.append(write(folder, subset, "asr", [1, 1, 1, 0], model="lm", checkpoint="base"))
-    return files
-
-
-def build(folder, files, **changes):
-    gap, decline = folder / "gap.csv", folder / "decline.csv"
-    build_gap_table(files, gap, decline, folder / "cascade.csv", **(OPTIONS | changes))
-    return read_table(gap), read_table(decline)
-
-
-def pick(rows, **wanted):
-    (row,) = [row for row in rows if all(row[name] == value for name, value in wanted.items())]
-    return row
 
 
 def test_overall_is_the_unweighted_mean_and_gap_is_text_minus_speech(tmp_path):
@@ -259,38 +191,6 @@ def test_golden_table(tmp_path):
     assert decline[1] == f"m,step-000400,400,overall,{references},{differences},2"
 
 
-def choices(folder, form, right, letters, chance=0.25, **changes):
-    """A multiple-choice score file: `right` and the margin of the right letter per question (None: none measured)."""
-    rows = [
-        QuestionScore(
-            id=f"a{number}",
-            score=score,
-            parsed="A" if score else "B",
-            outcome="correct" if score else "wrong",
-            rule="whole",
-            unparsed=False,
-            details={"chance": chance},
-            options=None
-            if margin is None
-            else OptionScoreRecord(
-                letter="A",
-                letter_correct=margin > 0,
-                letter_log_prob=-0.5,
-                letter_margin=margin,
-                outside_mass=0.25,
-                option=None,
-                option_correct=False,
-                option_log_prob=-1,
-                option_margin=-margin,
-            ),
-        )
-        for number, (score, margin) in enumerate(zip(right, letters))
-    ]
-    estimates = {"chance_corrected": EstimateRecord(value=1, low=-7, high=9, n=len(rows), method="clopper-pearson")}
-    fields = {"scorer": "multiple_choice", "questions": rows, "estimates": estimates}
-    return write(folder, "a", form, right, **(fields | changes))
-
-
 def test_chance_corrected_accuracy_and_option_measures_stand_beside_the_score(tmp_path):
     files = [
         choices(tmp_path, "text", [1, 1, 1, 0], [2.0, 1.0, 1.0, -1.0]),
@@ -331,55 +231,6 @@ def test_means_take_option_measures_from_the_subsets_that_have_them(tmp_path):
     assert pick(gap, subset="overall")["letter_accuracy_text"] == 50
     assert pick(gap, subset="overall")["n_options"] == 2
     assert pick(gap, subset="knowledge")["letter_accuracy_text"] is None
-
-
-def cascade_of(folder, files, **changes):
-    build(folder, files, **changes)
-    return read_table(folder / "cascade.csv")
-
-
-def test_cascades_are_the_tuned_model_and_its_backbone_on_recognised_text(tmp_path):
-    rows = cascade_of(tmp_path, study(tmp_path))
-    assert [(row["subset"], row["cascade"]) for row in rows] == [
-        (subset, name) for name in ("tuned_asr", "base_asr") for subset in ("all", "a", "b")
-    ]
-    row = pick(rows, subset="a", cascade="tuned_asr")  # speech 1100, tuned ASR 1110
-    assert (row["n"], row["success_speech"], row["success_cascade"]) == (4, 50, 75)
-    assert (row["agreement"], row["kappa"], row["n_both_wrong"]) == (0.75, 0.5, 1)
-    assert (row["error_overlap"], row["error_overlap_chance"]) == (0.5, 0.2)
-    assert row["kappa_low"] <= 0.5 <= row["kappa_high"]
-    assert pick(rows, subset="all", cascade="tuned_asr")["n"] == 8
-
-
-def test_a_model_that_hears_what_the_recogniser_hears_has_kappa_1(tmp_path):
-    outcomes = [1, 0, 1, 1, 0, 0]
-    files = [write(tmp_path, "a", form, outcomes) for form in ("speech", "asr")]
-    (row,) = cascade_of(tmp_path, files, overall=["a"], knowledge=[], backbones={})
-    assert (row["kappa"], row["kappa_low"], row["kappa_high"], row["error_overlap"]) == (1, 1, 1, 1)
-    assert row["same_wrong"] is None
-
-
-def test_independent_failures_have_kappa_near_0_and_the_overlap_of_chance(tmp_path):
-    rng = np.random.default_rng(4)
-    files = [write(tmp_path, "a", form, rng.integers(0, 2, 1500).tolist()) for form in ("speech", "asr")]
-    (row,) = cascade_of(tmp_path, files, overall=["a"], knowledge=[], backbones={})
-    assert row["kappa_low"] < 0 < row["kappa_high"]
-    assert row["error_overlap"] == pytest.approx(row["error_overlap_chance"], abs=0.04)
-
-
-def test_same_wrong_letters_are_counted_among_errors_with_a_letter(tmp_path):
-    files = [choices(tmp_path, form, [1, 0, 0, 0], [None] * 4) for form in ("speech", "asr")]
-    speech = ScoreFile.read(files[0])
-    other = [row.model_copy(update={"parsed": p}) for row, p in zip(speech.questions, ("A", "C", None, "B"))]
-    speech.model_copy(update={"questions": other}).write(files[0])
-    (row,) = cascade_of(tmp_path, files, overall=["a"], knowledge=[], backbones={})
-    assert (row["n_both_wrong"], row["n_both_wrong_letters"], row["same_wrong"]) == (3, 2, 0.5)
-
-
-def test_graded_scores_count_as_success_when_complete(tmp_path):
-    files = [write(tmp_path, "a", form, [1.0, 0.99, 0.5]) for form in ("speech", "asr")]
-    (row,) = cascade_of(tmp_path, files, overall=["a"], knowledge=[], backbones={})
-    assert row["success_speech"] == pytest.approx(100 / 3, abs=1e-3)
 
 
 def test_a_single_question_has_no_interval(tmp_path):

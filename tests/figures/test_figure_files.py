@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.made_results import CONTROLS, Made, write_made_alignment, write_made_tables
+from tests.made_results import CONTROLS, Made, write_made_tables
+from tests.made_samples import write_made_alignment
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.tables import read_table, write_table
 from workflow_scripts.figures import plot_aps_gap, plot_similarity_gap

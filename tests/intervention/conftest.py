@@ -9,6 +9,9 @@ from tests.tiny_study import CHECKPOINT, write_tiny_study
 from workflow_scripts.activations.dump_states import dump_states
 from workflow_scripts.alignment.align_tokens import align_tokens
 from workflow_scripts.artifacts.answers import EDITED_ANSWERS
+from workflow_scripts.artifacts.questions import QUESTIONS
+from workflow_scripts.artifacts.utterances import UTTERANCES
+from workflow_scripts.artifacts.word_times import WORD_TIMES, TimedWord, WordTimes
 from workflow_scripts.intervention import edit_answers as module
 from workflow_scripts.speech_lm.opened import open_model
 
@@ -20,12 +23,30 @@ def study(tmp_path_factory):
     return write_tiny_study(tmp_path_factory.mktemp("study"))
 
 
-def align(study, folder, layers=None):
+def write_times(study, path, untimed=()):
+    """Words spoken at an even rate; the last word of each question, and all of those in `untimed`, without a time."""
+    seconds = {row.id: row.seconds for row in UTTERANCES.read(study.manifest)}
+    records = []
+    for question in QUESTIONS.read(study.questions):
+        words, place = question.prompt.split(), 0
+        share, found = seconds[question.id] / len(words), []
+        for number, word in enumerate(words):
+            known = number < len(words) - 1 and question.id not in untimed
+            times = (number * share, (number + 1) * share) if known else None
+            found.append(TimedWord(text=word, span=(place, place + len(word)), seconds=times))
+            place += len(word) + 1
+        records.append(WordTimes(id=question.id, words=found))
+    WORD_TIMES.write(path, records, {})
+    return path
+
+
+def align(study, folder, untimed=(), layers=None):
     """Alignment file of a tiny study, of all layers or of those chosen."""
     options = {"checkpoint": CHECKPOINT, "shard": SHARD, "system_prompt": None, "seed": 7}
     options["activations"] = {"layers": layers}
     dump_states(**study.inputs(), states=folder / "states.h5", **options)
-    align_tokens(folder / "states.h5", folder / "alignment.h5", draws=2, seed=7, examples=0)
+    words = write_times(study, folder / "times.jsonl", untimed)
+    align_tokens(folder / "states.h5", folder / "alignment.h5", draws=2, seed=7, examples=0, words=words)
     return folder / "alignment.h5"
 
 

@@ -26,6 +26,7 @@ OPERATIONS = {
     "mean": {"operation": "mean_length", "path": "best", "metric": "euclidean"},
     "warped": {"operation": "slerp", "weight": 0.5, "path": "dtw"},
     "zero": {"operation": "replace", "path": 0},
+    "forced": {"operation": "angle", "path": "forced_alignment"},
     "noisy": {"operation": "noise", "weight": 0.5, "selection": "random", "k": 2},
     "angle_all_random_direction": {"control": "random_direction", "of": "angle_all"},
     "angle_all_other_token": {"control": "other_token", "of": "angle_all"},
@@ -93,6 +94,26 @@ def test_bottom_edits_k_frames_and_all_edits_every_distinct_frame_of_the_path(ed
         assert rows[name, "angle_all"].frames == rows[name, "no_op"].frames
     total = sum(row.n_edited for (_, edit), row in rows.items() if edit == "angle_all")
     assert facts["cells"]["angle_all"]["edited"] == total and facts["cells"]["angle_all"]["zero_vectors"] == 0
+
+
+def test_the_forced_path_edits_the_frames_where_the_words_are_spoken(edited, alignment):
+    rows, facts = edited
+    aligned = read_measurements(alignment, ALIGNMENT)
+    assert facts["cells"]["forced"]["path"] == "forced_alignment" and facts["cells"]["forced"]["unedited"] == {}
+    for name in IDS:
+        row, spoken = rows[name, "forced"], aligned.words["frame"][aligned.ids.index(name)]
+        assert row.frames == spoken[row.tokens].tolist()
+        assert set(row.frames) == set(spoken[spoken >= 0].tolist())
+        assert row.frames == sorted(row.frames), "words are spoken in order"
+
+
+def test_a_question_without_word_times_is_left_unedited_on_the_forced_path_and_counted(study, run_edits, tmp_path):
+    operations = {name: OPERATIONS[name] for name in ("none", "forced")}
+    rows, facts = run_edits(tmp_path / "a.jsonl", operations, alignment=align(study, tmp_path, untimed=["q2"]))
+    assert rows["q2", "forced"].skipped == "no text token with a known time"
+    assert rows["q2", "forced"].token_ids == rows["q2", "none"].token_ids
+    assert facts["cells"]["forced"]["unedited"] == {rows["q2", "forced"].skipped: 1}
+    assert rows["q0", "forced"].n_edited > 0
 
 
 def test_controls_match_their_edit_in_positions_and_size_of_change(edited):

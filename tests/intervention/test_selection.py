@@ -16,8 +16,8 @@ def entry(**values):
     return InterventionOperation(**{"operation": "angle", **values})
 
 
-def measured(T_s=10, states=None, best_layer=2, layers=None):
-    return MeasuredPaths(I_STAR, SCORES, layers or [0, 1, 2, 3], best_layer, T_s, states)
+def measured(T_s=10, states=None, best_layer=2, layers=None, spoken=None):
+    return MeasuredPaths(I_STAR, SCORES, layers or [0, 1, 2, 3], best_layer, T_s, states, spoken)
 
 
 def test_sources_of_the_path():
@@ -49,6 +49,42 @@ def test_the_warping_path_follows_a_planted_diagonal(metric):
     frames, scores = path_of(entry(path="dtw", metric=metric), measured(15, lambda: (speech, text)))
     assert frames.tolist() == planted
     np.testing.assert_allclose(scores, 1.0 if metric == "cosine" else 0.0, atol=1e-3)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_a_forced_alignment_goes_where_the_words_are_spoken_and_leaves_out_what_has_no_time(metric):
+    rng = np.random.default_rng(0)
+    text = rng.standard_normal((4, 5, 16)).astype(np.float32)
+    speech = 3 * rng.standard_normal((4, 10, 16)).astype(np.float32)
+    speech[:, [3, 7]] = text[:, [1, 4]]  # tokens 1 and 4 are where they are spoken, token 2 is not
+    spoken = np.array([-2, 3, 5, -1, 7], dtype=np.int32)
+    forced = entry(path="forced_alignment", metric=metric)
+    frames, scores = path_of(forced, measured(states=lambda: (speech, text), spoken=spoken))
+    assert frames.tolist() == [-1, 3, 5, -1, 7] and np.isnan(scores[[0, 3]]).all()
+    np.testing.assert_allclose(scores[[1, 4]], 1.0 if metric == "cosine" else 0.0, atol=1e-3)
+    assert scores[2] < scores[1] - 0.5
+    found = select_targets(forced, frames, scores)
+    assert found.frames.tolist() == [3, 5, 7] and found.tokens.tolist() == [1, 2, 4]
+    lowest = select_targets(entry(path="forced_alignment", selection="bottom", k=1), frames, scores)
+    assert (lowest.frames.tolist(), lowest.tokens.tolist()) == ([5], [2])
+    elsewhere = select_targets(forced, frames, scores, control="random_frames", T_s=10, seed=0)
+    assert elsewhere.tokens.tolist() == [1, 2, 4] and not set(elsewhere.frames.tolist()) & {3, 5, 7}
+
+
+def test_a_forced_alignment_without_any_time_has_no_targets_and_needs_no_states():
+    forced = entry(path="forced_alignment", selection="bottom", k=2)
+    frames, scores = path_of(forced, measured(spoken=np.full(5, -1, dtype=np.int32)))
+    found = select_targets(forced, frames, scores)
+    assert found.frames.size == found.tokens.size == 0 and found.exhausted
+
+
+def test_a_forced_alignment_needs_word_times_within_the_question():
+    forced = entry(path="forced_alignment")
+    with pytest.raises(ValueError, match="has no word times; delete it and run again"):
+        path_of(forced, measured())
+    states = np.ones((4, 12, 3), np.float32), np.ones((4, 5, 3), np.float32)
+    with pytest.raises(ValueError, match=r"frames 0 \.\. 11 of 10"):
+        path_of(forced, measured(states=lambda: states, spoken=np.array([0, 1, 2, 3, 11], dtype=np.int32)))
 
 
 def test_all_edits_every_distinct_frame_with_its_best_token():

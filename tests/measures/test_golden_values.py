@@ -18,9 +18,13 @@ from workflow_scripts.measures import (
     collisions,
     dtw,
     pooled_similarity,
+    proportional_scores,
     text_monotone_path,
+    time_scores,
+    time_tokens,
     token_alignment,
     token_similarity,
+    uniform_scores,
     violations,
 )
 
@@ -33,12 +37,22 @@ SHAPES = {
 }
 
 
+STEP = 0.1
+"""Seconds of a speech position."""
+
+
+def word_times(T_t: int) -> list[list[float]]:
+    """Word j, the only one of token j, is spoken from 0.13 j + 0.02 to 0.13 j + 0.24 s."""
+    return [[round(0.13 * j + 0.02, 2), round(0.13 * j + 0.24, 2)] for j in range(T_t)]
+
+
 def draw_inputs(name: str) -> dict:
     layers, T_s, T_t, d = SHAPES[name]
     rng = np.random.default_rng(sorted(SHAPES).index(name))
     return {
         "H_s": rng.standard_normal((layers, T_s, d)).round(2).tolist(),
         "H_t": rng.standard_normal((layers, T_t, d)).round(2).tolist(),
+        "words": word_times(T_t),
     }
 
 
@@ -82,9 +96,25 @@ def climb(matrix, j, lowest):
     return max(matrix[i][j] + climb(matrix, j + 1, i) for i in range(lowest, len(matrix)))
 
 
+def off(i, word):
+    """Distance in ms of the middle of position i from the middle of a word."""
+    return 1000 * abs((i + 0.5) * STEP - (word[0] + word[1]) / 2)
+
+
+def hit(i, word):
+    """Whether position i and a word have any time in common."""
+    return float(i * STEP < word[1] - 1e-9 and (i + 1) * STEP > word[0] + 1e-9)
+
+
+def on_path(path, words, score):
+    return mean(score(i, word) for i, word in zip(path, words))
+
+
 def expected(inputs: dict) -> dict:
     """Every measure by the formulas of the paper's section 5, one number at a time."""
     out: dict = {}
+    words, T_s, T_t = inputs["words"], len(inputs["H_s"][0]), len(inputs["H_t"][0])
+    steady = [int((j + 0.5) * T_s / T_t) for j in range(T_t)]
     for H_s, H_t in zip(inputs["H_s"], inputs["H_t"]):
         mean_s, mean_t = [mean(c) for c in zip(*H_s)], [mean(c) for c in zip(*H_t)]
         cos = [[f_cos(s, t) for t in H_t] for s in H_s]
@@ -110,12 +140,17 @@ def expected(inputs: dict) -> dict:
             "collisions": 1 - len(set(i_cos)) / len(i_cos),
             "dtw_cost": warp([[1 - c for c in r] for r in cos], len(H_s) - 1, len(H_t) - 1),
             "monotone_score": climb(cos, 0, 0) / len(H_t),
+            "time_error_ms": on_path(i_cos, words, off),
+            "hit_rate": on_path(i_cos, words, hit),
         }
         for key, value in row.items():
             out.setdefault(key, []).append(value)
     for metric in ("cosine", "euclidean"):
         out[f"sim_{metric}"] = mean(out[f"pooled_{metric}"][1:])
         out[f"aggregate_aps_{metric}"] = mean(out[f"aps_{metric}"][1:])
+    for name, score in (("time_error_ms", off), ("hit_rate", hit)):
+        out[f"{name}_uniform"] = mean(score(i, word) for i in range(T_s) for word in words)
+        out[f"{name}_proportional"] = on_path(steady, words, score)
     return out
 
 
@@ -127,6 +162,11 @@ def computed(inputs: dict) -> dict:
         token_similarity(H_s, H_t),
         token_alignment(H_s, H_t),
     )
+    T_s, T_t = H_s.shape[1], H_t.shape[1]
+    spans = [(j, j + 1) for j in range(T_t)]
+    tokens = time_tokens(spans, spans, [tuple(word) for word in inputs["words"]], T_s, STEP)
+    timed, uniform = time_scores(path.cosine.i_star, tokens, STEP), uniform_scores(tokens, T_s, STEP)
+    steady = proportional_scores(tokens, T_s, STEP)
     return {
         "pooled_cosine": pooled.cosine,
         "pooled_euclidean": pooled.euclidean,
@@ -146,6 +186,12 @@ def computed(inputs: dict) -> dict:
         "collisions": collisions(path.cosine.i_star),
         "dtw_cost": dtw(1 - matrices.cosine).cost,
         "monotone_score": text_monotone_path(matrices.cosine).score,
+        "time_error_ms": timed.error,
+        "hit_rate": timed.hit,
+        "time_error_ms_uniform": uniform.error[0],
+        "hit_rate_uniform": uniform.hit[0],
+        "time_error_ms_proportional": steady.error[0],
+        "hit_rate_proportional": steady.hit[0],
         "sim_cosine": pooled.sim_cosine,
         "sim_euclidean": pooled.sim_euclidean,
         "aggregate_aps_cosine": path.cosine.aps,

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.made_results import Made, write_made_manifest, write_made_samples, write_made_tables
+from tests.made_results import Made, write_made_tables
+from tests.made_samples import write_made_manifest, write_made_samples
 from workflow_scripts.figures.plot_monotonicity import plot_monotonicity
 from workflow_scripts.report.build_report import build_report
 from workflow_scripts.report.build_tables import build_tables

@@ -208,7 +208,7 @@ def test_equal_inputs_give_an_equal_page(page, tmp_path):
 
 
 def test_missing_audio_names_the_file_and_the_remedy(tmp_path, monkeypatch):
-    monkeypatch.setattr("tests.made_results.soundfile.write", lambda *_: None)
+    monkeypatch.setattr("tests.made_samples.soundfile.write", lambda *_: None)
     with pytest.raises(
         ArtifactError, match=r"audio/advbench-0000\.flac: cannot be read as audio .* run the speech stage"
     ):

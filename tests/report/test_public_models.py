@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.figures.test_figure_files import DRAW, MAGIC
-from tests.made_results import STEPS, Made, write_made_manifest, write_made_samples, write_made_tables
+from tests.made_results import STEPS, Made, write_made_tables
+from tests.made_samples import write_made_manifest, write_made_samples
 from tests.report.conftest import TEMPLATE, build_tables_of
 from workflow_scripts.artifacts.tables import read_table
 from workflow_scripts.correlation.regress_gap import RESPONSES, regress_gap

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.made_results import write_made_samples, write_made_tables
+from tests.made_results import write_made_tables
+from tests.made_samples import write_made_samples
 from tests.report.conftest import build_tables_of
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.tables import read_table, write_table
@@ -19,6 +20,7 @@ from workflow_scripts.report.build_tables import (
     gap_table,
     intervention_table,
     pipeline_table,
+    time_table,
 )
 from workflow_scripts.report.claims import regression_claims, verdict
 from workflow_scripts.report.headline import headlines
@@ -68,6 +70,14 @@ def test_alignment_table_takes_the_last_checkpoint_whatever_the_order(tmp_path):
     assert table[0]["monotonicity_cosine"] == pytest.approx(0.7)
     assert table[0]["monotonicity_cosine_null"] == pytest.approx(0.12)
     assert list(table[0]) == list(columns)
+
+
+def test_time_table_has_the_last_checkpoint_beside_the_paths_without_a_model(tmp_path):
+    rows = read_table(write_made_tables(tmp_path, ["m"]).table("checkpoints"))
+    [row], columns = time_table(rows, LABELS)
+    assert list(row) == list(columns)
+    assert (row["time_error_ms_cosine"], row["time_error_ms_uniform"]) == (600, 1100)
+    assert (row["time_error_ms_proportional"], row["timed_n"]) == (250, 156)
 
 
 def test_intervention_table_keeps_counts_and_verdicts(tmp_path):

@@ -5,7 +5,8 @@ import shutil
 
 import pytest
 
-from tests.made_results import write_made_manifest, write_made_tables
+from tests.made_results import write_made_tables
+from tests.made_samples import write_made_manifest
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.tables import read_table
 from workflow_scripts.report.captions import FIGURES
@@ -73,6 +74,21 @@ def test_everything_a_paper_would_quote_is_copied_and_linked(results, tmp_path):
     assert {"manifest.json", *(f"tables/{name}" for name in named)} <= copied
     page = (target / "README.md").read_text()
     assert all(f"(figures/{name}.png)" in page for name in FIGURES)
+
+
+@pytest.mark.parametrize(
+    ("study", "title", "command"),
+    [
+        (None, "# Reference study", "`make all`"),
+        ("studies/distill.yaml", "# Reference study: distill", "`make all STUDY=studies/distill.yaml`"),
+    ],
+)
+def test_page_says_which_study_was_run_and_how_many_models(results, tmp_path, study, title, command):
+    write_reference(results, tmp_path / "target", study)
+    lines = (tmp_path / "target" / "README.md").read_text().splitlines()
+    assert lines[0] == title
+    assert f"One run of {command}," in lines[2]
+    assert lines[4].startswith("2 models, 1 backbone, 1 seed, one synthetic voice:")
 
 
 def test_files_of_an_earlier_run_do_not_stay(results, tmp_path):

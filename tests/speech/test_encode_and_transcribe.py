@@ -9,7 +9,8 @@ from workflow_scripts.artifacts.questions import QUESTIONS
 from workflow_scripts.artifacts.utterances import SYNTHESIS, UTTERANCES, Utterance
 from workflow_scripts.speech.audio import read_flac, write_flac
 from workflow_scripts.speech.encode_speech import batches_by_window, encode_speech
-from workflow_scripts.speech.transcribe_speech import judge, padded_length, transcribe_speech
+from workflow_scripts.speech.padding import padded_length
+from workflow_scripts.speech.transcribe_speech import judge, transcribe_speech
 from workflow_scripts.speech.whisper_decoder import Transcript
 from workflow_scripts.speech_lm.encoder import WhisperFeatures
 
@@ -32,6 +33,27 @@ def test_features_cover_the_kept_utterances_frame_by_frame(spoken_subset, tiny_w
     for name in reader.ids:
         alone = encoder.encode([read_flac(spoken_subset / "audio" / f"{name}.flac")])[0].float().numpy()
         np.testing.assert_allclose(reader[name], alone, rtol=2e-2, atol=2e-2)  # stored as bfloat16
+
+
+def test_frames_behind_the_audio_are_those_of_a_whole_window_and_change_nothing_else(
+    spoken_subset, tiny_whisper
+) -> None:
+    found = {}
+    for padded in (0, 3):
+        path = spoken_subset / f"{padded}.h5"
+        source = spoken_subset / "synthesis.jsonl", tiny_whisper / "asset.json"
+        encode_speech(*source, path, window_seconds=2, padded=padded, device="cpu")
+        found[padded] = FeatureReader(path)
+    # The first three utterances, of which the second was dropped.
+    assert [name for name in found[3].ids if found[3].padding(name) is not None] == ["made-0", "made-2"]
+    assert all(found[0].padding(name) is None for name in found[0].ids)
+    for name in found[0].ids:
+        np.testing.assert_array_equal(found[0][name], found[3][name])
+    audio = read_flac(spoken_subset / "audio" / "made-0.flac")
+    silence = np.zeros(30 * 16_000 - len(audio), np.float32)
+    whole = WhisperFeatures(tiny_whisper, device="cpu", window_seconds=30).encode([np.concatenate([audio, silence])])[0]
+    assert len(found[3].padding("made-0")) == 1500 - 35
+    np.testing.assert_allclose(found[3].padding("made-0"), whole[35:].float().numpy(), rtol=2e-2, atol=2e-2)
 
 
 def test_batches_share_a_padded_length_and_hold_every_index_once() -> None:

@@ -9,7 +9,7 @@ import torch
 from tests.speech_lm.tiny_models import FAMILIES, POSITIONS, speech_lm
 from workflow_scripts.speech_lm.hf import HfSpeechLM
 from workflow_scripts.speech_lm.hooks import edited_inputs, hook_count
-from workflow_scripts.speech_lm.protocol import Edit
+from workflow_scripts.speech_lm.protocol import Edit, Wanted
 from workflow_scripts.speech_lm.speech_checks import CHECKS, clip, run_checks
 
 torch.set_num_threads(1)
@@ -175,3 +175,22 @@ def test_an_options_probability_is_the_loss_of_its_text_as_answer(lm, form):
         for one, loss in zip(found, losses):
             assert one.texts[place] == pytest.approx(-loss.nll, abs=1e-3)
             assert one.text_tokens[place] == loss.n_tokens
+
+
+@pytest.mark.parametrize("form", ["speech", "text"])
+def test_answers_and_what_is_weighed_from_one_prefill_are_those_of_passes_apart(lm, form):
+    queries = spoken(lm, 1.0, 0.6) if form == "speech" else [lm.encode_text(text) for text in TEXTS[:2]]
+    alone, choice = Wanted("the river water"), Wanted("user", ("water", "the river", "assistant user water"))
+    found = lm.answer_and_weigh(queries, [[alone, choice], [choice]], max_new_tokens=5)
+    plain = lm.generate(queries, max_new_tokens=5)
+    assert [answer.token_ids for answer, _ in found] == [answer.token_ids for answer in plain]
+    assert [answer.text for answer, _ in found] == [answer.text for answer in plain]
+    (cost,) = lm.answer_loss(queries[:1], [alone.reference])
+    weighed = found[0][1][0]
+    assert (weighed.letters, weighed.texts, weighed.reference.n_tokens) == ((), (), cost.n_tokens)
+    assert weighed.reference.nll == pytest.approx(cost.nll, abs=1e-3)
+    apart = lm.option_log_probs(queries, [choice.options] * 2, references=[choice.reference] * 2)
+    for one, expected in zip((found[0][1][1], found[1][1][0]), apart):
+        assert one.letters == pytest.approx(expected.letters, abs=1e-3)
+        assert one.texts == pytest.approx(expected.texts, abs=1e-3)
+        assert one.reference.nll == pytest.approx(expected.reference.nll, abs=1e-3)

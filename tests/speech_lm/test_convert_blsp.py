@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import conv1d, gelu, glu, linear
 
 from tests.speech_lm.by_hand import Sizes, llama, llama_config, llama_weights, norm_of
-from tests.speech_lm.tiny_parts import make_tokenizer
+from tests.speech_lm.tiny_processor import make_tokenizer
 from workflow_scripts.artifacts.checkpoints import CheckpointIndex
 from workflow_scripts.speech_lm.conv_adapter import ConvAdapter, ConvAdapterShape
 from workflow_scripts.speech_lm.convert_blsp import convert_blsp

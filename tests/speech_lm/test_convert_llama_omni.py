@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from torch.nn.functional import linear, relu
 
 from tests.speech_lm.by_hand import Sizes, llama, llama_config, llama_weights
-from tests.speech_lm.tiny_parts import make_tokenizer
+from tests.speech_lm.tiny_processor import make_tokenizer
 from workflow_scripts.artifacts.checkpoints import CheckpointIndex
 from workflow_scripts.speech_lm.convert_llama_omni import convert_llama_omni
 from workflow_scripts.speech_lm.loading import load_speech_lm

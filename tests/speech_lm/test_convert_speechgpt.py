@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from tests.speech_lm.by_hand import Sizes, llama, llama_config, llama_weights
-from tests.speech_lm.tiny_parts import make_tokenizer
+from tests.speech_lm.tiny_processor import make_tokenizer
 from workflow_scripts.speech_lm import convert_speechgpt as module
 from workflow_scripts.speech_lm.checkpoint import load_backbone
 from workflow_scripts.speech_lm.convert_speechgpt import convert_speechgpt

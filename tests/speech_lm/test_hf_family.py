@@ -7,7 +7,7 @@ import torch
 from peft import LoraConfig
 
 from tests.speech_lm.tiny_models import build, speech_lm
-from tests.speech_lm.tiny_parts import AUDIO_TOKEN, TEMPLATE, make_tokenizer
+from tests.speech_lm.tiny_processor import AUDIO_TOKEN, TEMPLATE, make_tokenizer
 from workflow_scripts.speech_lm.hf import HfSpeechLM
 from workflow_scripts.speech_lm.prompts import AudioPrompts
 from workflow_scripts.speech_lm.protocol import SpeechLMError
@@ -134,6 +134,16 @@ def test_placeholders_that_are_not_one_block_are_refused():
         lm.encode_speech(clip(0.5))
 
 
+def test_a_padded_span_is_the_whole_block_where_the_window_is_always_filled_and_absent_elsewhere():
+    lm = speech_lm("voxtral")
+    plain, padded = lm.encode_speech(clip(0.5)), lm.encode_padded(clip(0.5))
+    assert padded.span[0] == plain.span[0] and padded.span[1] > plain.span[1]
+    assert padded.span[1] - padded.span[0] == int((padded.inputs["input_ids"] == lm.placeholder).sum())
+    [one], [other] = lm.states([plain]), lm.states([padded])
+    torch.testing.assert_close(other[:, : one.shape[1]], one)
+    assert speech_lm("audioflamingo3").encode_padded(clip(0.5)) is None
+
+
 def test_padding_that_is_counted_as_speech_fails_the_self_check():
     tiny = build("voxtral")
     lm = HfSpeechLM(tiny.model, tiny.processor, name="tiny-padded")
@@ -201,10 +211,10 @@ def test_units_of_an_answer_are_not_in_its_text():
     lm = speech_lm("units")
     query = lm.encode_text("river")
     answer = lm.generate([query], max_new_tokens=12, stop_ids=[])[0]
-    spoken = set(lm.unit_ids.values())
-    planted = replace(answer, token_ids=(next(iter(spoken)), *answer.token_ids))
-    cleaned = lm._without_units(planted, spoken)
-    assert "<|audio_" not in cleaned.text and cleaned.token_ids == planted.token_ids
+    planted = (next(iter(lm.unit_ids.values())), *answer.token_ids)
+    assert "<|audio_" in lm.tokenizer.decode(planted)
+    assert "<|audio_" not in lm.decode_answer(planted)
+    assert lm.decode_answer(planted) == lm.decode_answer(answer.token_ids) == answer.text
 
 
 def test_runs_of_equal_units_are_merged_and_labelled_by_their_start():

@@ -9,8 +9,8 @@ import transformers as hf
 from safetensors.torch import save_file
 
 from tests.public_study import entry, save_tiny
-from tests.speech_lm.tiny_models import UNITS
-from tests.speech_lm.tiny_parts import TEXT, make_tokenizer
+from tests.speech_lm.tiny_models import TEXT, UNITS
+from tests.speech_lm.tiny_processor import make_tokenizer
 from workflow_scripts.assets.fetch_asset import fetch_asset
 from workflow_scripts.settings.assets import AssetSettings
 from workflow_scripts.settings.models import AdapterModel, UnitsModel

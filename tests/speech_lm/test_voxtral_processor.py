@@ -8,7 +8,7 @@ import pytest
 import torch
 import transformers as hf
 
-from tests.speech_lm.tiny_parts import TEXT
+from tests.speech_lm.tiny_sizes import TEXT
 from workflow_scripts.settings.models import HfModel
 from workflow_scripts.speech_lm.folder_checks import check_hf_folder
 from workflow_scripts.speech_lm.hf_loading import load_hf

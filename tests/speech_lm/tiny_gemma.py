@@ -7,7 +7,8 @@ from typing import Any
 import torch
 import transformers as hf
 
-from tests.speech_lm.tiny_parts import TEXT, HandProcessor, Tiny, audio_id
+from tests.speech_lm.tiny_processor import HandProcessor, audio_id
+from tests.speech_lm.tiny_sizes import TEXT, Tiny
 
 
 def gemma4(**text: Any) -> Tiny:

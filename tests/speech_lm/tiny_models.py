@@ -1,8 +1,4 @@
-"""Tiny random speech models, one per architecture, built from configs without any download.
-
-Where a processor needs a package that is not installed (torchvision, torchaudio, mistral-common), `HandProcessor`
-stands in for it: same calls, placeholders expanded in the same way, random features instead of spectrograms.
-"""
+"""Tiny random speech models, one per architecture, built from configs without any download."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,15 +9,8 @@ import transformers as hf
 from transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import _get_feat_extract_output_lengths
 
 from tests.speech_lm.tiny_gemma import gemma3n, gemma4
-from tests.speech_lm.tiny_parts import (
-    AUDIO_TOKEN,
-    TEMPLATE,
-    TEXT,
-    HandProcessor,
-    Tiny,
-    audio_id,
-    make_tokenizer,
-)
+from tests.speech_lm.tiny_processor import AUDIO_TOKEN, TEMPLATE, HandProcessor, audio_id, make_tokenizer
+from tests.speech_lm.tiny_sizes import TEXT, Tiny
 
 
 def _qwen2_audio() -> Tiny:

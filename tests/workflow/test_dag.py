@@ -14,7 +14,7 @@ from workflow_scripts.plan import Plan
 from workflow_scripts.settings import parse_config
 
 pytestmark = pytest.mark.xdist_group("dag")
-CHECKPOINTS = 6
+CHECKPOINTS = 5
 SUBSETS = 6
 ANALYSED = 3
 NEW_MODEL = {
@@ -96,6 +96,7 @@ def test_fresh_run_plans_every_stage_once(workflow):
     assert counts["answer_questions_base"] == SUBSETS
     assert counts["dump_states"] == counts["align_tokens"] == 2 * CHECKPOINTS * ANALYSED
     assert counts["synthesize_speech"] == SUBSETS + 1
+    assert counts["time_words"] == ANALYSED, "once for all models"
     assert counts["build_report"] == 1
 
 
@@ -184,6 +185,13 @@ def test_listing_more_cases_edits_nothing_again(finished):
 def test_the_distillation_study_adds_one_training_run_only(finished):
     counts = finished.job_counts("--configfile", "studies/distill.yaml")
     assert counts == NEW_MODEL | AGGREGATES | {"plot_token_matrix": 1}, "its label redraws every figure"
+
+
+def test_a_second_backbone_brings_its_own_targets_warm_up_and_base_answers(finished):
+    counts = finished.job_counts("--configfile", "studies/second_backbone.yaml")
+    own = {"answer_instructions": 1, "warm_up_adapter": 1, "answer_questions_base": SUBSETS}
+    assert NEW_MODEL.items() | own.items() <= counts.items()
+    assert "encode_speech" not in counts and "synthesize_speech" not in counts
 
 
 def test_touched_sources_rerun_nothing_and_edited_ones_what_they_decide(finished):

@@ -42,7 +42,7 @@ def test_every_stage_left_its_files(finished):
         assert {path.stem for path in (results / "figures").glob(f"*.{extension}")} == set(FIGURES)
     assert {path.stem for path in (results / "tables").glob("*.tex")} == set(TABLES)
     kept = {path.name for path in (results / "activations").rglob("*.h5")}
-    assert kept == {"responses.h5"}, "states are temporary"
+    assert kept == {"responses.h5", "00-of-01.readings.h5"}, "states are temporary"
     manifest = json.loads((results / "report/manifest.json").read_text())
     assert manifest["schema"] == "manifest/1"
     assert set(manifest["wall_seconds"]) >= {"speech", "training", "evaluation", "alignment"}
@@ -63,6 +63,16 @@ def test_speech_is_understood_by_the_recogniser(finished):
     rows = UTTERANCES.read(finished.folder / "results/speech/heart/nq/manifest.jsonl")
     assert sum(row.wer for row in rows) / len(rows) < 0.35
     assert all(row.kept and row.sample_rate == 16_000 for row in rows)
+
+
+def test_paths_are_scored_against_the_times_of_the_words(finished):
+    rows = read_table(finished.folder / "results/correlation/checkpoints.csv")
+    assert rows and all(
+        row["timed_n"] == row["n"] and row["timed_share"] > 0.7 for row in rows if row["subset"] == "nq"
+    )
+    for row in rows:
+        assert 0 < row["time_error_ms_proportional"] < row["time_error_ms_uniform"]
+        assert row["hit_rate_proportional"] > row["hit_rate_uniform"] > 0
 
 
 def test_gap_table_has_every_checkpoint_and_the_untuned_backbone(finished):
@@ -91,6 +101,16 @@ def test_no_op_edit_reproduces_the_unedited_answers_token_for_token(finished):
     )
     assert not {edit for edit in by_edit if "bottom3" in edit}, "controls go with the edit that the study removes"
     assert by_edit["no_op"] == by_edit["none"]
+
+
+def test_every_switch_has_its_default_and_a_value(finished):
+    rows = read_table(finished.folder / "results/tables/sensitivity.csv")
+    switches = {row["switch"] for row in rows}
+    assert {"speech span", "template", "last state", "text span", "layers"} <= switches
+    assert all(row["value"] is not None and row["n"] > 0 for row in rows)
+    for row in rows:
+        if row["score"] == "APS cosine" and row["reading"] in ("with the padding of the window", "both with template"):
+            assert row["difference"] > 0, "more positions to choose from, and a shared template"
 
 
 def test_second_run_has_nothing_to_do(finished):

@@ -3,6 +3,9 @@
 For each kept question, H^s (L+1, T_s, d) at the speech positions of the spoken query and H^t (L+1, T_t, d) at the text
 positions of the written one, template and padding left out. States are written batch by batch: memory does not grow
 with the number of questions. They are stored as bfloat16, whatever format the model computes in.
+
+Of the first questions of the subset, a second file holds APS and Sim under readings that need other positions or states
+(`readings`).
 """
 
 import logging
@@ -14,9 +17,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from workflow_scripts.activations.readings import measure_readings
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.logs import progress
+from workflow_scripts.artifacts.measurements import READINGS, write_measurements
 from workflow_scripts.artifacts.provenance import provenance
+from workflow_scripts.artifacts.questions import QUESTIONS
 from workflow_scripts.artifacts.states import SampleStates, write_states
 from workflow_scripts.settings.analysis import ActivationSettings
 from workflow_scripts.speech_lm.batching import batches
@@ -66,6 +72,7 @@ def dump_states(
     seed: int,
     public: Mapping[str, Any] | None = None,
     quantizer: Path | None = None,
+    readings: Path | None = None,
 ) -> None:
     """Write the states of one checkpoint for the kept questions of a shard.
 
@@ -74,6 +81,7 @@ def dump_states(
         backbone, encoder: asset.json of the language model and of the speech encoder.
         states: output.
         seed: of the split into shards.
+        readings: output for the first `reading_questions` of the subset that are in this shard; None for none.
 
     Raises:
         ArtifactError: inputs do not hold the same questions (checked before the model is loaded), or states are not
@@ -99,6 +107,11 @@ def dump_states(
         "provenance": provenance(settings.model_dump() | {"system_prompt": system_prompt}),
     }
     write_shard_states(states, trained.lm, asked, settings, facts)
+    if readings is not None:
+        first = {question.id for question in QUESTIONS.read(questions)[: settings.reading_questions]}
+        chosen = [number for number, name in enumerate(asked.ids) if name in first]
+        found = measure_readings(trained.lm, asked, chosen, facts, settings.layers)
+        write_measurements(readings, READINGS, found)
 
 
 def write_shard_states(
@@ -173,5 +186,6 @@ if __name__ == "__main__":
                 for name in ("checkpoint", "shard", "activations", "system_prompt", "seed", "public")
             },
             quantizer=optional_path(s.input.quantizer),
+            readings=Path(s.output.readings),
         ),
     )

@@ -9,7 +9,8 @@ For every question, layer l = 0..L and metric f (cosine, Euclidean distance), wi
 
 Ours: `path_score_centred`, the cosine path score after the mean of each form over the positions of the other half of
 the shard is subtracted; violations, collisions, and scores of paths that may not run back (`measures.path_quality`);
-other readings of the path score (`measures.pair_alignment.OWN_ONLY`), on true pairs only.
+other readings of the path score (`measures.pair_alignment.OWN_ONLY`), on true pairs only; errors of the paths in time
+(`word_truth`), beside two paths that need no model.
 
 The null (ours) gives the same statistics for the speech of question i and the text of question pi(i), over B
 derangements pi among questions of like length. One layer is in memory at a time; all pairs of a length bin are compared
@@ -22,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
+from workflow_scripts.alignment.word_truth import TIME_MEASURES, read_truth
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.inherited import inherited
 from workflow_scripts.artifacts.logs import progress
@@ -67,25 +69,31 @@ class _Paths:
     own: dict[str, np.ndarray] = field(default_factory=dict)
 
 
-def align_tokens(states: Path, alignment: Path, *, draws: int, seed: int, examples: int) -> None:
+def align_tokens(
+    states: Path, alignment: Path, *, draws: int, seed: int, examples: int, words: Path | None = None
+) -> None:
     """Write the alignment file of a state file.
 
     Args:
         states: activation file of one shard.
         alignment: output.
+        words: word_times.jsonl of the subset; without it, what depends on times is undefined.
         draws: B, derangements of the null; 0 for none.
         seed: of the derangements and of the halves that centre each other.
         examples: questions, from the first on, whose token matrices are kept for figures.
 
     Raises:
-        ArtifactError: the state file cannot be read or holds states that no measure can use.
+        ArtifactError: the state file cannot be read or holds states that no measure can use, or the word times belong
+            to other questions.
     """
     with StateReader(states) as reader:
-        content = measure_alignment(reader, draws=draws, seed=seed, examples=examples)
+        content = measure_alignment(reader, draws=draws, seed=seed, examples=examples, words=words)
     write_measurements(alignment, ALIGNMENT, content)
 
 
-def measure_alignment(reader: StateReader, *, draws: int, seed: int, examples: int) -> Measurements:
+def measure_alignment(
+    reader: StateReader, *, draws: int, seed: int, examples: int, words: Path | None = None
+) -> Measurements:
     """Contents of the alignment file for an open state file; arguments as in `align_tokens`.
 
     A shard of one question has no derangement: its null is NaN, and `null_draws` is 0. Layers that the state file does
@@ -95,6 +103,7 @@ def measure_alignment(reader: StateReader, *, draws: int, seed: int, examples: i
     n, depth = len(reader.ids), reader.n_layers + 1
     plan, half = plan_pairs(T_s, T_t, draws, seed), halves(reader.ids, seed)
     drawn = len(plan[0].partners)
+    truth = None if words is None else read_truth(reader, words)
     found = PairMeasurements(KINDS, n, depth, drawn)
     kept = _Paths(*({metric: [[] for _ in range(n)] for metric in METRICS} for _ in range(2)))
     kept.own = {name: np.full((n, depth), np.nan) for name in OWN_ONLY}
@@ -115,8 +124,13 @@ def measure_alignment(reader: StateReader, *, draws: int, seed: int, examples: i
                 matrix = np.clip(getattr(similarity, metric)[0], -FLOAT16_MAX, FLOAT16_MAX)
                 matrices[number][metric].append(matrix.astype(np.float16))
     nothing = np.full((n, depth), np.nan)
+    paths = {metric: [_placed(one, reader.layers, depth, 0) for one in kept.i_star[metric]] for metric in METRICS}
+    timed = dict.fromkeys(TIME_MEASURES, nothing) if truth is None else truth.measures(paths, T_s)
+    absent = np.setdiff1d(np.arange(depth), reader.layers)
+    for values in timed.values():
+        values[:, absent] = np.nan
     measures = {name: Measured(found.raw[name], found.mean[name], found.sd[name], found.p[name]) for name in KINDS} | {
-        name: Measured(values, nothing, nothing, nothing) for name, values in kept.own.items()
+        name: Measured(values, nothing, nothing, nothing) for name, values in (kept.own | timed).items()
     }
     undefined = {name: int(np.isnan(found.raw[name]).sum()) for name in KINDS}
     logger.info("%d questions in %d length bins; undefined: %s", n, len(plan), undefined)
@@ -133,10 +147,11 @@ def measure_alignment(reader: StateReader, *, draws: int, seed: int, examples: i
             "undefined": undefined,
             "undefined_null": {name: int(np.isnan(found.mean[name]).sum()) for name in KINDS},
             "zero_norms": zero_norms,
+            **({} if truth is None else truth.facts()),
             "provenance": provenance({"draws": draws, "seed": seed, "examples": examples}),
         },
         draws={name: (found.draw_sum[name], found.draw_count[name]) for name in KINDS},
-        paths={metric: [_placed(one, reader.layers, depth, 0) for one in kept.i_star[metric]] for metric in METRICS},
+        paths=paths,
         scores={
             metric: [_placed(one, reader.layers, depth, np.nan) for one in kept.score[metric]] for metric in METRICS
         },
@@ -145,6 +160,8 @@ def measure_alignment(reader: StateReader, *, draws: int, seed: int, examples: i
             for number in shown
         },
         example_tokens={reader.ids[number]: reader.tokens(number) for number in shown},
+        words={} if truth is None else truth.arrays(),
+        position_seconds=None if truth is None else truth.step,
     )
 
 
@@ -224,5 +241,6 @@ if __name__ == "__main__":
             draws=s.params.draws,
             seed=s.params.seed,
             examples=s.params.examples,
+            words=Path(s.input.words),
         ),
     )

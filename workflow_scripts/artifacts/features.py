@@ -1,6 +1,7 @@
 """features.h5: encoder output of spoken questions, computed once and read by training, evaluation and activations.
 
-`/ids (N,)`, `/offsets (N+1,)`, `/seconds (N,)`, `/features (sum frames, d_enc)` bfloat16 as uint16.
+`/ids (N,)`, `/offsets (N+1,)`, `/seconds (N,)`, `/features (sum frames, d_enc)` bfloat16 as uint16. For some questions
+also `/padding/{n} (frames, d_enc)`: the encoder's frames behind the audio of question n, up to the end of its window.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,6 +23,7 @@ def write_features(
     width: int,
     blocks: Iterable[tuple[int, np.ndarray]],
     attributes: Mapping[str, Any],
+    padding: Iterable[tuple[int, np.ndarray]] = (),
 ) -> None:
     """Write features as they arrive.
 
@@ -30,9 +32,10 @@ def write_features(
         width: d_enc.
         blocks: pairs (index into ids, float32 (frames, d_enc)), in any order; each index exactly once.
         attributes: provenance.
+        padding: pairs (index into ids, float32 (frames, d_enc)) of the frames behind the audio, of any of the ids.
 
     Raises:
-        ValueError: a block has another shape than announced or is not finite; names the id.
+        ValueError: a block or padding has another shape than announced or is not finite; names the id.
     """
     offsets = hdf5.offsets_of(lengths)
     with hdf5.create(path, SCHEMA, attributes) as file:
@@ -50,6 +53,11 @@ def write_features(
                 raise ValueError(f"features of {ids[index]!r} are not finite; check its audio")
             data[offsets[index] : offsets[index + 1]] = hdf5.float32_to_bfloat16(block)
             file.check()
+        for index, block in padding:
+            if block.ndim != 2 or block.shape[1] != width or not np.isfinite(block).all():
+                raise ValueError(f"padding of {ids[index]!r}: {block.shape}, expected finite frames of width {width}")
+            file[f"padding/{index}"] = hdf5.float32_to_bfloat16(block)
+            file.check()
 
 
 class FeatureReader:
@@ -61,6 +69,8 @@ class FeatureReader:
             self._offsets = file["offsets"][:]
             self.seconds = dict(zip(self.ids, file["seconds"][:].tolist()))
             self._bits = file["features"][:]
+            behind = file.get("padding", {})
+            self._padding = {self.ids[int(number)]: behind[number][:] for number in behind}
         self._index = {name: number for number, name in enumerate(self.ids)}
 
     def __contains__(self, name: str) -> bool:
@@ -75,6 +85,11 @@ class FeatureReader:
         """Encoder frames of an id."""
         number = self._index[name]
         return int(self._offsets[number + 1] - self._offsets[number])
+
+    def padding(self, name: str) -> np.ndarray | None:
+        """Frames behind the audio of an id, float32 (frames, d_enc); None if they were not kept."""
+        bits = self._padding.get(name)
+        return None if bits is None else hdf5.bfloat16_to_float32(bits)
 
     def __getitem__(self, name: str) -> np.ndarray:
         """Features of an id, float32 (frames, d_enc)."""

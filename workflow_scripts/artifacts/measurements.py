@@ -5,7 +5,8 @@ similarity.h5   `/{measure} (N, L+1)` and its null `/null/{measure}/{mean,sd,p}`
                 CKA (L+1, L+1)
 alignment.h5    the same for `path_score_{metric}`, `monotonicity_{metric}`, `consistency` and others; ragged
                 `/path/{metric}` and `/score/{metric}` (L+1, sum T_t) with `/offsets (N+1,)`;
-                `/examples/{id}/{metric}` token matrices
+                `/examples/{id}/{metric}` token matrices; `/words/{frame,first,last,centre} (sum T_t)` and
+                `/position_seconds (N,)`, where the tokens' words are spoken (measures.time_truth)
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,9 +17,12 @@ from typing import Any
 import numpy as np
 
 from workflow_scripts.artifacts import hdf5
+from workflow_scripts.artifacts.files import ArtifactError
 
 SIMILARITY = "similarity/2"
-ALIGNMENT = "alignment/2"
+ALIGNMENT = "alignment/3"
+READINGS = "readings/1"
+"""Scores of a few questions under other positions or states, in the same layout, without null."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,9 @@ class Measurements:
         attributes: provenance, null draws and seed, counts of undefined values.
         draws: measure -> sum over questions and number of defined values of each draw of the null, (B, L+1) each.
         shard: results for the shard as a whole, by name.
+        words: alignment only; `frame`, `first`, `last`, `centre` of measures.time_truth.TimedTokens, one (T_t,) array
+            per question; empty if there are no word times.
+        position_seconds: alignment only; seconds that one speech position covers, (N,); None if unknown.
     """
 
     ids: list[str]
@@ -64,6 +71,8 @@ class Measurements:
     scores: dict[str, list[np.ndarray]] = field(default_factory=dict)
     examples: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     example_tokens: dict[str, list[str]] = field(default_factory=dict)
+    words: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    position_seconds: np.ndarray | None = None
 
 
 def write_measurements(path: Path, schema: str, content: Measurements) -> None:
@@ -83,6 +92,10 @@ def write_measurements(path: Path, schema: str, content: Measurements) -> None:
             file[f"shard/{name}"] = np.asarray(values, dtype=np.float32)
         if content.paths:
             file["offsets"] = hdf5.offsets_of([int(n) for n in content.T_t])
+        for name, blocks in content.words.items():
+            file.create_dataset(f"words/{name}", data=np.concatenate(blocks), **packed)
+        if content.position_seconds is not None:
+            file["position_seconds"] = np.asarray(content.position_seconds, dtype=np.float64)
         for metric, blocks in content.paths.items():
             file.create_dataset(f"path/{metric}", data=np.concatenate(blocks, axis=1).astype(np.int32), **packed)
         for metric, blocks in content.scores.items():
@@ -115,6 +128,8 @@ def read_measurements(path: Path, schema: str) -> Measurements:
             shard={name: data[:] for name, data in file.get("shard", {}).items()},
             paths=_split(file, "path", offsets),
             scores=_split(file, "score", offsets),
+            words=_split(file, "words", offsets),
+            position_seconds=file["position_seconds"][:] if "position_seconds" in file else None,
             examples={
                 name: {metric: data[:] for metric, data in group.items()}
                 for name, group in file.get("examples", {}).items()
@@ -131,4 +146,33 @@ def _split(file: Any, group: str, offsets: np.ndarray | None) -> dict[str, list[
         return {}
     pairs: Sequence[tuple[int, int]] = list(zip(offsets[:-1].tolist(), offsets[1:].tolist()))
     whole = {metric: data[:] for metric, data in file[group].items()}
-    return {metric: [data[:, a:b] for a, b in pairs] for metric, data in whole.items()}
+    return {metric: [data[..., a:b] for a, b in pairs] for metric, data in whole.items()}
+
+
+def read_pair(similarity: Path, alignment: Path) -> tuple[Measurements, Measurements]:
+    """Both files of one shard.
+
+    Raises:
+        ArtifactError: they are not of the same model, checkpoint, subset and questions in the same order; names both.
+    """
+    pair = read_measurements(similarity, SIMILARITY), read_measurements(alignment, ALIGNMENT)
+    check_same_shard(alignment, pair[1], similarity, pair[0])
+    if pair[0].ids != pair[1].ids:
+        odd = sorted(set(pair[0].ids) ^ set(pair[1].ids))[:5]
+        what = f"different questions, such as {odd}" if odd else "their questions in different orders"
+        raise ArtifactError(f"{similarity} and {alignment} hold {what}; delete both and run again")
+    return pair
+
+
+def identity(content: Measurements) -> tuple[str, str, str]:
+    """Model, checkpoint and subset that a file was measured on."""
+    model, checkpoint, subset = (str(content.attributes[name]) for name in ("model", "checkpoint", "subset"))
+    return model, checkpoint, subset
+
+
+def check_same_shard(path: Path, content: Measurements, other_path: Path, other: Measurements) -> None:
+    """Raise ArtifactError if two files are not of one model, checkpoint and subset."""
+    if (own := identity(content)) != (expected := identity(other)):
+        raise ArtifactError(
+            f"{path} is of {'/'.join(own)}, {other_path} of {'/'.join(expected)}; delete both and run again"
+        )

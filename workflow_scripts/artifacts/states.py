@@ -163,6 +163,14 @@ class StateReader:
         """Text tokens of question `number`."""
         return json.loads(self._file["text/tokens"][number])
 
+    def char_spans(self, number: int) -> list[tuple[int, int]] | None:
+        """Characters of the prompt that each text token of question `number` covers; None if the model gave none."""
+        start, end = (int(self._offsets["text"][number + place]) for place in (0, 1))
+        spans = self._file["text/char_spans"]
+        if len(spans) != self._offsets["text"][-1]:
+            return None
+        return [(int(a), int(b)) for a, b in spans[start:end]]
+
     def layer(self, form: str, layer: int) -> np.ndarray:
         """All positions of one layer, float32 (sum T, d): one contiguous read."""
         return hdf5.bfloat16_to_float32(self._file[f"{form}/states/{layer:03d}"][:])

@@ -9,7 +9,11 @@ that repeats the choice in every draw; cka.csv the debiased CKA of every speech 
 
 Calibrated (ours): (raw - null) / (1 - null) for similarities, raw / null for distances, on the averaged values. Perfect
 agreement is 1 (0 for distances), chance is 0 (1 for distances). Undefined values (Spearman of a constant path or of
-fewer than four tokens) are left out of means and counted in `monotonicity_n` and `monotonicity_skipped`.
+fewer than four tokens) are left out of means and counted in `monotonicity_n` and `monotonicity_skipped`. Shards and
+subsets of fewer than four questions have no CKA and are left out of its means; if nothing is left, the cell is empty.
+
+Errors of the paths in time (`measures.time_truth`) stand beside two paths that need no model, uniform and proportional.
+`timed_share` is the share of text tokens that belong to a timed word, `timed_n` the questions that have one.
 """
 
 import logging
@@ -34,6 +38,10 @@ ALL = "all"
 METRICS = ("cosine", "euclidean")
 DISTANCES = frozenset({"euclidean"})
 
+TIME = ("time_error_ms", "time_error_median_ms", "hit_rate")
+TIMED = (*(f"{name}_{of}" for name in TIME for of in (*METRICS, "uniform", "proportional")), "timed_share")
+"""Errors in time of the path of each metric and of two paths that need no model; columns and measures have one name."""
+
 KEY_COLUMNS = ("model", "checkpoint", "step", "subset")
 LAYER_COLUMNS = (
     *KEY_COLUMNS,
@@ -57,6 +65,7 @@ LAYER_COLUMNS = (
     "similarity_centred_null",
     "length_free",
     "length_free_null",
+    *(f"{name}{of}" for name in TIME for of in ("", "_uniform", "_proportional")),
 )
 FURTHER = {
     "sim_cosine_common": "cosine_common",
@@ -85,6 +94,8 @@ CHECKPOINT_COLUMNS = (
     "cka",
     "cka_null",
     "log_norm_ratio",
+    *TIMED,
+    "timed_n",
 )
 MEASURES = {
     SIMILARITY: (
@@ -95,11 +106,12 @@ MEASURES = {
         *(f"{name}_{metric}" for name in ("path_score", "monotonicity") for metric in METRICS),
         *("consistency", "path_score_centred", "violations", "collisions"),
         *("monotone_score", "monotone_loss", "dtw_cost"),
+        *TIMED,
     ),
 }
 """What each kind of file must hold."""
 
-COUNTS = frozenset({"n", "monotonicity_n", "monotonicity_skipped"})
+COUNTS = frozenset({"n", "monotonicity_n", "monotonicity_skipped", "timed_n"})
 """Columns that are added up over subsets; all others are averaged."""
 
 Key = tuple[str, str, str]
@@ -201,6 +213,9 @@ def layer_means(key: Key, samples: Samples) -> list[dict[str, Any]]:
             row["consistency"] = mean(consistency.raw[:, layer])
             row["consistency_null"] = mean(consistency.null_mean[:, layer])
             row["norm_ratio"] = mean(norm_ratio.raw[:, layer])
+            for name in TIME:
+                for of, column in ((metric, name), *((of, f"{name}_{of}") for of in ("uniform", "proportional"))):
+                    row[column] = mean(samples.measures[f"{name}_{of}"].raw[:, layer])
             if metric == "cosine":
                 for name, measure in (
                     ("similarity_centred", "cosine_modality"),
@@ -233,6 +248,8 @@ def checkpoint_means(key: Key, samples: Samples) -> dict[str, Any]:
         row[name] = _sample_mean(samples, measure, "raw")
         row[f"{name}_null"] = _sample_mean(samples, measure, "null_mean")
     row["log_norm_ratio"] = _sample_mean(samples, "log_norm_ratio", "raw")
+    row |= {name: _sample_mean(samples, name, "raw") for name in TIMED}
+    row["timed_n"] = int((samples.measures["timed_share"].raw[:, 0] > 0).sum())
     if samples.cka is not None:
         matrix, draws = samples.cka
         row["cka"], row["cka_null"] = mean(np.diagonal(matrix)[1:]), mean(draws[:, 1:].ravel())
@@ -315,6 +332,8 @@ def _join(files: Sequence[tuple[Path, Any]]) -> Samples:
         for name in names
     }
     matrices = [(one.shard["cka"], one.shard["cka_draws"]) for _, one in files if "cka" in one.shard]
+    # A shard of fewer than four questions has no CKA; it must not take that of the others away.
+    matrices = [pair for pair in matrices if not np.isnan(pair[0]).all()] or matrices
     return Samples(
         [ids[index] for index in order],
         measures,

@@ -125,13 +125,17 @@ def _row(raw: np.ndarray, draws: np.ndarray, n: int, kind: Kind) -> dict[str, An
 
 
 def cka_rows(everything: "Mapping[Key, Samples]") -> list[dict[str, Any]]:
-    """Every kept speech layer with every kept text layer, mean over subsets; the null on equal layers only."""
+    """Every kept speech layer with every kept text layer, mean over subsets; the null on equal layers only.
+
+    Subsets of fewer than four questions have no CKA: they are left out, and n counts the questions of the others.
+    """
     groups: dict[tuple[str, str], list[Any]] = defaultdict(list)
     for (model, checkpoint, _), samples in everything.items():
         if samples.cka is not None:
             groups[model, checkpoint].append(samples)
     rows = []
-    for (model, checkpoint), members in groups.items():
+    for (model, checkpoint), subsets in groups.items():
+        members = [one for one in subsets if not np.isnan(one.cka[0]).all()] or subsets
         matrix = np.mean([one.cka[0] for one in members], axis=0)
         most = max(len(one.cka[1]) for one in members)
         draws = np.mean([one.cka[1] for one in members if len(one.cka[1]) == most], axis=0)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from workflow_scripts.artifacts.files import ArtifactError
-from workflow_scripts.artifacts.measurements import ALIGNMENT, SIMILARITY, read_measurements
+from workflow_scripts.artifacts.measurements import identity, read_pair
 from workflow_scripts.artifacts.scores import ScoreFile
 from workflow_scripts.artifacts.tables import write_table
 from workflow_scripts.measures import calibrate
@@ -38,13 +38,14 @@ def regress_answers(
         models: training runs; others are left out.
 
     Raises:
-        ArtifactError: a measured question has no score in one of the forms.
+        ArtifactError: a measured question has no score in one of the forms, or the two files of a shard are not of the
+            same questions.
     """
     right = _right_answers(scores)
     answers: list[dict[str, Any]] = []
     for pair in zip(similarity, alignment, strict=True):
-        pooled, aligned = read_measurements(pair[0], SIMILARITY), read_measurements(pair[1], ALIGNMENT)
-        model, checkpoint, subset = (str(pooled.attributes[name]) for name in ("model", "checkpoint", "subset"))
+        pooled, aligned = read_pair(*pair)
+        model, checkpoint, subset = identity(pooled)
         if model not in models or not checkpoint.startswith("step-"):
             continue
         path = aligned.measures["path_score_cosine"]

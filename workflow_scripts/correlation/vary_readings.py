@@ -1,9 +1,12 @@
 """sensitivity.csv: what each reading that the paper leaves open does to APS and Sim, and to their R2 with GAP (ours).
 
 One row per switch and reading; the reading we take by default is marked. `value` is the mean over the last checkpoints
-of all runs, `difference` from the default; R2 is that of GAP over all checkpoints, the unit is stated in n_runs. All
-readings come from the stored per-sample values: no state and no model is needed. Not covered, because they need other
-positions or states: padded speech span, text span with template, the state after the final norm.
+of all runs, `difference` from the default; R2 is that of GAP over all checkpoints, the unit is stated in n_runs. `n`
+counts the values, one per question and checkpoint, that a reading is the mean of.
+
+Most readings come from the stored per-sample values of all questions. Those that need other positions or states (padded
+speech, template positions, the state after the final norm) were measured by the activations stage on a few questions: a
+switch is compared with its default on the same ones.
 """
 
 from collections import defaultdict
@@ -14,7 +17,15 @@ from typing import Any
 
 import numpy as np
 
-from workflow_scripts.artifacts.measurements import ALIGNMENT, SIMILARITY, Measurements, read_measurements
+from workflow_scripts.artifacts.files import ArtifactError
+from workflow_scripts.artifacts.measurements import (
+    READINGS,
+    Measurements,
+    check_same_shard,
+    identity,
+    read_measurements,
+    read_pair,
+)
 from workflow_scripts.artifacts.states import kept_layers
 from workflow_scripts.artifacts.tables import read_table, write_table
 from workflow_scripts.measures import calibrate
@@ -26,7 +37,25 @@ COLUMNS = (
     *("r2", "r2_difference", "q2", "n_checkpoints", "n_runs", "n"),
 )
 FEWEST_RUNS = 3
-Shard = tuple[Measurements, Measurements]
+Shard = tuple[Measurements, Measurements, Measurements]
+"""similarity, alignment and readings of one shard"""
+MEASURED = {
+    "speech span": (
+        ("real audio", ""),
+        ("with the padding of the window", "_padded"),
+    ),
+    "template": (
+        ("query only", ""),
+        ("text with template", "_text_template"),
+        ("speech with template", "_speech_template"),
+        ("both with template", "_both_template"),
+    ),
+    "last state": (
+        ("before the final norm", ""),
+        ("after the final norm", "_normed"),
+    ),
+}
+"""Switches that the activations stage measured: switch -> (reading, suffix of the measure), the default first."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +76,22 @@ def _samples(stage: int, measure: str, layers: slice = slice(1, None)) -> Callab
         return _sum(_layer_mean(shard[stage].measures[measure].raw[:, layers]))
 
     return total
+
+
+def _measured(
+    score: str, switch: str, measure: str, options: Sequence[tuple[str, str]], layers: slice
+) -> list[Reading]:
+    """Readings of the activations stage, each over the questions on which all of the switch are defined."""
+
+    def of(suffix: str) -> Callable[[Shard], tuple[float, float]]:
+        def total(shard: Shard) -> tuple[float, float]:
+            values = {one: _layer_mean(shard[2].measures[measure + one].raw[:, layers]) for _, one in options}
+            everywhere = np.isfinite(list(values.values())).all(axis=0)
+            return _sum(values[suffix][everywhere])
+
+        return total
+
+    return [Reading(score, switch, name, of(suffix), not suffix) for name, suffix in options]
 
 
 def _calibrated(stage: int, measure: str, kind: str) -> Callable[[Shard], tuple[float, float]]:
@@ -109,6 +154,12 @@ def readings() -> list[Reading]:
             Reading(name, "text span", "all tokens of the query", plain, True),
             Reading(name, "text span", "without the first token", _tokens(metric, first=1)),
         ]
+    for metric in ("cosine", "euclidean"):
+        for score, measure in (("APS", f"path_score_{metric}"), ("Sim", metric)):
+            for switch, options in MEASURED.items():
+                found += _measured(f"{score} {metric}", switch, measure, options, slice(1, None))
+            alone = "last state, layer L only", measure, MEASURED["last state"]
+            found += _measured(f"{score} {metric}", *alone, slice(-1, None))
     aps, sim = _samples(1, "path_score_cosine"), _samples(0, "cosine")
     euclid = _samples(1, "path_score_euclidean")
     found += [
@@ -133,31 +184,47 @@ def readings() -> list[Reading]:
 
 
 def vary_readings(
-    similarity: Sequence[Path], alignment: Sequence[Path], gap: Path, sensitivity: Path, *, models: Sequence[str]
+    similarity: Sequence[Path],
+    alignment: Sequence[Path],
+    measured: Sequence[Path],
+    gap: Path,
+    sensitivity: Path,
+    *,
+    models: Sequence[str],
 ) -> None:
     """Write sensitivity.csv.
 
     Args:
-        similarity, alignment: measurement files of all shards, in the same order. gap: gap.csv.
+        similarity, alignment, measured: measurement files of all shards, in the same order; `measured` are the readings
+            files of the activations stage. gap: gap.csv.
         models: training runs; others are left out.
 
     Raises:
-        ArtifactError: a file cannot be read.
+        ArtifactError: a file cannot be read, or the files of a shard are not of the same questions.
     """
     gaps = {(row["model"], row["checkpoint"]): row for row in read_table(gap) if row["subset"] == "overall"}
     everything = readings()
     sums: dict[tuple[str, str], dict[str, np.ndarray]] = defaultdict(dict)
-    counted: dict[tuple[str, str], int] = defaultdict(int)
-    for pair in zip(similarity, alignment, strict=True):
-        shard = read_measurements(pair[0], SIMILARITY), read_measurements(pair[1], ALIGNMENT)
-        model, checkpoint, subset = (str(shard[0].attributes[name]) for name in ("model", "checkpoint", "subset"))
+    for paths in zip(similarity, alignment, measured, strict=True):
+        shard = _read_shard(*paths)
+        model, checkpoint, subset = identity(shard[0])
         if model in models:
             own = sums[model, checkpoint].setdefault(subset, np.zeros((len(everything), 2)))
             own += np.array([reading.of(shard) for reading in everything])
-            counted[model, checkpoint] += len(shard[0].ids)
     keys = sorted(key for key in sums if key in gaps and gaps[key]["step"] is not None)
     values = np.array([_mean_of_subsets(sums[key].values()) for key in keys]).reshape(len(keys), len(everything))
-    write_table(sensitivity, _rows(everything, values, keys, gaps, sum(counted[key] for key in keys)), COLUMNS)
+    used = [subset[:, 1] for key in keys for subset in sums[key].values()]
+    counted = np.sum(used, axis=0) if used else np.zeros(len(everything))
+    write_table(sensitivity, _rows(everything, values, keys, gaps, counted), COLUMNS)
+
+
+def _read_shard(similarity: Path, alignment: Path, measured: Path) -> Shard:
+    pooled, aligned = read_pair(similarity, alignment)
+    few = read_measurements(measured, READINGS)
+    check_same_shard(measured, few, similarity, pooled)
+    if odd := sorted(set(few.ids) - set(pooled.ids))[:5]:
+        raise ArtifactError(f"{measured} holds questions that {similarity} does not: {odd}; delete both and run again")
+    return pooled, aligned, few
 
 
 def _mean_of_subsets(subsets: Any) -> np.ndarray:
@@ -171,7 +238,7 @@ def _rows(
     values: np.ndarray,
     keys: Sequence[tuple[str, str]],
     gaps: Mapping[tuple[str, str], Mapping[str, Any]],
-    n: int,
+    counted: np.ndarray,
 ) -> list[dict[str, Any]]:
     y = np.array([np.nan if gaps[key]["gap"] is None else gaps[key]["gap"] for key in keys], dtype=np.float64)
     runs = np.array([key[0] for key in keys], dtype=str)
@@ -179,7 +246,7 @@ def _rows(
     last = np.array([step == steps[runs == run].max() for run, step in zip(runs, steps)], dtype=bool)
     rows: list[dict[str, Any]] = []
     defaults: dict[tuple[str, str], dict[str, Any]] = {}
-    for reading, x in zip(everything, values.T):
+    for reading, x, n in zip(everything, values.T, counted.astype(int).tolist()):
         fit = linear_fit(x, y)
         own = x[last & ~np.isnan(x)]
         row: dict[str, Any] = {"score": reading.score, "switch": reading.switch, "reading": reading.name}
@@ -214,6 +281,7 @@ if __name__ == "__main__":
         lambda s: vary_readings(
             [Path(path) for path in s.input.similarity],
             [Path(path) for path in s.input.alignment],
+            [Path(path) for path in s.input.readings],
             Path(s.input.gap),
             Path(s.output.sensitivity),
             models=s.params.models,

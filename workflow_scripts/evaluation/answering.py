@@ -18,7 +18,7 @@ from workflow_scripts.artifacts.provenance import provenance
 from workflow_scripts.artifacts.questions import Question, reference_answer
 from workflow_scripts.settings.analysis import EvaluationSettings
 from workflow_scripts.speech_lm.batching import batches
-from workflow_scripts.speech_lm.protocol import Answer, AnswerLoss, OptionLogProbs, Query, SpeechLM
+from workflow_scripts.speech_lm.protocol import Answer, AnswerLoss, OptionLogProbs, Query, SpeechLM, Wanted
 
 logger = logging.getLogger(__name__)
 
@@ -26,19 +26,6 @@ EMPTY = "empty"
 """Finish reason of a question whose transcript is empty: nothing is asked, the answer is the empty text."""
 
 Encode = Callable[[], Query]
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What is measured of a query beside its answer.
-
-    Attributes:
-        reference: the answer whose cost is measured, or None.
-        options: texts of the options whose probabilities are measured; empty for none.
-    """
-
-    reference: str | None = None
-    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,8 +53,8 @@ def answer_queries(
 ) -> list[dict[Wanted, Outcome]]:
     """Greedy answers, teacher-forced costs of reference answers and option probabilities, in batches of like length.
 
-    Queries are encoded again for every batch they are in: the inputs of all spoken queries would not fit memory at full
-    scale, and encoding costs little beside the language model.
+    Queries are encoded twice, for their length and for their batch: the inputs of all spoken queries would not fit
+    memory at full scale, and encoding costs little beside the language model.
 
     Args:
         encoders: one function per query that encodes it.
@@ -77,47 +64,20 @@ def answer_queries(
     Returns:
         per query, the outcome of each thing wanted and that of `Wanted()`, the answer alone.
     """
-    lengths = [encode().length for encode in encoders]
-
-    def run(indices: Sequence[int], sizes: Sequence[int], call: Callable[[list[Query], list[int]], Any], name: str):
-        """Results of `call`, which gets the queries of a batch and the places in `indices` they stand for."""
-        found: dict[int, Any] = {}
-        grouped = batches(sizes, settings.batch_size, settings.max_positions)
-        for group in progress(grouped, len(grouped), f"{what}: {name} batches"):
-            found |= zip(group, call([encoders[indices[place]]() for place in group], group))
-        return [found[place] for place in range(len(indices))]
-
-    answers = run(
-        range(len(encoders)),
-        lengths,
-        lambda queries, _: model.generate(queries, max_new_tokens=max_new_tokens),
-        "answer",
-    )
-    pairs = [(index, one) for index, all_ in enumerate(wanted) for one in dict.fromkeys(all_) if one != Wanted()]
-    chosen = [pair for pair in pairs if pair[1].options]  # their reference answer is costed in the same pass
-    costed = [pair for pair in pairs if not pair[1].options]
-    options = run(
-        [index for index, _ in chosen],
-        [lengths[index] + _n_tokens(model, *one.options, one.reference or "") for index, one in chosen],
-        lambda queries, places: model.option_log_probs(
-            queries,
-            [chosen[place][1].options for place in places],
-            references=[chosen[place][1].reference for place in places],
-        ),
-        "option",
-    )
-    losses = run(
-        [index for index, _ in costed],
-        [lengths[index] + _n_tokens(model, one.reference) for index, one in costed],
-        lambda queries, places: model.answer_loss(queries, [costed[place][1].reference for place in places]),
-        "reference",
-    )
-    outcomes = [{Wanted(): Outcome(answer, None)} for answer in answers]
-    for (index, one), found in zip(chosen, options):
-        outcomes[index][one] = Outcome(answers[index], found.reference, found)
-    for (index, one), loss in zip(costed, losses):
-        outcomes[index][one] = Outcome(answers[index], loss)
-    return outcomes
+    weighed = [[one for one in dict.fromkeys(all_) if one != Wanted()] for all_ in wanted]
+    sizes = [encode().length + sum(_n_tokens(model, one) for one in own) for encode, own in zip(encoders, weighed)]
+    grouped = batches(sizes, settings.batch_size, settings.max_positions)
+    outcomes: dict[int, dict[Wanted, Outcome]] = {}
+    for group in progress(grouped, len(grouped), f"{what}: batches"):
+        queries, own = [encoders[index]() for index in group], [weighed[index] for index in group]
+        for index, (answer, found) in zip(
+            group, model.answer_and_weigh(queries, own, max_new_tokens=max_new_tokens), strict=True
+        ):
+            outcomes[index] = {Wanted(): Outcome(answer, None)} | {
+                one: Outcome(answer, probs.reference, probs if one.options else None)
+                for one, probs in zip(weighed[index], found, strict=True)
+            }
+    return [outcomes[index] for index in range(len(encoders))]
 
 
 def answer_texts(
@@ -206,5 +166,7 @@ def _option_record(found: OptionLogProbs) -> OptionRecord:
     return OptionRecord(letters=found.letters, texts=found.texts, text_tokens=found.text_tokens)
 
 
-def _n_tokens(model: SpeechLM, *texts: str) -> int:
-    return sum(len(model.tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts)
+def _n_tokens(model: SpeechLM, one: Wanted) -> int:
+    """Tokens of all texts that are weighed, a letter counted as one; about what their pass costs."""
+    texts = [*one.options, one.reference or ""]
+    return len(one.options) + sum(len(model.tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts)

@@ -1,6 +1,7 @@
 """Figure 6 of the paper: token similarity matrices of one question and layer, with the alignment path marked.
 
-Ours adds, on the cosines, the best path that never runs back and the cheapest time warping from corner to corner.
+Ours adds, on the cosines, the best path that never runs back and the cheapest time warping from corner to corner, and
+on both the positions during which each token's word is spoken.
 """
 
 import math
@@ -60,6 +61,11 @@ def plot_token_matrix(alignment: Path, pdf: Path, svg: Path, png: Path, display:
             path = content.paths[metric][number][layer]
             shown = {"color": "white", "markeredgecolor": "black", "markersize": 3, "linewidth": 0.6}
             axis.plot(np.arange(len(path)), path, "o-", label="best frame (argmax)", **shown)
+            if content.words:
+                first, last = (content.words[part][number] for part in ("first", "last"))
+                timed = np.flatnonzero(first >= 0)
+                span = (first[timed] - 0.5, last[timed] + 0.5)
+                axis.vlines(timed, *span, color="#56B4E9", linewidth=3, alpha=0.7, label="word is spoken")
             if metric == "cosine":
                 monotone = text_monotone_path(matrix[None]).i_star[0]
                 axis.plot(np.arange(len(monotone)), monotone, "-", color="#D55E00", label="monotone path")

@@ -107,6 +107,7 @@ def paths_of(
             context.best_layer[metric],
             expected[0],
             states,
+            aligned.words["frame"][number] if aligned.words else None,
         )
         for metric in METRICS
         if metric in aligned.paths

@@ -73,6 +73,7 @@ class CellEdits:
 
 
 NO_DONOR = "no other token or question to take from"
+NO_PLACE = "no text token with a known time"
 NO_DIRECTION = "every vector without direction"
 
 
@@ -132,6 +133,9 @@ class EditMaker:
 
     def _vectors(self, layer: int, speech: Tensor, targets: EditTargets) -> tuple[Tensor, Tensor] | None:
         """Frames and values at a layer, recorded; None where nothing is edited."""
+        if not len(targets.frames):
+            self.found.skipped = NO_PLACE
+            return None
         frames, tokens = torch.from_numpy(targets.frames).long(), torch.from_numpy(targets.tokens).long()
         donors = None
         if self.cell.control in DONORS:

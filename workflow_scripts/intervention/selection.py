@@ -23,6 +23,9 @@ from workflow_scripts.measures import (
 )
 from workflow_scripts.settings.intervention import InterventionOperation
 
+NOWHERE = -1
+"""In a path, the frame of a token that has none."""
+
 
 @dataclass(frozen=True)
 class MeasuredPaths:
@@ -32,8 +35,10 @@ class MeasuredPaths:
         i_star, scores: (L+1, T_t) frames, and path scores turned so that higher is better.
         layers: those of 0 .. L whose paths were measured (`activations.layers`).
         best_layer: layer of the highest calibrated path score over the shard's questions.
-        states: gives speech (L+1, T_s, d) and text (L+1, T_t, d) states; called for `dtw` only.
+        states: gives speech (L+1, T_s, d) and text (L+1, T_t, d) states; called for `dtw` and `forced_alignment` only.
         T_s: frames of the question.
+        spoken: (T_t,) frame at which each text token is spoken, negative where that is unknown; None if the alignment
+            file has no word times.
     """
 
     i_star: np.ndarray
@@ -42,12 +47,16 @@ class MeasuredPaths:
     best_layer: int
     T_s: int
     states: Callable[[], tuple[np.ndarray, np.ndarray]]
+    spoken: np.ndarray | None = None
 
 
 def path_of(entry: InterventionOperation, measured: MeasuredPaths) -> tuple[np.ndarray, np.ndarray]:
     """Frames (T_t,) and scores (T_t,), higher is better, of the entry's path source.
 
-    Raises ValueError if the layer of the path was not measured, or a frame lies outside the question's span.
+    A forced alignment has NOWHERE, and no score, for tokens that are no part of a timed word.
+
+    Raises ValueError if the layer of the path was not measured, the alignment has no word times, or a frame lies
+    outside the question's span.
     """
     if entry.path == "vote":
         voters = [0, *(layer for layer in measured.layers if layer > 0)]  # row 0 has no vote
@@ -55,12 +64,17 @@ def path_of(entry: InterventionOperation, measured: MeasuredPaths) -> tuple[np.n
         frames, scores = voted.frames, voted.scores
     elif entry.path == "dtw":
         frames, scores = _warped(entry.metric, *measured.states())
+    elif entry.path == "forced_alignment":
+        if measured.spoken is None:
+            raise ValueError("path forced_alignment: the alignment file has no word times; delete it and run again")
+        frames, scores = _forced(entry.metric, measured)
     else:
         layer = measured.best_layer if entry.path == "best" else int(entry.path)
         if layer not in measured.layers:
             raise ValueError(f"path {layer}: the paths are of layers {measured.layers}")
         frames, scores = measured.i_star[layer], measured.scores[layer]
-    if len(frames) and not (int(frames.min()) >= 0 and int(frames.max()) < measured.T_s):
+    least = NOWHERE if entry.path == "forced_alignment" else 0
+    if len(frames) and not (int(frames.min()) >= least and int(frames.max()) < measured.T_s):
         raise ValueError(f"the path has frames {int(frames.min())} .. {int(frames.max())} of {measured.T_s}")
     return frames, scores
 
@@ -78,8 +92,14 @@ def select_targets(
 
     `all`: every distinct frame. `bottom`, `top`, `random`: k distinct frames of lowest or highest score, or drawn.
     The controls random_selection and top_selection choose in place of `bottom`; random_frames keeps the tokens and
-    draws as many frames of the question's T_s, those that the path does not use first.
+    draws as many frames of the question's T_s, those that the path does not use first. Tokens that are NOWHERE take no
+    part; if all are, there are no targets.
     """
+    placed = np.flatnonzero(np.asarray(frames) >= 0)
+    if not len(placed):
+        none = np.empty(0, dtype=np.int32)
+        return EditTargets(none, none, np.empty(0), exhausted=entry.k is not None)
+    frames, scores = np.asarray(frames)[placed], np.asarray(scores)[placed]
     how = {"random_selection": "random", "top_selection": "top"}.get(control or "", entry.selection)
     if how == "all":
         chosen = all_entries(frames, scores)
@@ -89,6 +109,7 @@ def select_targets(
         chosen = random_k(frames, scores, entry.k, seed)
     else:
         chosen = (bottom_k if how == "bottom" else top_k)(frames, scores, entry.k)
+    chosen = replace(chosen, tokens=placed[chosen.tokens].astype(np.int32))
     if control != "random_frames":
         return chosen
     if T_s is None:
@@ -100,6 +121,18 @@ def select_targets(
     order = [rng.permutation(part) for part in (unused, others, chosen.frames)]
     drawn = np.concatenate(order)[: len(chosen.frames)].astype(np.int32)
     return replace(chosen, frames=drawn)
+
+
+def _forced(metric: str, measured: MeasuredPaths) -> tuple[np.ndarray, np.ndarray]:
+    """The frame at which each token is spoken, and the mean similarity over layers 1..L there."""
+    frames = np.where(measured.spoken >= 0, measured.spoken, NOWHERE).astype(np.int32)
+    scores, placed = np.full(len(frames), np.nan), np.flatnonzero(frames >= 0)
+    if len(placed):
+        speech, text = measured.states()
+        similarity = token_similarity(speech, text[:, placed])
+        matrices = similarity.cosine if metric == "cosine" else -similarity.euclidean
+        scores[placed] = path_entry_scores(matrices, frames[placed])
+    return frames, scores
 
 
 def _warped(metric: str, speech: np.ndarray, text: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -2,8 +2,9 @@
 
 One module per concept: `states` (checking, norms), `similarity` (sequence level), `centring`, `cka`, `neighbours`,
 `token_alignment` (token level, paths, APS), `exact_best` (ties), `path_statistics` (monotonicity, consistency ...),
-`monotone_paths` and `path_quality` (DTW, text-monotone path), `shuffle_null` (chance levels), `pair_null`,
-`pooled_pairs` and `pair_alignment` (all pairs of a shard at once), `edit_targets` (frames an intervention edits).
+`monotone_paths` and `path_quality` (DTW, text-monotone path), `time_truth` (paths against the times of words),
+`shuffle_null` (chance levels), `pair_null`, `pooled_pairs` and `pair_alignment` (all pairs of a shard at once),
+`edit_targets` (frames an intervention edits).
 NumPy only.
 """
 
@@ -50,6 +51,15 @@ from workflow_scripts.measures.similarity import (
     sequence_means,
 )
 from workflow_scripts.measures.states import InvalidStates, Prepared, mean_over_layers, prepare
+from workflow_scripts.measures.time_truth import (
+    TimedTokens,
+    TimeScores,
+    position_seconds,
+    proportional_scores,
+    time_scores,
+    time_tokens,
+    uniform_scores,
+)
 from workflow_scripts.measures.token_alignment import (
     MetricAlignment,
     TokenAlignment,
@@ -72,6 +82,8 @@ __all__ = [
     "PathQuality",
     "PooledSimilarity",
     "Prepared",
+    "TimeScores",
+    "TimedTokens",
     "TokenAlignment",
     "TokenSimilarity",
     "VotedPath",
@@ -108,16 +120,21 @@ __all__ = [
     "plan_pairs",
     "pooled_pairs",
     "pooled_similarity",
+    "position_seconds",
     "prepare",
+    "proportional_scores",
     "random_k",
     "retrieval_at_1",
     "sequence_means",
     "summarise_null",
     "text_monotone_path",
+    "time_scores",
+    "time_tokens",
     "token_alignment",
     "token_similarity",
     "top_k",
     "u_centred_gram",
+    "uniform_scores",
     "violations",
     "vote_path",
 ]

@@ -165,12 +165,35 @@ def alignment_table(checkpoints: Sequence[Row], labels: Labels) -> tuple[list[Ro
         "aps_cosine_null": "null",
         "n": "n",
     }
+    return _last_checkpoints(checkpoints, columns, labels), columns
+
+
+def time_table(checkpoints: Sequence[Row], labels: Labels) -> tuple[list[Row], dict[str, str]]:
+    """Paths of the last checkpoints against word times, beside two paths that need no model (ours)."""
+    columns = {
+        "model": "Model",
+        "time_error_ms_cosine": "Error, ms (cos)",
+        "time_error_ms_euclidean": "(Euclid)",
+        "time_error_ms_uniform": "uniform",
+        "time_error_ms_proportional": "proportional",
+        "hit_rate_cosine": "Hit rate (cos)",
+        "hit_rate_euclidean": "(Euclid)",
+        "hit_rate_uniform": "uniform",
+        "hit_rate_proportional": "proportional",
+        "timed_share": "Timed",
+        "timed_n": "n",
+    }
+    return _last_checkpoints(checkpoints, columns, labels), columns
+
+
+def _last_checkpoints(checkpoints: Sequence[Row], columns: Mapping[str, str], labels: Labels) -> list[Row]:
+    """One row per model, of its last checkpoint over all subsets."""
     rows = [row for row in checkpoints if row["subset"] == "all"]
     table = []
     for model in dict.fromkeys(row["model"] for row in rows):
         last = max((row for row in rows if row["model"] == model), key=lambda row: row["step"] or 0)
         table.append({**{key: last[key] for key in columns}, "model": labels.model(model)})
-    return table, columns
+    return table
 
 
 def build_tables(
@@ -194,6 +217,7 @@ def build_tables(
         "table2_gap": gap_table(gap_rows, labels),
         "table3_pipeline": pipeline_table(gap_rows, labels),
         "table9_alignment": alignment_table(read_table(checkpoints), labels),
+        "alignment_in_time": time_table(read_table(checkpoints), labels),
         "references": references_table(read_table(decline), labels.model),
         "multiple_choice": choice_table(gap_rows, labels.model, labels.subset),
         "cascade": cascade_table(read_table(cascade), labels.model),

@@ -31,7 +31,8 @@ FIGURES: Mapping[str, tuple[str, str]] = {
     "token_matrix": (
         "Token similarity matrices",
         "One spoken question (rows: speech positions) against its text (columns: tokens) in one layer, with the "
-        "alignment path: the best speech position of each text token. After Figure 6 of the paper.",
+        "alignment path: the best speech position of each text token. Bars: when the token's word is spoken. After "
+        "Figure 6 of the paper.",
     ),
     "aps_gap": (
         "Alignment Path Score against the gap",
@@ -142,6 +143,13 @@ TABLES: Mapping[str, tuple[str, str]] = {
         "Alignment statistics",
         "Alignment statistics of the last checkpoints, mean over layers 1..L and questions, beside the shuffled-pair "
         "null.",
+    ),
+    "alignment_in_time": (
+        "Alignment against word times",
+        "Distance in ms from the speech position that a path gives a text token to the middle of its word, and share "
+        "of tokens whose position holds part of their word; last checkpoints, mean over layers 1..L and questions. "
+        "Uniform: positions drawn at random. Proportional: a constant speaking rate, without any model. Timed: share "
+        "of text tokens that belong to a word with a known time.",
     ),
     "table1_interventions": (
         "Interventions",

@@ -1,7 +1,7 @@
 """Copy a finished run's tables, figures and manifest into a folder that can be committed, with a page about them.
 
-`python -m workflow_scripts.report.write_reference results docs/reference-study`. Every number on the page comes from
-the copied files.
+`python -m workflow_scripts.report.write_reference results docs/reference-study [studies/<name>.yaml]`. Every number on
+the page comes from the copied files.
 """
 
 import json
@@ -32,8 +32,11 @@ TABLES = (
 )
 
 
-def write_reference(results: Path, target: Path) -> None:
+def write_reference(results: Path, target: Path, study: str | None = None) -> None:
     """Copy what a paper would quote from `results` into `target` and write `target`/README.md.
+
+    Args:
+        study: the file that was given to `make all STUDY=...`; None for the default study.
 
     Raises:
         ArtifactError: the run is not finished; names the missing file.
@@ -53,10 +56,10 @@ def write_reference(results: Path, target: Path) -> None:
             shutil.copy2(results / f"figures/{name}.{extension}", target / "figures")
     shutil.copy2(results / "report/manifest.json", target / "manifest.json")
     read = {Path(name).stem: read_table(results / name) for name in TABLES}
-    write_text(target / "README.md", page(manifest, read))
+    write_text(target / "README.md", page(manifest, read, study))
 
 
-def page(manifest: Mapping[str, Any], read: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+def page(manifest: Mapping[str, Any], read: Mapping[str, Sequence[Mapping[str, Any]]], study: str | None = None) -> str:
     """The Markdown page: what was run, the headline numbers, claims and figures."""
     models = sorted(manifest["settings"]["models"])
     hardware, seconds = manifest["hardware"], manifest["wall_seconds"]
@@ -67,11 +70,12 @@ def page(manifest: Mapping[str, Any], read: Mapping[str, Sequence[Mapping[str, A
     )
     times = ", ".join(f"{stage} {value:.0f}" for stage, value in sorted(seconds.items(), key=lambda item: -item[1]))
     lines = [
-        "# Reference study",
+        f"# Reference study{f': {Path(study).stem}' if study else ''}",
         "",
-        "One run of `make all` on the default `config.yaml`, written by `make reference-study`. Stand-ins and limits:",
-        "the front page of this repository. One seed per strategy and one synthetic voice: read it as a check of the",
-        "instrument, not as evidence about speech LLMs in general.",
+        f"One run of `make all{f' STUDY={study}' if study else ''}`, written by `make reference-study`. Stand-ins and",
+        "limits: the front page of this repository.",
+        f"{_runs(manifest['settings'])}: read it as a check of the instrument, not as evidence about speech LLMs in",
+        "general.",
         "",
         f"- Code {_short(manifest['code_version'])}, settings {manifest['settings_hash']}, {hardware['processor']}, "
         f"{hardware['cores']} cores, {hardware['memory_gb']} GB, no GPU",
@@ -118,6 +122,18 @@ def page(manifest: Mapping[str, Any], read: Mapping[str, Sequence[Mapping[str, A
     return "\n".join(lines)
 
 
+def _runs(settings: Mapping[str, Any]) -> str:
+    """How many models, backbones and seeds, for the page's caution."""
+    models = settings["models"].values()
+    counts = [
+        (len(models), "model"),
+        (len({model.get("backbone") for model in models}), "backbone"),
+        (len({model.get("seed") for model in models}), "seed"),
+    ]
+    named = ", ".join(f"{n} {what}{'' if n == 1 else 's'}" for n, what in counts)
+    return f"{named}, one synthetic voice"
+
+
 def _short(version: str) -> str:
     """Twelve digits of the commit, and whether tracked files differed from it."""
     return version[:12] + ("-dirty" if version.endswith("-dirty") else "")
@@ -158,4 +174,4 @@ def _edit_cells(row: Mapping[str, Any]) -> list[str]:
 
 
 if __name__ == "__main__":
-    write_reference(Path(sys.argv[1]), Path(sys.argv[2]))
+    write_reference(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:])

@@ -35,6 +35,12 @@ class ActivationSettings(Settings):
         default="bitshuffle", description="bitshuffle-lz4 is fast; gzip and none open everywhere."
     )
     keep: bool = Field(default=False, description="Keep the state files after similarity and alignment.")
+    reading_questions: int = Field(
+        default=3,
+        ge=0,
+        description="First questions of each subset on which padded speech, template positions and the state after the "
+        "final norm are measured too (sensitivity.csv); 0 for none.",
+    )
 
     @model_validator(mode="after")
     def _layers_beyond_embeddings(self) -> "ActivationSettings":

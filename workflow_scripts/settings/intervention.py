@@ -67,10 +67,11 @@ class InterventionOperation(Settings):
         "Default: intervention.layer.",
     )
     metric: Literal["cosine", "euclidean"] = Field(default="cosine", description="Metric of the path.")
-    path: int | Literal["vote", "best", "dtw"] = Field(
+    path: int | Literal["vote", "best", "dtw", "forced_alignment"] = Field(
         default="vote",
         description="Where the path comes from: most frequent frame over layers 1..L, the layer of the highest "
-        "calibrated path score, dynamic time warping, or the number of a layer.",
+        "calibrated path score, dynamic time warping, the times at which the words are spoken, or the number of a "
+        "layer.",
     )
     control: Control | None = Field(default=None, description="What this control changes in the entry it belongs to.")
     of: str | None = Field(default=None, description="The entry that this one is a control of.")

@@ -140,7 +140,7 @@ def pooled_measurements(reader: StateReader, *, draws: int, seed: int, massive: 
             found.add(layer, one, _pairs(one, compared) | {k: _of_bin(v, chosen, n, one) for k, v in near.items()})
         for number, form in enumerate((speech, text)):
             grams[number, layer] = u_centred_gram(form.mean[chosen])
-    nothing = np.full((n, depth), np.nan)
+    nothing, shard = np.full((n, depth), np.nan), _cka(*grams, plan, chosen, n)
     measures = {name: Measured(found.raw[name], found.mean[name], found.sd[name], found.p[name]) for name in KINDS}
     measures |= {name: Measured(values, nothing, nothing, nothing) for name, values in plain.items()}
     return Measurements(
@@ -152,7 +152,8 @@ def pooled_measurements(reader: StateReader, *, draws: int, seed: int, massive: 
         | {
             "null_draws": drawn,
             "seed": seed,
-            "undefined": {name: int(np.isnan(measured.raw).sum()) for name, measured in measures.items()},
+            "undefined": {name: int(np.isnan(measured.raw).sum()) for name, measured in measures.items()}
+            | {"cka": int(np.isnan(shard["cka"]).sum())},
             "undefined_null": {name: int(np.isnan(found.mean[name]).sum()) for name in KINDS},
             "zero_norms": zero_norms,
             "neighbours": neighbours_used(len(chosen)),
@@ -161,7 +162,7 @@ def pooled_measurements(reader: StateReader, *, draws: int, seed: int, massive: 
             "provenance": provenance({"draws": draws, "seed": seed, "massive": massive}),
         },
         draws={name: (found.draw_sum[name], found.draw_count[name]) for name in KINDS},
-        shard=_cka(*grams, plan, chosen, n),
+        shard=shard,
     )
 
 

@@ -1,6 +1,8 @@
 """Encoder features of a subset's audio, computed once: training, evaluation and activations read them.
 
 Frames of the real audio only, 50 a second (DESIGN 3). How far audio is padded before the encoder is `window_seconds`.
+Of the first utterances the frames behind the audio are kept too, as the paper's encoder gives them for its window of
+30 s: what a speech span with padding is made of (sensitivity.csv).
 """
 
 import logging
@@ -22,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 def encode_speech(
-    manifest: Path, encoder: Path, features: Path, *, window_seconds: float, device: str = "auto"
+    manifest: Path, encoder: Path, features: Path, *, window_seconds: float, padded: int = 0, device: str = "auto"
 ) -> None:
     """Write the features of every utterance that was kept.
 
@@ -31,18 +33,21 @@ def encode_speech(
         encoder: asset.json of a Whisper model.
         features: HDF5 file to write.
         window_seconds: audio is padded with silence to a multiple of this; 30 is what Whisper was trained on.
+        padded: first utterances whose frames behind the audio are kept, up to the encoder's limit.
         device: see speech_lm.device.
 
     Raises:
         ArtifactError: no utterance was kept, or an audio file is missing, damaged, of another length than the manifest
             says or longer than the encoder's window.
     """
-    utterances = [utterance for utterance in SYNTHESIS.read(Path(manifest)) if utterance.kept]
+    spoken = SYNTHESIS.read(Path(manifest))
+    utterances = [utterance for utterance in spoken if utterance.kept]
     if not utterances:
         raise ArtifactError(f"{manifest}: no utterance was kept, nothing to encode; see the reasons in the file")
     paths = [Path(manifest).parent / utterance.audio for utterance in utterances]
     samples = [check_flac(path, utterance.seconds) for path, utterance in zip(paths, utterances)]
     model = WhisperFeatures(Path(encoder).parent, device=device, window_seconds=window_seconds)
+    first = {utterance.id for utterance in spoken[:padded]}
     longest = max(range(len(paths)), key=samples.__getitem__)
     if samples[longest] > model.limit_seconds * SAMPLE_RATE:
         raise ArtifactError(
@@ -62,6 +67,7 @@ def encode_speech(
             "encoder": Path(encoder).parent.name,
             "encoder_dtype": str(model.dtype).removeprefix("torch."),
         },
+        _padding(model, [(n, path) for n, path in enumerate(paths) if utterances[n].id in first]),
     )
 
 
@@ -81,12 +87,21 @@ def _encoded(model: WhisperFeatures, paths: Sequence[Path], samples: Sequence[in
         yield from ((index, block.float().numpy()) for index, block in zip(batch, blocks))
 
 
+def _padding(model: WhisperFeatures, chosen: Sequence[tuple[int, Path]]) -> Iterator[tuple[int, np.ndarray]]:
+    for index, path in chosen:
+        yield index, model.encode_padding([read_flac(path)])[0].float().numpy()
+
+
 if __name__ == "__main__":
     from workflow_scripts.artifacts.logs import run_step
 
     run_step(
         snakemake,
         lambda s: encode_speech(
-            s.input.manifest, s.input.encoder, s.output.features, window_seconds=s.params.window_seconds
+            s.input.manifest,
+            s.input.encoder,
+            s.output.features,
+            window_seconds=s.params.window_seconds,
+            padded=s.params.padded,
         ),
     )

@@ -20,20 +20,12 @@ from workflow_scripts.artifacts.questions import QUESTIONS
 from workflow_scripts.artifacts.utterances import SYNTHESIS, UTTERANCES, Utterance
 from workflow_scripts.scoring.text_normalisation import word_error_rate
 from workflow_scripts.settings.speech import AsrSettings
-from workflow_scripts.speech.audio import SAMPLE_RATE, read_flac
+from workflow_scripts.speech.audio import read_flac
+from workflow_scripts.speech.padding import WINDOW_SECONDS, padded_length
 from workflow_scripts.speech.whisper_decoder import Transcript, WhisperDecoder
 from workflow_scripts.speech_lm.encoder import WhisperFeatures
 
 logger = logging.getLogger(__name__)
-
-WINDOW_SECONDS = 5.0
-"""Audio is padded to a multiple of this. On 30 questions of about 3 s (266 words) and 10 of about 20 s, Whisper base in
-bfloat16 made 6.0 and 6.1 % word errors so, 7.1 and 6.7 % at its own 30 s: three words apart on the short ones,
-too few to rank the two. Shorter windows save most of the encoder's time on short audio."""
-SILENCE_SECONDS = 1.0
-"""Least silence after the audio, up to the model's 30 s. At windows of 2 s one of those 30 short questions made the
-decoder loop without it (71 % word errors in all) and none with it (6.0 %): a small sample, so a precaution."""
-LIMIT_SECONDS = 30.0
 
 
 def transcribe_speech(
@@ -103,13 +95,6 @@ def judge(utterance: Utterance, spoken: str, transcript: Transcript | None, wer_
     elif wer_limit is not None and rate > wer_limit:
         facts |= {"kept": False, "reason": f"word error rate {rate:.3f}, above the limit of {wer_limit:g}"}
     return utterance.model_copy(update=facts)
-
-
-def padded_length(n_samples: int) -> int:
-    """Samples after padding: at least SILENCE_SECONDS more, a multiple of WINDOW_SECONDS, at most 30 s."""
-    window, limit = round(WINDOW_SECONDS * SAMPLE_RATE), round(LIMIT_SECONDS * SAMPLE_RATE)
-    wanted = n_samples + round(SILENCE_SECONDS * SAMPLE_RATE)
-    return max(n_samples, min(-(-wanted // window) * window, limit))
 
 
 def _hear(

@@ -67,7 +67,7 @@ class WhisperDecoder:
         self._tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
         options = model.generation_config
         self._end = int(model.config.eos_token_id)
-        self._prompt = _prompt_ids(options, int(model.config.decoder_start_token_id))
+        self._prompt = prompt_ids(options, int(model.config.decoder_start_token_id))
         self._max_tokens = min(max_tokens, model.config.max_target_positions - len(self._prompt))
         self._never = torch.zeros(model.config.vocab_size, dtype=torch.bool, device=self.device)
         self._never[list(options.suppress_tokens or [])] = True
@@ -190,7 +190,7 @@ class _Cache:
         self.cross_values = [values[rows] for values in self.cross_values]
 
 
-def _prompt_ids(options: GenerationConfig, start: int) -> list[int]:
+def prompt_ids(options: GenerationConfig, start: int) -> list[int]:
     """Start, language, task, no timestamps; English-only models know neither language nor task."""
     if not getattr(options, "is_multilingual", False):
         return [start, options.no_timestamps_token_id]

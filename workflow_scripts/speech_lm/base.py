@@ -5,19 +5,37 @@ from __future__ import annotations
 import math
 import time
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from workflow_scripts.speech_lm.anatomy import causal_lm, decoder_of, final_norm_of, vocabulary_logits
-from workflow_scripts.speech_lm.branches import branch_log_probs
+from workflow_scripts.speech_lm.branches import branch_log_probs, cached_branch_log_probs, n_columns
 from workflow_scripts.speech_lm.edited_generation import SharedPrompts
-from workflow_scripts.speech_lm.generation import NotFiniteError, check_reach, greedy
+from workflow_scripts.speech_lm.generation import (
+    Decoded,
+    NotFiniteError,
+    check_length,
+    check_reach,
+    continue_greedily,
+    greedy,
+    prefill,
+)
 from workflow_scripts.speech_lm.hooks import captured_states, edited_inputs
-from workflow_scripts.speech_lm.option_tokens import log_sum, option_branches
-from workflow_scripts.speech_lm.protocol import Answer, AnswerLoss, Edit, OptionLogProbs, Query, SpeechLM, SpeechLMError
+from workflow_scripts.speech_lm.option_tokens import OptionBranches, log_sum, option_branches
+from workflow_scripts.speech_lm.protocol import (
+    Answer,
+    AnswerLoss,
+    Edit,
+    OptionLogProbs,
+    Query,
+    SpeechLM,
+    SpeechLMError,
+    Wanted,
+)
 
 _LENGTH_STEP = 16
 _LOGIT_ROWS = 256  # rows of the vocabulary product held at once in answer_loss
@@ -95,15 +113,51 @@ class DecoderSpeechLM(SpeechLM):
         """
         start = time.perf_counter()
         embeds, lengths = self._pad(queries, edits)
-        try:
-            decoded = greedy(
-                self.model,
-                embeds,
-                lengths,
-                max_new_tokens=max_new_tokens,
-                stop_ids=self.stop_ids if stop_ids is None else frozenset(stop_ids),
-                edits=edits,
+        stops = self.stop_ids if stop_ids is None else frozenset(stop_ids)
+        with self._named(queries):
+            decoded = greedy(self.model, embeds, lengths, max_new_tokens=max_new_tokens, stop_ids=stops, edits=edits)
+        return self._answers(decoded, time.perf_counter() - start)
+
+    @torch.no_grad()
+    def answer_and_weigh(
+        self, queries: Sequence[Query], wanted: Sequence[Sequence[Wanted]], *, max_new_tokens: int
+    ) -> list[tuple[Answer, list[OptionLogProbs]]]:
+        """As in the protocol, from one pass over the prompts: options and references are read off its cache first."""
+        start = time.perf_counter()
+        check_length(max_new_tokens)
+        candidates = [
+            [option_branches(self.tokenizer, list(one.options), one.reference, self.name) for one in own]
+            for own in wanted
+        ]
+        branches = [[ids for one in own for ids in one.branches] for own in candidates]
+        embeds, lengths = self._pad(queries, None)
+        check_reach(self.model, embeds.shape[1] + max([max_new_tokens, *(len(ids) for own in branches for ids in own)]))
+        room = max([max_new_tokens, *map(n_columns, branches)])
+        cache, last, slots = prefill(self.model, embeds, lengths, following=room)
+        found = cached_branch_log_probs(self.model, cache, last, slots, branches)
+        with self._named(queries):
+            decoded = continue_greedily(
+                self.model, cache, last, slots, max_new_tokens=max_new_tokens, stop_ids=self.stop_ids
             )
+        weighed = []
+        for own, log_probs in zip(candidates, found):
+            pieces = iter(log_probs)
+            weighed.append([self._weighed(one, [next(pieces) for _ in one.branches]) for one in own])
+        return list(zip(self._answers(decoded, time.perf_counter() - start), weighed))
+
+    def decode_answer(self, token_ids: Sequence[int]) -> str:
+        """The text of an answer: its tokens without special ones."""
+        return self.tokenizer.decode(token_ids, skip_special_tokens=True)
+
+    def _answers(self, decoded: Sequence[Decoded], seconds: float) -> list[Answer]:
+        share = seconds / len(decoded)
+        return [Answer(self.decode_answer(row.token_ids), row.token_ids, row.finish_reason, share) for row in decoded]
+
+    @contextmanager
+    def _named(self, queries: Sequence[Query]) -> Iterator[None]:
+        """Logits that are not finite become an error that names model and query."""
+        try:
+            yield
         except NotFiniteError as error:
             query = queries[error.row]
             asked = f"{query.seconds:.2f} s of speech" if query.form == "speech" else repr("".join(query.tokens)[:80])
@@ -111,9 +165,6 @@ class DecoderSpeechLM(SpeechLM):
                 f"{self.name}: the answer to {asked} has NaN or infinite logits; check the checkpoint's training log, "
                 "or run this model in float32"
             ) from error
-        texts = [self.tokenizer.decode(row.token_ids, skip_special_tokens=True) for row in decoded]
-        share = (time.perf_counter() - start) / len(queries)
-        return [Answer(text, row.token_ids, row.finish_reason, share) for text, row in zip(texts, decoded)]
 
     @torch.no_grad()
     def answer_loss(
@@ -170,27 +221,32 @@ class DecoderSpeechLM(SpeechLM):
                 f"{len(options)} lists of options and {len(references)} references for {len(queries)} queries: give "
                 "one per query"
             )
+        if not all(options):
+            raise ValueError(
+                "a query without options has no option probabilities; `answer_loss` costs a reference alone"
+            )
         candidates = [
             option_branches(self.tokenizer, list(texts), reference, self.name)
             for texts, reference in zip(options, references)
         ]
         found = self._branch_log_probs(queries, [one.branches for one in candidates], edits)
-        results = []
-        for one, log_probs in zip(candidates, found):
-            sums = [float(part.sum()) for part in log_probs]
-            if not all(map(math.isfinite, sums)):
-                raise SpeechLMError(
-                    f"{self.name}: an option has NaN or infinite log-probability; check the checkpoint's training log, "
-                    "or run this model in float32"
-                )
-            letters = tuple(log_sum([sums[number] for number in numbers]) for numbers in one.letters)
-            texts = tuple(sums[number] for number in one.texts)
-            counts = tuple(len(one.branches[number]) for number in one.texts)
-            cost = None
-            if one.reference is not None:
-                cost = AnswerLoss(-sums[one.reference], len(one.branches[one.reference]))
-            results.append(OptionLogProbs(letters, texts, counts, cost))
-        return results
+        return [self._weighed(one, log_probs) for one, log_probs in zip(candidates, found)]
+
+    def _weighed(self, one: OptionBranches, log_probs: Sequence[Tensor]) -> OptionLogProbs:
+        """Letters, texts and reference of one question from the tokens' ln p of its branches."""
+        sums = [float(part.sum()) for part in log_probs]
+        if not all(map(math.isfinite, sums)):
+            raise SpeechLMError(
+                f"{self.name}: an option or reference answer has NaN or infinite log-probability; check the "
+                "checkpoint's training log, or run this model in float32"
+            )
+        letters = tuple(log_sum([sums[number] for number in numbers]) for numbers in one.letters)
+        texts = tuple(sums[number] for number in one.texts)
+        counts = tuple(len(one.branches[number]) for number in one.texts)
+        cost = None
+        if one.reference is not None:
+            cost = AnswerLoss(-sums[one.reference], len(one.branches[one.reference]))
+        return OptionLogProbs(letters, texts, counts, cost)
 
     def _branch_log_probs(
         self,

@@ -67,7 +67,21 @@ class CompositeSpeechLM(DecoderSpeechLM):
                 f"{self.name}: this is the untuned backbone, it has no speech adapter; evaluate it on the forms text "
                 "and asr, or choose a trained checkpoint"
             )
-        features = self._features(speech)
+        return self._spoken(self._features(speech), speech.seconds)
+
+    @torch.no_grad()
+    def encode_padded(self, speech: Speech) -> Query | None:
+        """As `encode_speech` with the encoder's frames behind the audio; None where they are not known."""
+        behind = speech.padding
+        if behind is None and speech.features is None and self.encoder is not None and speech.waveform is not None:
+            behind = self.encoder.encode_padding([speech.waveform])[0]
+        if behind is None or self.lslm.adapter is None:
+            return None
+        real = self._features(speech)
+        return self._spoken(torch.cat([real, torch.as_tensor(behind).to(real.device, real.dtype)]), speech.seconds)
+
+    def _spoken(self, features: Tensor, seconds: float) -> Query:
+        """The query around encoder frames (F, d_enc)."""
         lengths = torch.tensor([len(features)], device=self.device)
         spoken, _ = self.lslm.embed_speech(features[None].to(self.device), lengths)
         before, after = self.template.ids
@@ -84,7 +98,7 @@ class CompositeSpeechLM(DecoderSpeechLM):
             tokens=tuple(f"{position * step:.2f}s" for position in range(n_positions)),
             token_ids=None,
             char_spans=None,
-            seconds=speech.seconds,
+            seconds=seconds,
             form="speech",
         )
 

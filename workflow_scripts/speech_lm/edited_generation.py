@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from workflow_scripts.speech_lm.anatomy import causal_lm, vocabulary_logits
+from workflow_scripts.speech_lm.anatomy import vocabulary_logits
+from workflow_scripts.speech_lm.branches import cached_branch_log_probs
 from workflow_scripts.speech_lm.generation import NotFiniteError, check_reach, continue_greedily
 from workflow_scripts.speech_lm.hooks import edited_inputs
 from workflow_scripts.speech_lm.protocol import Answer, AnswerLoss, Edit, Query, SpeechLMError
@@ -119,7 +120,7 @@ class SharedPrompts:
         hidden, cache, lengths = self._prefill(rows, layer, begin, edits)
         last = hidden[torch.arange(len(rows), device=hidden.device), lengths - 1 - begin]
         first = vocabulary_logits(self.lm.model, last).float().log_softmax(dim=-1)
-        losses = self._losses(rows, cache, lengths, first)
+        losses = self._losses(rows, cache, lengths, last)
         try:
             decoded = continue_greedily(
                 self.lm.model,
@@ -135,7 +136,7 @@ class SharedPrompts:
                 f"{len(edits[error.row])} edits; check the checkpoint's training log, or run this model in float32"
             ) from error
         share = (time.perf_counter() - began) / len(rows)
-        texts = [self.lm.tokenizer.decode(one.token_ids, skip_special_tokens=True) for one in decoded]
+        texts = [self.lm.decode_answer(one.token_ids) for one in decoded]
         answers = [Answer(text, one.token_ids, one.finish_reason, share) for text, one in zip(texts, decoded)]
         return [EditedAnswer(*found) for found in zip(answers, losses, first.cpu())]
 
@@ -241,35 +242,13 @@ class SharedPrompts:
         return out, cache, lengths
 
     def _losses(
-        self, rows: Sequence[int], cache: RaggedCache, lengths: Tensor, first: Tensor
+        self, rows: Sequence[int], cache: RaggedCache, lengths: Tensor, last: Tensor
     ) -> list[AnswerLoss | None]:
         """Loss of each row's reference; the slots after the prompts are written over by the answer later."""
         ids = [self.references[row] for row in rows]
-        if not any(ids):
-            return [None for _ in rows]
-        n_block = max(len(one) - 1 for one in ids if one)
-        # Losses are sums over tokens: the first from the prompt's last state, the others from a block on the cache.
-        sums = [0.0 if one is None else -float(first[place, one[0]]) for place, one in enumerate(ids)]
-        if n_block:
-            block = torch.zeros((len(rows), n_block), dtype=torch.long)
-            for place, one in enumerate(ids):
-                if one is not None:
-                    block[place, : len(one) - 1] = torch.tensor(one[:-1])
-            slots = lengths[:, None] + torch.arange(n_block, device=lengths.device)
-            hidden = self.lm.decoder(
-                inputs_embeds=causal_lm(self.lm.model).get_input_embeddings()(block.to(self.lm.device)),
-                attention_mask=cache.place(slots, self.lm.dtype),
-                position_ids=slots,
-                past_key_values=cache,
-                use_cache=True,
-            ).last_hidden_state
-            for place, one in enumerate(ids):
-                if one is not None and len(one) > 1:
-                    logits = vocabulary_logits(self.lm.model, hidden[place, : len(one) - 1]).float()
-                    targets = torch.tensor(one[1:], device=logits.device)
-                    costs = nn.functional.cross_entropy(logits, targets, reduction="none")
-                    sums[place] += float(costs.double().sum())
-        return [None if one is None else AnswerLoss(total, len(one)) for one, total in zip(ids, sums)]
+        branches = [[] if one is None else [one] for one in ids]
+        found = cached_branch_log_probs(self.lm.model, cache, last, lengths, branches)
+        return [AnswerLoss(-float(one[0].sum()), len(one[0])) if one else None for one in found]
 
 
 @contextmanager

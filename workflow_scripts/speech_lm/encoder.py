@@ -78,6 +78,18 @@ class WhisperFeatures:
                     encoded[index] = row[: frame_count(len(waveforms[index]))].clone()
         return [encoded[index] for index in range(len(waveforms))]
 
+    def encode_padding(self, waveforms: Sequence[np.ndarray]) -> list[Tensor]:
+        """The frames behind each waveform when it is padded with silence to the encoder's limit (30 s for Whisper).
+
+        CPU tensors (limit - ceil(50 * seconds), d_enc), one waveform at a time; waveforms and errors as in `encode`.
+        """
+        limit = round(self.limit_seconds * SAMPLE_RATE)
+        behind = []
+        for index, waveform in enumerate(waveforms):
+            self._padded_samples(index, waveform)
+            behind.append(self._forward([waveform], limit)[0, frame_count(len(waveform)) :].to("cpu", copy=True))
+        return behind
+
     def _padded_samples(self, index: int, waveform: np.ndarray) -> int:
         if waveform.ndim != 1 or len(waveform) == 0:
             raise ValueError(f"waveform {index} has shape {waveform.shape}; it must be mono with at least one sample")

@@ -33,7 +33,6 @@ class NotFiniteError(FloatingPointError):
         self.row = row
 
 
-@torch.no_grad()
 def greedy(
     model: nn.Module,
     embeds: Tensor,
@@ -43,19 +42,31 @@ def greedy(
     stop_ids: Collection[int],
     edits: Sequence[Sequence[Edit]] | None = None,
 ) -> list[Decoded]:
-    """Most likely continuation of every row, one token at a time.
+    """`prefill` and `continue_greedily`, for prompts and answers that the model's positions and windows reach."""
+    check_length(max_new_tokens)
+    check_reach(model, embeds.shape[1] + max_new_tokens)
+    cache, hidden, slots = prefill(model, embeds, lengths, following=max_new_tokens, edits=edits)
+    return continue_greedily(model, cache, hidden, slots, max_new_tokens=max_new_tokens, stop_ids=stop_ids)
 
-    embeds: (B, T, d) right-padded input embeddings; lengths: (B,) real positions. Edits act during prefill only; later
-    steps see them through the cache. Argmax in float32; on ties the lowest id wins. A row ends at the first id in
-    `stop_ids` (not kept) or after `max_new_tokens`. Raises SpeechLMError for architectures the cache cannot serve:
-    layers with another kind of cache, or sequences longer than a sliding window; NotFiniteError for NaN and infinity.
+
+@torch.no_grad()
+def prefill(
+    model: nn.Module,
+    embeds: Tensor,
+    lengths: Sequence[int],
+    *,
+    following: int,
+    edits: Sequence[Sequence[Edit]] | None = None,
+) -> tuple[RaggedCache, Tensor, Tensor]:
+    """Keys and values of right-padded prompts, with room for `following` positions behind the longest.
+
+    embeds: (B, T, d) input embeddings; lengths: (B,) real positions. Edits act here only; later steps see them through
+    the cache. Gives the cache, the final states (B, d) at each row's last position, and `lengths` as a tensor. Raises
+    SpeechLMError for layers with another kind of cache. That the model's positions reach (`check_reach`) is the
+    caller's to check.
     """
-    if max_new_tokens < 1:
-        raise ValueError(f"max_new_tokens is {max_new_tokens}; it must be at least 1")
     decoder = decoder_of(model)
-    capacity = embeds.shape[1] + max_new_tokens
-    check_reach(model, capacity)
-    cache = RaggedCache(len(decoder.layers), capacity)
+    cache = RaggedCache(len(decoder.layers), embeds.shape[1] + following)
     slots = torch.tensor(list(lengths), device=embeds.device)
     with edited_inputs(decoder.layers, edits):
         hidden = decoder(inputs_embeds=embeds, past_key_values=cache, use_cache=True).last_hidden_state
@@ -65,8 +76,7 @@ def greedy(
             f"{type(decoder).__name__}: layers {unused} keep their state outside past_key_values; "
             "this decoder loop cannot serve them, write an adapter class with its own generate"
         )
-    hidden = hidden[torch.arange(len(slots), device=embeds.device), slots - 1]
-    return continue_greedily(model, cache, hidden, slots, max_new_tokens=max_new_tokens, stop_ids=stop_ids)
+    return cache, hidden[torch.arange(len(slots), device=embeds.device), slots - 1], slots
 
 
 @torch.no_grad()
@@ -79,11 +89,13 @@ def continue_greedily(
     max_new_tokens: int,
     stop_ids: Collection[int],
 ) -> list[Decoded]:
-    """The answers after a prefill whose keys and values are in `cache`; the cache is used up.
+    """Most likely continuation of every row, one token at a time, after a `prefill`; the cache is used up.
 
     hidden: (B, d) final states at each row's last prompt position. slots: (B,) prompt lengths, where the first answer
-    token is stored. Raises NotFiniteError.
+    token is stored. Argmax in float32; on ties the lowest id wins. A row ends at the first id in `stop_ids` (not kept)
+    or after `max_new_tokens`. Raises NotFiniteError, ValueError for fewer than one token.
     """
+    check_length(max_new_tokens)
     decoder, embed = decoder_of(model), causal_lm(model).get_input_embeddings()
     rows = list(range(len(slots)))  # original row of every row still in the batch
     answers: list[list[int]] = [[] for _ in rows]
@@ -120,6 +132,12 @@ def continue_greedily(
         ).last_hidden_state[:, 0]
         slots = slots + 1
     return [Decoded(tuple(ids), reasons.get(row, "length")) for row, ids in enumerate(answers)]
+
+
+def check_length(max_new_tokens: int) -> None:
+    """Raise ValueError if an answer may have no token."""
+    if max_new_tokens < 1:
+        raise ValueError(f"max_new_tokens is {max_new_tokens}; it must be at least 1")
 
 
 def check_reach(model: nn.Module, n_positions: int) -> None:

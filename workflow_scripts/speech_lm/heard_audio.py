@@ -60,4 +60,4 @@ def speech_of(heard: Heard, name: str) -> Speech:
     """A spoken question as a model takes it."""
     if isinstance(heard, AudioReader):
         return heard.speech(name)
-    return Speech(None, SAMPLE_RATE, heard.seconds[name], heard[name])
+    return Speech(None, SAMPLE_RATE, heard.seconds[name], heard[name], heard.padding(name))

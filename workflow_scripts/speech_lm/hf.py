@@ -103,6 +103,13 @@ class HfSpeechLM(DecoderSpeechLM):
         Raises ValueError for another sample rate and audio that is missing, longer than the window or not finite;
         SpeechLMError if the placeholders are not one block.
         """
+        return self._spoken(speech, padded=False)
+
+    def encode_padded(self, speech: Speech) -> Query | None:
+        """The same query with all placeholders as its span, for models that always fill the window; else None."""
+        return None if self.rate is None else self._spoken(speech, padded=True)
+
+    def _spoken(self, speech: Speech, padded: bool) -> Query:
         waveform = self._checked(speech)
         inputs = self.processor(
             text=[self.prompts.spoken],
@@ -113,7 +120,7 @@ class HfSpeechLM(DecoderSpeechLM):
         )
         inputs = {name: value for name, value in dict(inputs).items() if isinstance(value, Tensor)}
         start, n = self._block(inputs["input_ids"][0], speech)
-        real = n if self.rate is None else min(n, math.ceil(round(self.rate * speech.seconds, 6)))
+        real = n if self.rate is None or padded else min(n, math.ceil(round(self.rate * speech.seconds, 6)))
         step = speech.seconds / n if self.rate is None else 1 / self.rate
         return Query(
             inputs=inputs,

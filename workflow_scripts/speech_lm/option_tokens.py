@@ -30,11 +30,11 @@ class OptionBranches:
 def option_branches(tokenizer: Any, options: Sequence[str], reference: str | None, model_name: str) -> OptionBranches:
     """Tokenise letters ("A" and " A"), option texts and the reference answer.
 
-    Raises ValueError without options, for more than 26 of them or for a text without tokens; SpeechLMError if the
-    vocabulary cannot tell two letters apart.
+    Raises ValueError for more than 26 options or a text without tokens; SpeechLMError if the vocabulary cannot tell two
+    letters apart.
     """
-    if not 1 <= len(options) <= len(LETTERS):
-        raise ValueError(f"a question has 1 to {len(LETTERS)} options, got {len(options)}: {list(options)!r}")
+    if len(options) > len(LETTERS):
+        raise ValueError(f"a question has at most {len(LETTERS)} options, got {len(options)}: {list(options)!r}")
     branches: list[list[int]] = []
 
     def place(ids: list[int]) -> int:

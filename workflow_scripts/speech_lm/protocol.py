@@ -35,12 +35,14 @@ class Speech:
     rate: samples per second of the waveform.
     seconds: length of the real audio.
     features: (frames, d_enc) cached encoder output, real frames only, or None to have the model encode the waveform.
+    padding: (frames, d_enc) cached encoder output of the silence behind the audio, or None; for `encode_padded` only.
     """
 
     waveform: np.ndarray | None
     rate: int
     seconds: float
     features: np.ndarray | Tensor | None = None
+    padding: np.ndarray | Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,12 +127,25 @@ class OptionLogProbs:
     letters: (k,) ln p of the option's letter, summed over its tokenisations with and without a leading space.
     texts: (k,) ln p of the option's whole text. text_tokens: (k,) its tokens.
     reference: cost of the reference answer, if one was given.
+    k is 0 where only a reference answer was asked for.
     """
 
     letters: tuple[float, ...]
     texts: tuple[float, ...]
     text_tokens: tuple[int, ...]
     reference: AnswerLoss | None = None
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is measured of a query beside its answer.
+
+    reference: the answer whose cost is measured, or None. options: texts of the options whose probabilities are
+    measured; empty for none.
+    """
+
+    reference: str | None = None
+    options: tuple[str, ...] = ()
 
 
 class SpeechLM(ABC):
@@ -153,6 +168,13 @@ class SpeechLM(ABC):
     @abstractmethod
     def encode_speech(self, speech: Speech) -> Query:
         """Render a spoken query in the same template, the audio in the place of the text."""
+
+    def encode_padded(self, speech: Speech) -> Query | None:
+        """The spoken query with the padding of the encoder's window behind the audio, as part of its span.
+
+        None where the model never sees padding, or the frames behind the audio are not known.
+        """
+        return None
 
     @abstractmethod
     def states(
@@ -201,3 +223,22 @@ class SpeechLM(ABC):
 
         With `references` the same pass gives what `answer_loss` gives for them.
         """
+
+    def answer_and_weigh(
+        self, queries: Sequence[Query], wanted: Sequence[Sequence[Wanted]], *, max_new_tokens: int
+    ) -> list[tuple[Answer, list[OptionLogProbs]]]:
+        """What `generate` gives, and for each of `wanted[i]` what `option_log_probs` and `answer_loss` give.
+
+        This version calls them one after the other; a family that can, shares the pass over the prompt.
+        """
+        answers = self.generate(queries, max_new_tokens=max_new_tokens)
+        weighed: list[list[OptionLogProbs]] = []
+        for query, own in zip(queries, wanted, strict=True):
+            weighed.append([])
+            for one in own:
+                if one.options:
+                    weighed[-1] += self.option_log_probs([query], [one.options], references=[one.reference])
+                else:
+                    cost = None if one.reference is None else self.answer_loss([query], [one.reference])[0]
+                    weighed[-1].append(OptionLogProbs((), (), (), cost))
+        return list(zip(answers, weighed))

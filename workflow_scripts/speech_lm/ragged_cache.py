@@ -95,6 +95,19 @@ class RaggedCache(Cache):
         mask = torch.zeros(hidden.shape, dtype=dtype, device=slots.device)
         return mask.masked_fill_(hidden, torch.finfo(dtype).min)[:, None]
 
+    def place_branches(self, lengths: Tensor, part: Tensor, dtype: torch.dtype) -> Tensor:
+        """Like `place`, for a block of columns behind each prompt of which only those of equal `part` see each other.
+
+        lengths: (B,) prompt lengths; part: (B, n) number of the branch each column belongs to. Column c of row b is
+        stored at lengths[b] + c; it sees the prompt and the earlier columns of its branch.
+        """
+        n = part.shape[1]
+        mask = self.place(lengths[:, None] + torch.arange(n, device=lengths.device), dtype)
+        column = torch.arange(self.visible, device=lengths.device) - lengths[:, None]  # (B, K); negative: the prompt
+        owner = part.gather(1, column.clamp(0, n - 1))
+        other = (column >= 0)[:, None, :] & (owner[:, None, :] != part[:, :, None])
+        return mask.masked_fill_(other[:, None], torch.finfo(dtype).min)
+
     def copy(self, rows: Tensor) -> RaggedCache:
         """A cache of its own with copies of `rows` (indices, repeats allowed)."""
         copied = RaggedCache(len(self.layers), self.capacity)

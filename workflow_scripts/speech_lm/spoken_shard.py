@@ -38,6 +38,10 @@ class SpokenShard:
         """Kept question `number` as speech."""
         return lm.encode_speech(speech_of(self.features, self.questions[number].id))
 
+    def padded(self, lm: SpeechLM, number: int) -> Query | None:
+        """Kept question `number` as speech with the padding behind it, None where there is none."""
+        return lm.encode_padded(speech_of(self.features, self.questions[number].id))
+
 
 def read_spoken_shard(questions: Path, manifest: Path, features: Path | None, shard: str, seed: int) -> SpokenShard:
     """The kept questions of a shard; `seed` is that of the split into shards, `features` None to hear the audio.

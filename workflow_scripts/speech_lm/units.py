@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,7 +12,7 @@ from torch import nn
 
 from workflow_scripts.speech_lm.base import DecoderSpeechLM
 from workflow_scripts.speech_lm.chat import ChatTemplate, WrittenQuery
-from workflow_scripts.speech_lm.protocol import SAMPLE_RATE, Answer, Query, Speech, SpeechLMError
+from workflow_scripts.speech_lm.protocol import SAMPLE_RATE, Query, Speech, SpeechLMError
 
 
 class Quantizer(Protocol):
@@ -151,17 +150,10 @@ class UnitsSpeechLM(DecoderSpeechLM):
             form="speech",
         )
 
-    def generate(self, queries: Sequence[Query], **options: Any) -> list[Answer]:
-        """As in the base class; units in an answer are kept in its ids and left out of its text."""
+    def decode_answer(self, token_ids: Sequence[int]) -> str:
+        """As in the base class; units in an answer are left out of its text."""
         spoken = set(self.unit_ids.values()) | {*self.begin, *self.end}
-        answers = super().generate(queries, **options)
-        return [self._without_units(answer, spoken) for answer in answers]
-
-    def _without_units(self, answer: Answer, spoken: set[int]) -> Answer:
-        written = [i for i in answer.token_ids if i not in spoken]
-        if len(written) == len(answer.token_ids):
-            return answer
-        return replace(answer, text=self.tokenizer.decode(written, skip_special_tokens=True))
+        return super().decode_answer([i for i in token_ids if i not in spoken])
 
     def _known(self, text: str) -> int:
         found = self.tokenizer.convert_tokens_to_ids(text)

@@ -19,7 +19,7 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 from workflow_scripts.speech_lm.base import DecoderSpeechLM
 from workflow_scripts.speech_lm.hf import HfSpeechLM
 from workflow_scripts.speech_lm.hooks import captured_states, edited_inputs
-from workflow_scripts.speech_lm.protocol import Answer, AnswerLoss, Edit, Query, SpeechLMError
+from workflow_scripts.speech_lm.protocol import Answer, AnswerLoss, Edit, Query, SpeechLM, SpeechLMError
 
 
 class _AfterPrefill(LogitsProcessor):
@@ -93,9 +93,12 @@ class WholeModelSpeechLM(HfSpeechLM):
             new = [int(i) for i in ids[0, query.length :]]
             stopped = bool(new) and new[-1] in stops
             new = new[:-1] if stopped else new
-            text = self.tokenizer.decode(new, skip_special_tokens=True)
+            text = self.decode_answer(new)
             answers.append(Answer(text, tuple(new), "stop" if stopped else "length", time.perf_counter() - start))
         return answers
+
+    # One pass per answer, option and reference: there is no cache of ours to share.
+    answer_and_weigh = SpeechLM.answer_and_weigh
 
     @torch.no_grad()
     def answer_loss(

@@ -1,7 +1,10 @@
-"""What tiny models are built from: sizes of the language model, a tokenizer, and a stand-in for processors."""
+"""A byte-level tokenizer with a chat template, and a processor by hand.
+
+Where a processor needs a package that is not installed (torchvision, torchaudio, mistral-common), `HandProcessor`
+stands in for it: same calls, placeholders expanded in the same way, random features instead of spectrograms.
+"""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,19 +12,6 @@ import torch
 import transformers as hf
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-TEXT = {
-    "vocab_size": 320,
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 512,
-    "initializer_range": 0.4,  # large enough for answers that vary
-    "bos_token_id": None,
-    "eos_token_id": None,
-    "pad_token_id": 0,
-}
 AUDIO_TOKEN = "<|AUDIO|>"
 SPECIAL = ("<|im_start|>", "<|im_end|>", AUDIO_TOKEN, "<|audio_bos|>", "<|audio_eos|>", "<|pad|>")
 TEMPLATE = (
@@ -79,11 +69,3 @@ class HandProcessor:
         if self.extra.get("mm_token_type_ids"):
             found["mm_token_type_ids"] = 3 * (found["input_ids"] == audio_id(self.tokenizer)).long()
         return found
-
-
-@dataclass(frozen=True)
-class Tiny:
-    """A model with its processor."""
-
-    model: Any
-    processor: Any

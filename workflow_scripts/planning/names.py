@@ -1,0 +1,107 @@
+"""What a study consists of, by name: subsets, shards, models, checkpoints, forms."""
+
+from pathlib import Path
+from typing import Any
+
+from workflow_scripts.artifacts.checkpoints import checkpoint_name
+from workflow_scripts.artifacts.shards import shard_names
+from workflow_scripts.settings import INSTRUCTIONS, Config
+from workflow_scripts.settings.models import FINAL, CheckpointsModel, PublicModel
+from workflow_scripts.settings.training import TrainedModel
+
+
+class StudyNames:
+    """Names of a study.
+
+    Args:
+        config: the validated config.
+        root: folder that holds the Snakefile.
+    """
+
+    def __init__(self, config: Config, root: Path):
+        self.config = config
+        self.root = Path(root)
+
+    @property
+    def subsets(self) -> list[str]:
+        """Benchmark subsets."""
+        return sorted(self.config.benchmark.subsets)
+
+    @property
+    def overall_subsets(self) -> list[str]:
+        """Subsets that count in Overall."""
+        return [name for name in self.subsets if self.config.benchmark.subsets[name].overall]
+
+    @property
+    def knowledge_subsets(self) -> list[str]:
+        """Subsets of the knowledge-only mean."""
+        return [name for name in self.subsets if self.config.benchmark.subsets[name].knowledge]
+
+    @property
+    def analysed_subsets(self) -> list[str]:
+        """Subsets whose hidden states are compared."""
+        return sorted(self.config.activations.subsets or self.overall_subsets)
+
+    @property
+    def models(self) -> list[str]:
+        """Keys of `models`."""
+        return sorted(self.config.models)
+
+    @property
+    def trained_models(self) -> list[str]:
+        """Keys of the models that this workflow trains."""
+        return sorted(self.config.trained_models())
+
+    @property
+    def spoken_subsets(self) -> list[str]:
+        """Everything that the voice reads: the benchmark, and the training prompts if there is training."""
+        return [*self.subsets, *([INSTRUCTIONS] if self.trained_models else [])]
+
+    @property
+    def backbones(self) -> list[str]:
+        """Assets used as backbone."""
+        return sorted({model.backbone for model in self.config.models.values() if model.backbone is not None})
+
+    def n_questions(self, subset: str) -> int:
+        """Questions drawn from a subset."""
+        return self.config.benchmark.subsets[subset].questions or self.config.benchmark.questions_per_subset
+
+    def shards(self, subset: str) -> list[str]:
+        """Shards of a subset."""
+        return shard_names(self.n_questions(subset), self.config.benchmark.questions_per_shard)
+
+    def checkpoints(self, model: str) -> list[str]:
+        """Checkpoints of a model, in order of training; `final` for one that is not trained here."""
+        entry = self.config.models[model]
+        if isinstance(entry, PublicModel):
+            return [FINAL]
+        steps = entry.steps if isinstance(entry, CheckpointsModel) else self._recipe(entry).checkpoint_steps
+        return [checkpoint_name(step) for step in steps]
+
+    def _recipe(self, entry: TrainedModel) -> Any:
+        return self.config.training.recipes[entry.recipe]
+
+    def forms(self, model: str) -> list[str]:
+        """Forms in which a model is asked: a plain backbone cannot hear."""
+        return ["text", "asr"] if model in self.backbones else ["text", "speech", "asr"]
+
+    def model_facts(self) -> dict[str, dict[str, str]]:
+        """Strategy, backbone and warm-up of each model: what regressions group by."""
+        facts = {}
+        for name in self.models:
+            entry = self.config.models[name]
+            if isinstance(entry, PublicModel):
+                facts[name] = {"strategy": "public", "backbone": entry.backbone or "unknown", "warmup": "unknown"}
+                continue
+            warmup = entry.warmup if isinstance(entry, CheckpointsModel) else self._recipe(entry).warmup
+            facts[name] = {"strategy": entry.strategy, "backbone": entry.backbone, "warmup": warmup}
+        return facts
+
+    def model_backbones(self) -> dict[str, str]:
+        """The untuned backbone of each model that has a known one."""
+        known = {name: self.config.models[name].backbone for name in self.models}
+        return {name: backbone for name, backbone in known.items() if backbone is not None}
+
+    def identity(self) -> dict[str, Any]:
+        """All settings that decide numbers, for the manifest: the whole config without display."""
+        return self.config.model_dump(mode="json", exclude={"display"})

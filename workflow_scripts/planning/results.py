@@ -1,0 +1,152 @@
+"""What a study ends in: figures, tables, and the files that the report and its manifest are made of."""
+
+from collections.abc import Callable
+from typing import Any
+
+from workflow_scripts.planning.names import StudyNames
+from workflow_scripts.settings import PUNKT
+from workflow_scripts.settings.models import CheckpointsModel, PublicModel, weights_asset
+
+FIGURES = {
+    "decline": ("Gap", "Decline by reference (paper: Figure 2)"),
+    "learning": ("Gap", "Learning curves"),
+    "layers": ("Similarity", "By layer (paper: Figure 4)"),
+    "layers_controlled": ("Similarity", "By layer, centred and length-free"),
+    "cka": ("Similarity", "CKA, layer by layer"),
+    "lens": ("Similarity", "Logit lens by depth"),
+    "response_kl": ("Similarity", "KL by response position"),
+    "similarity_gap": ("Similarity", "Against the gap (paper: Figure 5)"),
+    "token_matrix": ("Alignment", "Token matrices (paper: Figure 6)"),
+    "aps_gap": ("Alignment", "APS against the gap (paper: Figure 7)"),
+    "monotonicity": ("Alignment", "Monotonicity and consistency (paper: Figure 8)"),
+    "interventions": ("Interventions", "Edits beside their controls"),
+    "edited_layers": ("Interventions", "By layer edited"),
+    "partial_residuals": ("Gap", "Beyond training time"),
+    "predictors": ("Gap", "Predictors side by side"),
+}
+TABLES = {
+    "table1_interventions": "Interventions (paper: Table 1)",
+    "interventions_controls": "Interventions beside their controls",
+    "table4_cases": "Cases (paper: Tables 4 to 7)",
+    "table2_gap": "Scores and gap (paper: Table 2)",
+    "table3_pipeline": "Pipeline of ASR and backbone (paper: Table 3)",
+    "table9_alignment": "Alignment statistics (paper: Table 9)",
+    "alignment_in_time": "Alignment against word times (ours)",
+    "references": "References of the decline (ours)",
+    "multiple_choice": "Multiple choice in full (ours)",
+    "cascade": "Agreement with cascades (ours)",
+}
+JUDGEMENTS = ("results/tables/claims.csv", "results/tables/sensitivity.csv")
+"""Tables of verdicts, shown on the page beside those of `TABLES`."""
+
+
+class StudyResults(StudyNames):
+    """Files of the stages figures and report, and what they read."""
+
+    def published_scores(self) -> list[str]:
+        """Tables of the opt-in published scorers that the config asks for."""
+        chosen = {"official": self.config.scoring.official, "panda": self.config.scoring.panda}
+        return [f"results/evaluation/{name}.csv" for name, asked in chosen.items() if asked is not None]
+
+    def figure(self, name: str, report: Callable[..., Any]) -> dict[str, Any]:
+        """Named outputs of a figure; the SVG appears in Snakemake's own report."""
+        files = {extension: f"results/figures/{name}.{extension}" for extension in ("pdf", "png")}
+        category, subcategory = FIGURES[name]
+        caption = f"../report/{name}.rst"
+        svg = report(f"results/figures/{name}.svg", caption=caption, category=category, labels={"figure": subcategory})
+        return files | {"svg": svg}
+
+    def figure_files(self, extension: str) -> list[str]:
+        """Every figure with one extension."""
+        return [f"results/figures/{name}.{extension}" for name in FIGURES]
+
+    def tables(self, report: Callable[..., Any]) -> dict[str, Any]:
+        """Named outputs of the table step: `<name>_csv` and `<name>_tex`."""
+        outputs: dict[str, Any] = {f"{name}_tex": f"results/tables/{name}.tex" for name in TABLES}
+        for name, label in TABLES.items():
+            csv = f"results/tables/{name}.csv"
+            outputs[f"{name}_csv"] = report(
+                csv, caption="../report/tables.rst", category="Tables", labels={"table": label}
+            )
+        return outputs
+
+    def table_files(self, extension: str) -> list[str]:
+        """Every table with one extension."""
+        return [f"results/tables/{name}.{extension}" for name in TABLES]
+
+    def result_files(self) -> list[str]:
+        """The files whose numbers a paper would quote."""
+        return [
+            "results/evaluation/gap.csv",
+            "results/evaluation/decline.csv",
+            "results/evaluation/cascade.csv",
+            *self.published_scores(),
+            "results/correlation/layers.csv",
+            "results/correlation/checkpoints.csv",
+            "results/correlation/points.csv",
+            "results/correlation/regression.csv",
+            "results/correlation/comparisons.csv",
+            "results/correlation/responses.csv",
+            "results/correlation/response_positions.csv",
+            "results/correlation/lens.csv",
+            "results/correlation/answers_regression.csv",
+            "results/correlation/chance.csv",
+            "results/correlation/cka.csv",
+            *JUDGEMENTS,
+            "results/intervention/tests.csv",
+            "results/intervention/cases.csv",
+            *self.training_logs(),
+            *self.table_files("csv"),
+        ]
+
+    def training_logs(self) -> list[str]:
+        """The training log of every model that is trained here, in the order of `trained_models`."""
+        return [f"results/training/{model}/log.csv" for model in self.trained_models]
+
+    def checkpoint_indices(self) -> list[str]:
+        """checkpoints.json of every model that has one."""
+        folders = {
+            name: entry.folder.rstrip("/") if isinstance(entry, CheckpointsModel) else f"results/training/{name}"
+            for name, entry in self.config.models.items()
+            if not isinstance(entry, PublicModel)
+        }
+        return [f"{folders[name]}/checkpoints.json" for name in sorted(folders)]
+
+    def used_assets(self) -> list[str]:
+        """Records of every asset that a file of the study is made from."""
+        names = {self.config.speech.asr.asset, PUNKT}
+        names |= {subset.asset for subset in self.config.benchmark.subsets.values()}
+        if self.trained_models:
+            names |= {source.asset for source in self.config.training.instructions.sources}
+        for name, model in self.config.models.items():
+            if isinstance(model, PublicModel):
+                names |= {weights_asset(name, model), model.backbone, getattr(model, "quantizer_asset", None)}
+            else:
+                names |= {model.backbone, model.encoder}
+        names.discard(None)
+        return [f"resources/{name}/asset.json" for name in sorted(names)]
+
+    def example_alignment(self) -> str:
+        """The alignment file whose token matrices are drawn: first model, last checkpoint, intervention subset."""
+        model, subset = self.models[0], self.config.intervention.subset
+        folder = f"results/alignment/{model}/{self.checkpoints(model)[-1]}"
+        return f"{folder}/{subset}/{self.shards(subset)[0]}.h5"
+
+    def last_answers(self) -> list[str]:
+        """Answers of every model's last checkpoint, all subsets, forms and shards."""
+        return [
+            f"results/evaluation/{model}/{self.checkpoints(model)[-1]}/{subset}/{form}.{shard}.answers.jsonl"
+            for model in self.models
+            for subset in self.subsets
+            for form in self.forms(model)
+            for shard in self.shards(subset)
+        ]
+
+    def last_scores(self) -> list[str]:
+        """Scores of every model's last checkpoint."""
+        return [
+            f"results/evaluation/{model}/{self.checkpoints(model)[-1]}/{subset}/{form}.scores.json"
+            for model in self.models
+            for subset in self.subsets
+            for form in self.forms(model)
+        ]
