@@ -182,6 +182,20 @@ def test_words_of_kept_questions_are_timed_by_the_voice_and_counted(tmp_path, hi
     assert all(word.seconds is not None for word in records[1].words)
 
 
+def test_a_text_whose_phonemes_cannot_be_traced_has_no_times_and_is_counted(
+    tmp_path, hibari, tiny_whisper, monkeypatch
+):
+    inputs = write_study(tmp_path, hibari, PROMPTS)
+    phonemize = type(hibari).phonemize
+    monkeypatch.setattr(
+        type(hibari), "phonemize", lambda self, text: ["x" if "sea" in text else one for one in phonemize(self, text)]
+    )
+    time_words(*inputs, tiny_whisper / "asset.json", tmp_path / "times.jsonl", voice=HEART.model_dump())
+    records, header = WORD_TIMES.read_with_header(tmp_path / "times.jsonl")
+    assert header["provenance"]["untimed_words"] == 4
+    assert [[word.seconds is None for word in one.words] for one in records] == [[False] * 3, [True] * 4]
+
+
 def test_a_recording_is_timed_by_the_recogniser_and_what_it_did_not_hear_is_counted(tmp_path, hibari, tiny_whisper):
     inputs = write_study(tmp_path, hibari, PROMPTS)
     rows = [
