@@ -54,7 +54,7 @@ def test_hub_model_is_linked_and_its_commit_and_facts_recorded(tmp_path, model_f
     record = fetch_asset("asset", settings(HUB), tmp_path / "asset", snapshot=hub)
     assert hub.asked["repository"] == "org/name" and hub.asked["revision"] == "main"
     assert hub.asked["token"] == "secret-of-the-test"
-    assert "*.bin" in hub.asked["ignore_patterns"]
+    assert {"*.bin", "consolidated*.safetensors"} <= set(hub.asked["ignore_patterns"])
     assert (record.source.revision, record.source.commit) == ("main", COMMIT)
     assert (record.model_type, record.vocab_size, record.tokenizer_size) == ("llama", 5, 3)
     assert (record.n_parameters, record.dtypes) == (19, ["F16", "F32"])

@@ -19,7 +19,10 @@ Snapshot = Callable[..., str]
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")
 """Weights that can run code when read; never fetched."""
 
-OTHER_WEIGHTS = ("*.h5", "*.msgpack", "*.onnx", "*.onnx_data", "*.ot", "*.tflite", "*.gguf")
+OTHER_WEIGHTS = (
+    *("*.h5", "*.msgpack", "*.onnx", "*.onnx_data", "*.ot", "*.tflite", "*.gguf"),
+    "consolidated*.safetensors",  # Mistral's own layout
+)
 """The same weights for other programs; not fetched unless a source asks for them by pattern."""
 
 
