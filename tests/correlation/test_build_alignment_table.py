@@ -170,6 +170,13 @@ def test_golden_tables(tmp_path):
     )
 
 
+def test_questions_with_times_are_counted_where_layer_0_was_not_kept(tmp_path):
+    share = np.array([[np.nan, 0.9, 0.9], [np.nan, 0.0, 0.0]]), np.full((2, 3), np.nan)
+    files = [write(tmp_path, kind, "s", ["a", "b"], {"timed_share": share}) for kind in ("similarity", "alignment")]
+    _, checkpoints = build(tmp_path, files[:1], files[1:])
+    assert pick(checkpoints, subset="s")["timed_n"] == 1
+
+
 def test_errors_in_time_stand_beside_both_baselines_and_questions_without_times_are_left_out_and_counted(tmp_path):
     def values(known, unknown=np.nan):
         return np.array([[known] * 3, [unknown] * 3]), np.full((2, 3), np.nan)

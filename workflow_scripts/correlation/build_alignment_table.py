@@ -249,7 +249,7 @@ def checkpoint_means(key: Key, samples: Samples) -> dict[str, Any]:
         row[f"{name}_null"] = _sample_mean(samples, measure, "null_mean")
     row["log_norm_ratio"] = _sample_mean(samples, "log_norm_ratio", "raw")
     row |= {name: _sample_mean(samples, name, "raw") for name in TIMED}
-    row["timed_n"] = int((samples.measures["timed_share"].raw[:, 0] > 0).sum())
+    row["timed_n"] = int((samples.measures["timed_share"].raw > 0).any(axis=1).sum())
     if samples.cka is not None:
         matrix, draws = samples.cka
         row["cka"], row["cka_null"] = mean(np.diagonal(matrix)[1:]), mean(draws[:, 1:].ravel())
