@@ -47,11 +47,11 @@ def grid_edits(lm: Any, queries: Sequence[Any], texts: Sequence[Any]) -> dict[tu
     from workflow_scripts.speech_lm.protocol import Edit
 
     found: dict[tuple[str, str, int], list[list[Any]]] = {}
-    for number, (query, text) in enumerate(zip(queries, texts)):
+    for query, text in zip(queries, texts):
         [speech_states], [text_states] = lm.states([query]), lm.states([text])
         start, end = query.span
         n = end - start
-        drawn = torch.randperm(n, generator=torch.Generator().manual_seed(SEED + number))
+        drawn = torch.randperm(n, generator=torch.Generator().manual_seed(SEED + query.length))
         chosen = {"three": drawn[:3].sort().values, "many": drawn[: max(1, n // 2)].sort().values}
         for operation in OPERATIONS:
             for selection in SELECTIONS:
