@@ -16,7 +16,7 @@ from workflow_scripts.settings.training import RecipeSettings, TrainedModel
 from workflow_scripts.speech_lm.checkpoint import load_lslm, read_info
 from workflow_scripts.speech_lm.loading import load_speech_lm
 from workflow_scripts.training.dataset import InstructionDataset
-from workflow_scripts.training.initial_model import new_lslm
+from workflow_scripts.training.initial_model import new_lslm, swamped_matrices
 from workflow_scripts.training.train_model import train_model, weights_hash
 from workflow_scripts.training.trainer import LSLMTrainer, parameter_groups
 
@@ -244,6 +244,22 @@ def test_warmed_up_adapter_is_the_start(train, instructions, recipe, model_entry
         train(tmp_path / "n", adapter_file=tmp_path / "adapter.safetensors", warmup="ctc", adapter={"hidden_size": 7})
     with pytest.raises(ArtifactError, match="warmup 'ctc', but the adapter given is None"):
         train(tmp_path / "o", warmup="ctc")
+
+
+def test_a_rate_that_would_undo_the_warm_up_is_warned_of(train, instructions, recipe, model_entry, tmp_path, caplog):
+    settings = RecipeSettings.model_validate(recipe())
+    start = new_lslm(instructions.backbone, 16, TrainedModel.model_validate(model_entry()), settings, None).adapter
+    with torch.no_grad():
+        start.up.weight.mul_(0.045 / start.up.weight.square().mean().sqrt())
+        start.down.weight.div_(start.down.weight.square().mean().sqrt())
+    assert swamped_matrices(start, 0.018) == {"up.weight": pytest.approx(0.4)}
+    assert swamped_matrices(start, 0.0044) == {}
+    save_file(start.state_dict(), tmp_path / "adapter.safetensors")
+    steps = {"adapter_file": tmp_path / "adapter.safetensors", "warmup": "ctc", "checkpoint_steps": [0, 1]}
+    train(tmp_path / "kept", adapter_learning_rate=0.0044, **steps)
+    assert "undoes the warm-up" not in caplog.text
+    train(tmp_path / "undone", adapter_learning_rate=0.018, **steps)
+    assert "up.weight by about 40 %, which undoes the warm-up; 4.5e-03 or less keeps it" in caplog.text
 
 
 def test_a_loss_that_is_not_finite_stops_with_step_and_remedy(train, tmp_path, monkeypatch):

@@ -31,7 +31,7 @@ from workflow_scripts.training.curve import LearningCurve
 from workflow_scripts.training.dataset import HELDOUT, TRAIN, InstructionDataset, kept_questions, load_instructions
 from workflow_scripts.training.distill import Distillation
 from workflow_scripts.training.heldout import FormLoss, heldout_losses
-from workflow_scripts.training.initial_model import new_lslm
+from workflow_scripts.training.initial_model import SWAMPING_SHARE, new_lslm, swamped_matrices
 from workflow_scripts.training.sampler import MixedBatchSampler
 from workflow_scripts.training.sharding import shard, split_again
 from workflow_scripts.training.trainer import LSLMTrainer
@@ -113,11 +113,14 @@ def train_model(
         steps=settings.checkpoint_steps[-1],
         seed=entry.seed,
     )
+    adapter_rate = settings.adapter_learning_rate or settings.learning_rate[entry.strategy]
+    if warmup is not None and resume is None:
+        warn_of_swamping(lslm, adapter_rate, entry.recipe)
     trainer = LSLMTrainer(
         lslm,
         args,
         sampler=sampler,
-        adapter_learning_rate=settings.adapter_learning_rate or settings.learning_rate[entry.strategy],
+        adapter_learning_rate=adapter_rate,
         distillation=None if entry.distill is None else Distillation(lslm, entry.distill),
         train_dataset=by_split[TRAIN],
         data_collator=collator,
@@ -245,6 +248,20 @@ def last_state(folder: Path) -> Path | None:
         else:
             return path
     return None
+
+
+def warn_of_swamping(lslm: LSLM, learning_rate: float, recipe: str) -> None:
+    """Log each adapter matrix whose warm-up the learning rate would undo."""
+    for matrix, share in swamped_matrices(lslm.adapter, learning_rate).items():
+        logger.warning(
+            "recipe %r: a step at adapter_learning_rate %.1e changes weights of the warmed-up %s by about %.0f %%, "
+            "which undoes the warm-up; %.1e or less keeps it",
+            recipe,
+            learning_rate,
+            matrix,
+            100 * share,
+            learning_rate * SWAMPING_SHARE / share,
+        )
 
 
 def log_run(
