@@ -10,7 +10,7 @@ rule build_questions:
     benchmark:
         "results/rule_times/benchmark/{subset}.tsv"
     wildcard_constraints:
-        subset="|".join(plan.subsets),
+        subset="|".join(plan.drawn_subsets),
     conda:
         "../envs/analysis.yaml"
     threads: 1
@@ -32,7 +32,7 @@ rule build_instructions:
     input:
         code=plan.code("benchmark/build_instructions.py"),
         assets=plan.instruction_assets(),
-        benchmark=[plan.questions(subset) for subset in plan.subsets],
+        benchmark=[plan.questions(subset) for subset in plan.drawn_subsets],
     output:
         questions="results/benchmark/instructions/questions.jsonl",
         filters="results/benchmark/instructions/filters.csv",

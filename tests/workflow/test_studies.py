@@ -21,6 +21,18 @@ def test_a_study_that_needs_the_hub_plans_offline_in_seconds(workflow, study, mo
     assert {rule: counts.get(rule) for rule in JOBS[study]} == JOBS[study]
 
 
+def test_subsets_that_are_not_answered_still_keep_their_questions_out_of_the_training_prompts(workflow):
+    def two(config):
+        config["evaluation"]["subsets"] = ["nq", "obqa"]
+        config["activations"]["subsets"] = ["nq"]
+
+    workflow.edit_config(two)
+    counts = workflow.job_counts()
+    assert counts["build_questions"] == 6 and counts["build_instructions"] == 1
+    assert counts["synthesize_speech"] == 2 + 1
+    assert counts["answer_questions"] == 2 * 5 * 2 and counts["dump_states"] == 2 * 5
+
+
 def test_own_checkpoints_are_measured_without_training(workflow):
     folder = workflow.folder / "elsewhere"
     folder.mkdir()

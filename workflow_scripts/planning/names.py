@@ -24,7 +24,12 @@ class StudyNames:
 
     @property
     def subsets(self) -> list[str]:
-        """Benchmark subsets."""
+        """Benchmark subsets that are spoken and answered."""
+        return sorted(self.config.answered_subsets())
+
+    @property
+    def drawn_subsets(self) -> list[str]:
+        """All benchmark subsets: training prompts keep away from the questions of every one of them."""
         return sorted(self.config.benchmark.subsets)
 
     @property

@@ -10,8 +10,13 @@ Form = Literal["text", "speech", "asr"]
 
 
 class EvaluationSettings(Settings):
-    """How answers are generated and scored."""
+    """Which questions are answered, how answers are generated and scored."""
 
+    subsets: list[str] | None = Field(
+        default=None,
+        min_length=1,
+        description="Subsets to answer; default: all. The others are still kept out of the training prompts.",
+    )
     batch_size: int = Field(default=32, gt=0, description="Rows decoded together.")
     max_positions: int = Field(default=8192, gt=0, description="Rows times longest prompt in one batch at most.")
     option_log_probs: bool = Field(

@@ -16,7 +16,7 @@ from workflow_scripts.settings.analysis import (
 )
 from workflow_scripts.settings.assets import AssetSettings
 from workflow_scripts.settings.base import NAME_PATTERN, Settings
-from workflow_scripts.settings.benchmark import BenchmarkSettings
+from workflow_scripts.settings.benchmark import BenchmarkSettings, SubsetSettings
 from workflow_scripts.settings.display import DisplaySettings
 from workflow_scripts.settings.intervention import InterventionSettings, without_orphans
 from workflow_scripts.settings.models import (
@@ -112,6 +112,11 @@ class Config(Settings):
                 if model.strategy not in recipe.learning_rate:
                     yield f"models.{name}: training.recipes.{model.recipe}.learning_rate has no {model.strategy!r}"
 
+    def answered_subsets(self) -> dict[str, SubsetSettings]:
+        """Subsets that the models answer."""
+        chosen = self.evaluation.subsets
+        return {name: one for name, one in self.benchmark.subsets.items() if chosen is None or name in chosen}
+
     def trained_models(self) -> dict[str, TrainedModel]:
         """Models that this workflow trains."""
         return {name: model for name, model in self.models.items() if isinstance(model, TrainedModel)}
@@ -132,13 +137,15 @@ class Config(Settings):
     def _references(self) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
         yield "speech.voice", self.speech.voice, self.speech.voices
         yield "speech.asr.asset", self.speech.asr.asset, self.assets
-        yield "intervention.subset", self.intervention.subset, self.benchmark.subsets
+        for subset in self.evaluation.subsets or ():
+            yield "evaluation.subsets", subset, self.benchmark.subsets
+        yield "intervention.subset", self.intervention.subset, self.answered_subsets()
         for name, subset in self.benchmark.subsets.items():
             yield f"benchmark.subsets.{name}.asset", subset.asset, self.assets
         for number, source in enumerate(self.training.instructions.sources):
             yield f"training.instructions.sources[{number}].asset", source.asset, self.assets
         for subset in self.activations.subsets or ():
-            yield "activations.subsets", subset, self.benchmark.subsets
+            yield "activations.subsets", subset, self.answered_subsets()
         for name, model in self.models.items():
             if isinstance(model, TrainedModel | CheckpointsModel):
                 yield f"models.{name}.backbone", model.backbone, self.assets
