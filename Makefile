@@ -36,7 +36,7 @@ check: env
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m snakemake --lint
 
 # What docs/reference-study holds: tables, figures and manifest of the finished run in results/; other studies than the
-# default one go into a folder of their name.
+# default one go into a folder of their name (of several files: the last one's).
 reference-study: env
 	$(BIN)/python -m workflow_scripts.report.write_reference results \
-	  docs/reference-study$(if $(STUDY),/$(notdir $(basename $(STUDY)))) $(STUDY)
+	  docs/reference-study$(if $(STUDY),/$(notdir $(basename $(lastword $(STUDY))))) $(if $(STUDY),"$(STUDY)")
