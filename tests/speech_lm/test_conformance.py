@@ -9,6 +9,7 @@ import torch
 from tests.speech_lm.tiny_models import FAMILIES, POSITIONS, speech_lm
 from workflow_scripts.speech_lm.hf import HfSpeechLM
 from workflow_scripts.speech_lm.hooks import edited_inputs, hook_count
+from workflow_scripts.speech_lm.packed import LEAST_STEPS
 from workflow_scripts.speech_lm.protocol import Edit, Wanted
 from workflow_scripts.speech_lm.speech_checks import CHECKS, clip, run_checks
 
@@ -57,10 +58,10 @@ def test_states_do_not_depend_on_what_else_is_in_the_batch(lm):
 @pytest.mark.parametrize("form", ["speech", "text"])
 def test_batched_and_single_answers_have_the_same_ids(lm, form):
     queries = spoken(lm, 1.0, 0.6, 0.4) if form == "speech" else [lm.encode_text(text) for text in TEXTS]
-    together = lm.generate(queries, max_new_tokens=6, stop_ids=[])
-    single = [lm.generate([query], max_new_tokens=6, stop_ids=[])[0] for query in queries]
+    together = lm.generate(queries, max_new_tokens=LEAST_STEPS + 2, stop_ids=[])
+    single = [lm.generate([query], max_new_tokens=LEAST_STEPS + 2, stop_ids=[])[0] for query in queries]
     assert [answer.token_ids for answer in together] == [answer.token_ids for answer in single]
-    assert {len(answer.token_ids) for answer in together} == {6}
+    assert {len(answer.token_ids) for answer in together} == {LEAST_STEPS + 2}
 
 
 def test_answers_equal_the_models_own_generate(lm):

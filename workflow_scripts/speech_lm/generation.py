@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from workflow_scripts.speech_lm.anatomy import causal_lm, decoder_of, sliding_window_of, vocabulary_logits
 from workflow_scripts.speech_lm.hooks import edited_inputs
+from workflow_scripts.speech_lm.packed import packed_linears
 from workflow_scripts.speech_lm.protocol import Edit, SpeechLMError
 from workflow_scripts.speech_lm.ragged_cache import RaggedCache
 
@@ -96,6 +97,13 @@ def continue_greedily(
     or after `max_new_tokens`. Raises NotFiniteError, ValueError for fewer than one token.
     """
     check_length(max_new_tokens)
+    with packed_linears(model, n_steps=max_new_tokens, n_rows=len(slots)):
+        return _continue_greedily(model, cache, hidden, slots, max_new_tokens, stop_ids)
+
+
+def _continue_greedily(
+    model: nn.Module, cache: RaggedCache, hidden: Tensor, slots: Tensor, max_new_tokens: int, stop_ids: Collection[int]
+) -> list[Decoded]:
     decoder, embed = decoder_of(model), causal_lm(model).get_input_embeddings()
     rows = list(range(len(slots)))  # original row of every row still in the batch
     answers: list[list[int]] = [[] for _ in rows]
