@@ -231,7 +231,7 @@ def test_unknown_key_stops_before_any_job_and_names_the_nearest(workflow):
     assert not (workflow.folder / "results").exists()
 
 
-NEEDED = ("input:", "code=", "output:", "log:", "benchmark:", "conda:", "threads:", "mem_mb", "runtime", "message:")
+NEEDED = ("params:", "code=", "output:", "log:", "benchmark:", "conda:", "threads:", "mem_mb", "runtime", "message:")
 
 
 def rule_blocks() -> dict[str, str]:
