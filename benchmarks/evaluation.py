@@ -40,17 +40,6 @@ def asked_by_loop(lengths: Sequence[int], every: int) -> list[int]:
     return sorted(ordered[every // 2 :: every])
 
 
-def compare(ours: dict[str, list[int]], theirs: dict[str, list[int]]) -> tuple[int, int]:
-    """(questions both arms answered, how many of them got other token ids).
-
-    Raises:
-        ValueError: a question of the loop was not answered by us.
-    """
-    if missing := sorted(set(theirs) - set(ours)):
-        raise ValueError(f"no answer of ours to {missing[:5]}")
-    return len(theirs), sum(ours[name] != ids for name, ids in theirs.items())
-
-
 def answer_loop(lm: Any, encoders: Sequence[Any], max_new_tokens: int) -> list[list[int]]:
     """Token ids of each answer by `model.generate` on one question at a time, stop token dropped."""
     import torch
@@ -140,7 +129,7 @@ def measure(request: dict[str, Any], repeats: int) -> tuple[list[list[Any]], lis
                 arm: [run["forms"][form]["seconds"] / run["forms"][form]["n"] for run in runs[arm]] for arm in ARMS
             }
             ratio = harness.speed_ratio(per_question["ours"], per_question["loop"])
-            compared, different = compare(*(runs[arm][0]["forms"][form]["answers"] for arm in ARMS))
+            compared, different = harness.differing(*(runs[arm][0]["forms"][form]["answers"] for arm in ARMS))
             own = runs["ours"][0]["forms"][form]["answers"]
             rows.append(
                 [

@@ -79,6 +79,17 @@ def speed_ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
     return median([b / a for a, b in zip(ours, theirs, strict=True)])
 
 
+def differing(ours: Mapping[str, Sequence[int]], theirs: Mapping[str, Sequence[int]]) -> tuple[int, int]:
+    """(answers of theirs, how many of them have other token ids in ours).
+
+    Raises:
+        ValueError: one of theirs is missing in ours.
+    """
+    if missing := sorted(set(theirs) - set(ours)):
+        raise ValueError(f"no answer of ours to {missing[:5]}")
+    return len(theirs), sum(ours[name] != ids for name, ids in theirs.items())
+
+
 def peak_rss_mib() -> float:
     """Largest resident memory of this process so far, MiB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

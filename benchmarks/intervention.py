@@ -159,13 +159,6 @@ def work(request: dict[str, Any]) -> dict[str, Any]:
     return {"seconds": seconds, "n": len(answers), "answers": answers, "peak_mib": harness.peak_rss_mib()}
 
 
-def differing(ours: dict[str, list[int]], theirs: dict[str, list[int]]) -> tuple[int, int]:
-    """(answers of the loop, how many of them differ from ours). ValueError if one of the loop's is missing in ours."""
-    if missing := sorted(set(theirs) - set(ours)):
-        raise ValueError(f"no answer of ours to {missing[:3]}")
-    return len(theirs), sum(ours[name] != ids for name, ids in theirs.items())
-
-
 def measure(request: dict[str, Any], repeats: int) -> tuple[list[list[Any]], list[harness.Ratio]]:
     """Table rows and ratios."""
     runs: dict[str, list[dict[str, Any]]] = {arm: [] for arm in ARMS}
@@ -173,7 +166,7 @@ def measure(request: dict[str, Any], repeats: int) -> tuple[list[list[Any]], lis
         for arm in ARMS if number % 2 == 0 else reversed(ARMS):
             runs[arm].append(harness.run_apart(MODULE, request | {"arm": arm}))
     each = {arm: [run["seconds"] / run["n"] for run in runs[arm]] for arm in ARMS}
-    compared, different = differing(*(runs[arm][0]["answers"] for arm in ARMS))
+    compared, different = harness.differing(*(runs[arm][0]["answers"] for arm in ARMS))
     rows = [
         [arm, runs[arm][0]["n"], 1 / harness.median(each[arm]), max(run["peak_mib"] for run in runs[arm])]
         for arm in ARMS

@@ -3,7 +3,6 @@ STATES = "results/activations/{model}/{checkpoint}/{subset}/{shard}.h5"
 
 rule dump_states:
     input:
-        code=plan.code("activations/dump_states.py"),
         questions="results/benchmark/{subset}/questions.jsonl",
         manifest=plan.model_manifest,
         features=plan.model_features,
@@ -26,6 +25,7 @@ rule dump_states:
         runtime=240,
         gpu=plan.gpus_per_job,
     params:
+        code=plan.code("activations/dump_states.py"),
         checkpoint="{checkpoint}",
         shard="{shard}",
         activations=lambda wildcards: {
@@ -43,7 +43,6 @@ rule dump_states:
 
 rule measure_responses:
     input:
-        code=plan.code("activations/measure_responses.py"),
         questions=[plan.questions(subset) for subset in plan.analysed_subsets],
         manifest=[plan.manifest(subset) for subset in plan.analysed_subsets],
         features=plan.analysed_features,
@@ -66,6 +65,7 @@ rule measure_responses:
         runtime=240,
         gpu=plan.gpus_per_job,
     params:
+        code=plan.code("activations/measure_responses.py"),
         checkpoint="{checkpoint}",
         shards=[plan.shards(subset)[0] for subset in plan.analysed_subsets],
         settings=config["responses"],

@@ -1,6 +1,5 @@
 rule align_tokens:
     input:
-        code=plan.code("alignment/align_tokens.py"),
         states="results/activations/{model}/{checkpoint}/{subset}/{shard}.h5",
         words=plan.word_times,
     output:
@@ -16,6 +15,7 @@ rule align_tokens:
         mem_mb=2000,
         runtime=60,
     params:
+        code=plan.code("alignment/align_tokens.py"),
         draws=config["chance"]["draws"],
         seed=config["seed"],
         examples=1,

@@ -1,6 +1,4 @@
 rule fetch_asset:
-    input:
-        code=plan.code("assets/fetch_asset.py"),
     output:
         record="resources/{asset}/asset.json",
     log:
@@ -16,8 +14,9 @@ rule fetch_asset:
         mem_mb=3000,
         runtime=60,
     params:
+        code=plan.code("assets/fetch_asset.py"),
         name="{asset}",
-        settings=lookup(dpath="assets/{asset}", within=config),
+        settings=lookup(dpath="{asset}", within=config["assets"]),
         backbone=lambda wildcards: wildcards.asset in plan.backbones,
         models=plan.public_checks,
     message:

@@ -1,6 +1,5 @@
 rule build_questions:
     input:
-        code=plan.code("benchmark/build_questions.py"),
         asset=plan.subset_asset,
     output:
         questions="results/benchmark/{subset}/questions.jsonl",
@@ -18,8 +17,9 @@ rule build_questions:
         mem_mb=1000,
         runtime=10,
     params:
+        code=plan.code("benchmark/build_questions.py"),
         subset="{subset}",
-        settings=lookup(dpath="benchmark/subsets/{subset}", within=config),
+        settings=lookup(dpath="{subset}", within=config["benchmark"]["subsets"]),
         n=lambda wildcards: plan.n_questions(wildcards.subset),
         seed=config["seed"],
     message:
@@ -30,7 +30,6 @@ rule build_questions:
 
 rule build_instructions:
     input:
-        code=plan.code("benchmark/build_instructions.py"),
         assets=plan.instruction_assets(),
         benchmark=[plan.questions(subset) for subset in plan.drawn_subsets],
     output:
@@ -47,6 +46,7 @@ rule build_instructions:
         mem_mb=1000,
         runtime=10,
     params:
+        code=plan.code("benchmark/build_instructions.py"),
         settings=config["training"]["instructions"],
         seed=config["seed"],
     message:

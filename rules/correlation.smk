@@ -1,6 +1,5 @@
 rule build_alignment_table:
     input:
-        code=plan.code("correlation/build_alignment_table.py"),
         similarity=plan.all_measured("similarity"),
         alignment=plan.all_measured("alignment"),
     output:
@@ -18,6 +17,8 @@ rule build_alignment_table:
     resources:
         mem_mb=2000,
         runtime=20,
+    params:
+        code=plan.code("correlation/build_alignment_table.py"),
     message:
         "Similarity and alignment by layer and checkpoint"
     script:
@@ -26,7 +27,6 @@ rule build_alignment_table:
 
 rule regress_gap:
     input:
-        code=plan.code("correlation/regress_gap.py"),
         gap="results/evaluation/gap.csv",
         checkpoints="results/correlation/checkpoints.csv",
         responses="results/correlation/responses.csv",
@@ -45,6 +45,7 @@ rule regress_gap:
         mem_mb=1000,
         runtime=20,
     params:
+        code=plan.code("correlation/regress_gap.py"),
         models=plan.model_facts(),
         draws=config["evaluation"]["bootstrap_draws"],
         seed=config["seed"],
@@ -56,7 +57,6 @@ rule regress_gap:
 
 rule judge_claims:
     input:
-        code=plan.code("correlation/judge_claims.py"),
         layers="results/correlation/layers.csv",
         checkpoints="results/correlation/checkpoints.csv",
         regression="results/correlation/regression.csv",
@@ -74,6 +74,7 @@ rule judge_claims:
         mem_mb=2000,
         runtime=20,
     params:
+        code=plan.code("correlation/judge_claims.py"),
         models=plan.model_facts(),
     message:
         "Verdicts on the paper's claims"
@@ -83,7 +84,6 @@ rule judge_claims:
 
 rule vary_readings:
     input:
-        code=plan.code("correlation/vary_readings.py"),
         similarity=plan.all_measured("similarity"),
         alignment=plan.all_measured("alignment"),
         readings=plan.all_readings(),
@@ -101,6 +101,7 @@ rule vary_readings:
         mem_mb=2000,
         runtime=20,
     params:
+        code=plan.code("correlation/vary_readings.py"),
         models=plan.models,
     message:
         "What each open reading does to APS and Sim"
@@ -110,7 +111,6 @@ rule vary_readings:
 
 rule regress_answers:
     input:
-        code=plan.code("correlation/regress_answers.py"),
         similarity=plan.all_measured("similarity"),
         alignment=plan.all_measured("alignment"),
         scores=plan.measured_scores(),
@@ -127,6 +127,7 @@ rule regress_answers:
         mem_mb=2000,
         runtime=20,
     params:
+        code=plan.code("correlation/regress_answers.py"),
         models=plan.models,
     message:
         "Right answers against the alignment of their questions"
@@ -136,7 +137,6 @@ rule regress_answers:
 
 rule build_response_table:
     input:
-        code=plan.code("correlation/build_response_table.py"),
         responses=plan.all_responses(),
     output:
         table="results/correlation/responses.csv",
@@ -152,6 +152,8 @@ rule build_response_table:
     resources:
         mem_mb=1000,
         runtime=20,
+    params:
+        code=plan.code("correlation/build_response_table.py"),
     message:
         "Divergence between forms by checkpoint and response position"
     script:

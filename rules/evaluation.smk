@@ -1,6 +1,5 @@
 rule answer_questions:
     input:
-        code=plan.code("evaluation/answer_questions.py"),
         questions="results/benchmark/{subset}/questions.jsonl",
         manifest=plan.model_manifest,
         features=plan.model_features,
@@ -26,10 +25,11 @@ rule answer_questions:
         runtime=240,
         gpu=plan.gpus_per_job,
     params:
+        code=plan.code("evaluation/answer_questions.py"),
         checkpoint="{checkpoint}",
         shard="{shard}",
         max_new_tokens=lookup(
-            dpath="benchmark/subsets/{subset}/max_new_tokens", within=config
+            dpath="{subset}/max_new_tokens", within=config["benchmark"]["subsets"]
         ),
         evaluation=lambda wildcards: {
             key: config["evaluation"][key]
@@ -46,7 +46,6 @@ rule answer_questions:
 
 rule answer_questions_base:
     input:
-        code=plan.code("evaluation/answer_questions_base.py"),
         questions="results/benchmark/{subset}/questions.jsonl",
         manifest=plan.model_manifest,
         backbone="resources/{model}/asset.json",
@@ -68,10 +67,11 @@ rule answer_questions_base:
         runtime=240,
         gpu=plan.gpus_per_job,
     params:
+        code=plan.code("evaluation/answer_questions_base.py"),
         checkpoint="{checkpoint}",
         shard="{shard}",
         max_new_tokens=lookup(
-            dpath="benchmark/subsets/{subset}/max_new_tokens", within=config
+            dpath="{subset}/max_new_tokens", within=config["benchmark"]["subsets"]
         ),
         evaluation=lambda wildcards: {
             key: config["evaluation"][key]
@@ -87,7 +87,6 @@ rule answer_questions_base:
 
 rule score_answers:
     input:
-        code=plan.code("evaluation/score_answers.py"),
         questions="results/benchmark/{subset}/questions.jsonl",
         answers=plan.job_answers,
         nltk="resources/punkt-english/asset.json",
@@ -108,11 +107,12 @@ rule score_answers:
         mem_mb=1000,
         runtime=10,
     params:
+        code=plan.code("evaluation/score_answers.py"),
         model="{model}",
         checkpoint="{checkpoint}",
         subset="{subset}",
         forms=lambda wildcards: plan.forms(wildcards.model),
-        scorer=lookup(dpath="benchmark/subsets/{subset}/scorer", within=config),
+        scorer=lookup(dpath="{subset}/scorer", within=config["benchmark"]["subsets"]),
     message:
         "Scores of {wildcards.model} {wildcards.checkpoint} on {wildcards.subset}"
     script:
@@ -134,7 +134,6 @@ use rule score_answers as score_answers_base with:
 
 rule build_gap_table:
     input:
-        code=plan.code("evaluation/build_gap_table.py"),
         scores=plan.all_scores(),
     output:
         gap="results/evaluation/gap.csv",
@@ -151,6 +150,7 @@ rule build_gap_table:
         mem_mb=1000,
         runtime=20,
     params:
+        code=plan.code("evaluation/build_gap_table.py"),
         overall=plan.overall_subsets,
         knowledge=plan.knowledge_subsets,
         backbones=plan.model_backbones(),
@@ -164,7 +164,6 @@ rule build_gap_table:
 
 rule score_official:
     input:
-        code=plan.code("evaluation/score_official.py"),
         questions=[plan.questions(subset) for subset in plan.subsets],
         answers=plan.all_answers(),
         scores=plan.all_scores(),
@@ -188,6 +187,7 @@ rule score_official:
         mem_mb=1000,
         runtime=60,
     params:
+        code=plan.code("evaluation/score_official.py"),
         official=lookup(dpath="scoring/official", within=config),
         seed=config["seed"],
     message:
@@ -198,7 +198,6 @@ rule score_official:
 
 rule score_panda:
     input:
-        code=plan.code("evaluation/score_panda.py"),
         questions=[plan.questions(subset) for subset in plan.subsets],
         answers=plan.all_answers(),
         scores=plan.all_scores(),
@@ -220,6 +219,7 @@ rule score_panda:
         mem_mb=1000,
         runtime=60,
     params:
+        code=plan.code("evaluation/score_panda.py"),
         panda=lookup(dpath="scoring/panda", within=config),
     message:
         "PEDANT on the short answers"

@@ -1,6 +1,5 @@
 rule plot_decline:
     input:
-        code=plan.code("figures/plot_decline.py"),
         decline="results/evaluation/decline.csv",
     output:
         **plan.figure("decline", report),
@@ -15,6 +14,7 @@ rule plot_decline:
         mem_mb=1000,
         runtime=10,
     params:
+        code=plan.code("figures/plot_decline.py"),
         display=config["display"],
     message:
         "Figure: decline from the base model's text to the tuned model's speech"
@@ -24,7 +24,6 @@ rule plot_decline:
 
 rule plot_learning:
     input:
-        code=plan.code("figures/plot_learning.py"),
         curves=plan.training_logs(),
         gap="results/evaluation/gap.csv",
     output:
@@ -40,6 +39,7 @@ rule plot_learning:
         mem_mb=1000,
         runtime=10,
     params:
+        code=plan.code("figures/plot_learning.py"),
         models=plan.trained_models,
         display=config["display"],
     message:
@@ -50,7 +50,6 @@ rule plot_learning:
 
 rule plot_layers:
     input:
-        code=plan.code("figures/plot_layers.py"),
         layers="results/correlation/layers.csv",
     output:
         **plan.figure("layers", report),
@@ -65,6 +64,7 @@ rule plot_layers:
         mem_mb=1000,
         runtime=10,
     params:
+        code=plan.code("figures/plot_layers.py"),
         display=config["display"],
     message:
         "Figure: similarity by layer and checkpoint"
@@ -74,7 +74,6 @@ rule plot_layers:
 
 rule plot_similarity_gap:
     input:
-        code=plan.code("figures/plot_similarity_gap.py"),
         points="results/correlation/points.csv",
         regression="results/correlation/regression.csv",
     output:
@@ -90,6 +89,7 @@ rule plot_similarity_gap:
         mem_mb=1000,
         runtime=10,
     params:
+        code=plan.code("figures/plot_similarity_gap.py"),
         display=config["display"],
     message:
         "Figure: sequence similarity against the gap"
@@ -99,7 +99,6 @@ rule plot_similarity_gap:
 
 rule plot_aps_gap:
     input:
-        code=plan.code("figures/plot_aps_gap.py"),
         points="results/correlation/points.csv",
         regression="results/correlation/regression.csv",
     output:
@@ -115,6 +114,7 @@ rule plot_aps_gap:
         mem_mb=1000,
         runtime=10,
     params:
+        code=plan.code("figures/plot_aps_gap.py"),
         display=config["display"],
     message:
         "Figure: Alignment Path Score against the gap"
@@ -124,7 +124,6 @@ rule plot_aps_gap:
 
 rule plot_token_matrix:
     input:
-        code=plan.code("figures/plot_token_matrix.py"),
         alignment=plan.example_alignment(),
     output:
         **plan.figure("token_matrix", report),
@@ -139,6 +138,7 @@ rule plot_token_matrix:
         mem_mb=1000,
         runtime=10,
     params:
+        code=plan.code("figures/plot_token_matrix.py"),
         display=config["display"],
     message:
         "Figure: token similarity matrices with the alignment path"
@@ -148,7 +148,6 @@ rule plot_token_matrix:
 
 rule plot_monotonicity:
     input:
-        code=plan.code("figures/plot_monotonicity.py"),
         checkpoints="results/correlation/checkpoints.csv",
     output:
         **plan.figure("monotonicity", report),
@@ -163,6 +162,7 @@ rule plot_monotonicity:
         mem_mb=1000,
         runtime=10,
     params:
+        code=plan.code("figures/plot_monotonicity.py"),
         display=config["display"],
     message:
         "Figure: monotonicity and consistency by checkpoint"
@@ -172,7 +172,6 @@ rule plot_monotonicity:
 
 rule plot_interventions:
     input:
-        code=plan.code("figures/plot_interventions.py"),
         tests="results/intervention/tests.csv",
     output:
         **plan.figure("interventions", report),
@@ -187,6 +186,7 @@ rule plot_interventions:
         mem_mb=1000,
         runtime=10,
     params:
+        code=plan.code("figures/plot_interventions.py"),
         display=config["display"],
     message:
         "Figure: edits of speech vectors beside their controls"
@@ -196,7 +196,6 @@ rule plot_interventions:
 
 rule plot_edited_layers:
     input:
-        code=plan.code("figures/plot_edited_layers.py"),
         tests="results/intervention/tests.csv",
     output:
         **plan.figure("edited_layers", report),
@@ -211,6 +210,7 @@ rule plot_edited_layers:
         mem_mb=1000,
         runtime=10,
     params:
+        code=plan.code("figures/plot_edited_layers.py"),
         display=config["display"],
     message:
         "Figure: effect of edits by layer"
@@ -220,7 +220,6 @@ rule plot_edited_layers:
 
 rule plot_layers_controlled:
     input:
-        code=plan.code("figures/plot_layers_controlled.py"),
         layers="results/correlation/layers.csv",
     output:
         **plan.figure("layers_controlled", report),
@@ -235,6 +234,7 @@ rule plot_layers_controlled:
         mem_mb=1000,
         runtime=10,
     params:
+        code=plan.code("figures/plot_layers_controlled.py"),
         display=config["display"],
     message:
         "Figure: centred and length-free similarity by layer"
@@ -244,7 +244,6 @@ rule plot_layers_controlled:
 
 rule plot_partial_residuals:
     input:
-        code=plan.code("figures/plot_partial_residuals.py"),
         points="results/correlation/points.csv",
     output:
         **plan.figure("partial_residuals", report),
@@ -259,6 +258,7 @@ rule plot_partial_residuals:
         mem_mb=1000,
         runtime=10,
     params:
+        code=plan.code("figures/plot_partial_residuals.py"),
         display=config["display"],
     message:
         "Figure: what measures say beyond training time"
@@ -268,7 +268,6 @@ rule plot_partial_residuals:
 
 rule plot_predictors:
     input:
-        code=plan.code("figures/plot_predictors.py"),
         regression="results/correlation/regression.csv",
     output:
         **plan.figure("predictors", report),
@@ -282,6 +281,8 @@ rule plot_predictors:
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        code=plan.code("figures/plot_predictors.py"),
     message:
         "Figure: every predictor of the gap side by side"
     script:
@@ -290,7 +291,6 @@ rule plot_predictors:
 
 rule plot_cka:
     input:
-        code=plan.code("figures/plot_cka.py"),
         cka="results/correlation/cka.csv",
     output:
         **plan.figure("cka", report),
@@ -305,6 +305,7 @@ rule plot_cka:
         mem_mb=1000,
         runtime=10,
     params:
+        code=plan.code("figures/plot_cka.py"),
         display=config["display"],
     message:
         "Figure: CKA of every speech layer with every text layer"
@@ -314,7 +315,6 @@ rule plot_cka:
 
 rule plot_response_kl:
     input:
-        code=plan.code("figures/plot_response_kl.py"),
         positions="results/correlation/response_positions.csv",
         responses="results/correlation/responses.csv",
     output:
@@ -330,6 +330,7 @@ rule plot_response_kl:
         mem_mb=1000,
         runtime=10,
     params:
+        code=plan.code("figures/plot_response_kl.py"),
         display=config["display"],
     message:
         "Figure: KL between the forms by response position"
@@ -339,7 +340,6 @@ rule plot_response_kl:
 
 rule plot_lens:
     input:
-        code=plan.code("figures/plot_lens.py"),
         lens="results/correlation/lens.csv",
     output:
         **plan.figure("lens", report),
@@ -354,6 +354,7 @@ rule plot_lens:
         mem_mb=1000,
         runtime=10,
     params:
+        code=plan.code("figures/plot_lens.py"),
         display=config["display"],
     message:
         "Figure: logit lens at speech positions by depth"

@@ -1,6 +1,5 @@
 rule edit_answers:
     input:
-        code=plan.code("intervention/edit_answers.py"),
         questions="results/benchmark/{subset}/questions.jsonl",
         manifest=plan.model_manifest,
         features=plan.model_features,
@@ -23,10 +22,11 @@ rule edit_answers:
         runtime=240,
         gpu=plan.gpus_per_job,
     params:
+        code=plan.code("intervention/edit_answers.py"),
         checkpoint="{checkpoint}",
         shard="{shard}",
         max_new_tokens=lookup(
-            dpath="benchmark/subsets/{subset}/max_new_tokens", within=config
+            dpath="{subset}/max_new_tokens", within=config["benchmark"]["subsets"]
         ),
         intervention={
             key: value
@@ -47,7 +47,6 @@ rule edit_answers:
 
 rule test_edits:
     input:
-        code=plan.code("intervention/test_edits.py"),
         questions=plan.questions(config["intervention"]["subset"]),
         answers=plan.all_edits(),
         nltk="resources/punkt-english/asset.json",
@@ -65,6 +64,7 @@ rule test_edits:
         mem_mb=1000,
         runtime=20,
     params:
+        code=plan.code("intervention/test_edits.py"),
         models=plan.models,
         subset=config["intervention"]["subset"],
         scorer=config["benchmark"]["subsets"][config["intervention"]["subset"]][

@@ -1,6 +1,5 @@
 rule build_tables:
     input:
-        code=plan.code("report/build_tables.py"),
         gap="results/evaluation/gap.csv",
         decline="results/evaluation/decline.csv",
         cascade="results/evaluation/cascade.csv",
@@ -20,6 +19,7 @@ rule build_tables:
         mem_mb=1000,
         runtime=10,
     params:
+        code=plan.code("report/build_tables.py"),
         models=plan.model_facts(),
         display=config["display"],
     message:
@@ -30,7 +30,6 @@ rule build_tables:
 
 rule build_manifest:
     input:
-        code=plan.code("report/build_manifest.py"),
         tables=plan.result_files(),
         assets=plan.used_assets(),
         checkpoints=plan.checkpoint_indices(),
@@ -49,6 +48,7 @@ rule build_manifest:
         mem_mb=1000,
         runtime=10,
     params:
+        code=plan.code("report/build_manifest.py"),
         identity=plan.identity(),
     message:
         "Manifest: config, versions, weights, samples, times and checksums"
@@ -58,7 +58,6 @@ rule build_manifest:
 
 rule build_report:
     input:
-        code=plan.code("report/build_report.py"),
         templates=["workflow_scripts/report/report.html.j2"],
         figures=plan.figure_files("svg"),
         tables=[*JUDGEMENTS, *plan.table_files("csv")],
@@ -90,6 +89,7 @@ rule build_report:
         mem_mb=2000,
         runtime=20,
     params:
+        code=plan.code("report/build_report.py"),
         models=plan.model_facts(),
         trained=plan.trained_models,
         subsets=plan.subsets,

@@ -1,6 +1,5 @@
 rule measure_similarity:
     input:
-        code=plan.code("similarity/measure_similarity.py"),
         states="results/activations/{model}/{checkpoint}/{subset}/{shard}.h5",
     output:
         similarity="results/similarity/{model}/{checkpoint}/{subset}/{shard}.h5",
@@ -15,6 +14,7 @@ rule measure_similarity:
         mem_mb=2000,
         runtime=60,
     params:
+        code=plan.code("similarity/measure_similarity.py"),
         draws=config["chance"]["draws"],
         massive=config["chance"]["massive_dimensions"],
         seed=config["seed"],

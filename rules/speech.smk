@@ -1,6 +1,5 @@
 rule synthesize_speech:
     input:
-        code=plan.code("speech/synthesize_speech.py"),
         questions="results/benchmark/{subset}/questions.jsonl",
     output:
         manifest="results/speech/{voice}/{subset}/synthesis.jsonl",
@@ -15,7 +14,8 @@ rule synthesize_speech:
         mem_mb=3000,
         runtime=240,
     params:
-        voice=lookup(dpath="speech/voices/{voice}", within=config),
+        code=plan.code("speech/synthesize_speech.py"),
+        voice=lookup(dpath="{voice}", within=config["speech"]["voices"]),
         subset="{subset}",
         max_seconds=config["speech"]["max_seconds"],
         retries=config["speech"]["retries"],
@@ -27,7 +27,6 @@ rule synthesize_speech:
 
 rule encode_speech:
     input:
-        code=plan.code("speech/encode_speech.py"),
         manifest="results/speech/{voice}/{subset}/synthesis.jsonl",
         encoder="resources/{encoder}/asset.json",
     output:
@@ -44,6 +43,7 @@ rule encode_speech:
         runtime=240,
         gpu=plan.gpus_per_job,
     params:
+        code=plan.code("speech/encode_speech.py"),
         window_seconds=config["speech"]["window_seconds"],
         padded=plan.padded_utterances,
     message:
@@ -54,7 +54,6 @@ rule encode_speech:
 
 rule transcribe_speech:
     input:
-        code=plan.code("speech/transcribe_speech.py"),
         questions="results/benchmark/{subset}/questions.jsonl",
         synthesis="results/speech/{voice}/{subset}/synthesis.jsonl",
         asr=f"resources/{config['speech']['asr']['asset']}/asset.json",
@@ -72,6 +71,7 @@ rule transcribe_speech:
         runtime=240,
         gpu=plan.gpus_per_job,
     params:
+        code=plan.code("speech/transcribe_speech.py"),
         asr=config["speech"]["asr"],
         wer_limit=lambda wildcards: config["speech"][
             (
@@ -88,7 +88,6 @@ rule transcribe_speech:
 
 rule time_words:
     input:
-        code=plan.code("speech/time_words.py"),
         questions="results/benchmark/{subset}/questions.jsonl",
         manifest="results/speech/{voice}/{subset}/manifest.jsonl",
         asr=f"resources/{config['speech']['asr']['asset']}/asset.json",
@@ -106,7 +105,8 @@ rule time_words:
         runtime=120,
         gpu=plan.gpus_per_job,
     params:
-        voice=lookup(dpath="speech/voices/{voice}", within=config),
+        code=plan.code("speech/time_words.py"),
+        voice=lookup(dpath="{voice}", within=config["speech"]["voices"]),
     message:
         "When each word of {wildcards.subset} is spoken"
     script:

@@ -1,6 +1,5 @@
 rule answer_instructions:
     input:
-        code=plan.code("training/answer_instructions.py"),
         questions="results/benchmark/instructions/questions.jsonl",
         backbone="resources/{backbone}/asset.json",
     output:
@@ -17,6 +16,7 @@ rule answer_instructions:
         runtime=240,
         gpu=plan.gpus_per_job,
     params:
+        code=plan.code("training/answer_instructions.py"),
         max_new_tokens=config["training"]["instructions"]["max_new_tokens"],
         batch_size=config["evaluation"]["batch_size"],
         system_prompt=config["system_prompt"],
@@ -28,7 +28,6 @@ rule answer_instructions:
 
 rule warm_up_adapter:
     input:
-        code=plan.code("training/warm_up_adapter.py"),
         questions="results/benchmark/instructions/questions.jsonl",
         manifest=plan.manifest("instructions"),
         features=plan.training_features,
@@ -49,7 +48,8 @@ rule warm_up_adapter:
         runtime=480,
         gpu=plan.gpus_per_job,
     params:
-        recipe=lookup(dpath="training/recipes/{recipe}", within=config),
+        code=plan.code("training/warm_up_adapter.py"),
+        recipe=lookup(dpath="{recipe}", within=config["training"]["recipes"]),
         seed=lambda wildcards: int(wildcards.train_seed),
     message:
         "CTC warm-up of the adapter for {wildcards.backbone}, seed {wildcards.train_seed}"
@@ -59,7 +59,6 @@ rule warm_up_adapter:
 
 rule train_model:
     input:
-        code=plan.code("training/start_training.py"),
         questions="results/benchmark/instructions/questions.jsonl",
         manifest=plan.manifest("instructions"),
         features=plan.training_features,
@@ -82,8 +81,9 @@ rule train_model:
         runtime=2880,
         gpu=plan.training_gpus,
     params:
+        code=plan.code("training/start_training.py"),
         name="{model}",
-        model=lookup(dpath="models/{model}", within=config),
+        model=lookup(dpath="{model}", within=config["models"]),
         recipe=plan.recipe,
         system_prompt=config["system_prompt"],
     message:

@@ -6,9 +6,10 @@ as input functions; steps never see it.
 
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from workflow_scripts.planning.code import PACKAGE, deciding_modules
+from workflow_scripts.planning.code import PACKAGE, deciding_modules, digest
 from workflow_scripts.planning.results import FIGURES, JUDGEMENTS, TABLES, StudyResults
 from workflow_scripts.settings import INSTRUCTIONS
 from workflow_scripts.settings.models import CheckpointsModel, PublicModel, UnitsModel, weights_asset
@@ -236,11 +237,14 @@ class Plan(StudyResults):
 
     # --- code --------------------------------------------------------------------------------------------------
 
-    def code(self, script: str) -> list[str]:
-        """A step's source and every module of ours that it imports and that decides numbers.
+    def code(self, script: str) -> str:
+        """Digest of a step's source and of every module of ours that it imports and that decides numbers.
 
-        Declared as an input, these are compared by content: an edit reruns what it changes, a fresh checkout does not.
+        Declared as a parameter, it is compared by content: an edit reruns what it changes, a fresh checkout does not.
+        One value a job, where naming the files as inputs would have each job look up thirty of them.
         """
-        return sorted(
-            str(path.relative_to(self.root)) for path in deciding_modules(self.root, self.root / PACKAGE / script)
-        )
+        return digest(self.root, self.sources(script))
+
+    def sources(self, script: str) -> frozenset[Path]:
+        """The files that `code` is about."""
+        return deciding_modules(self.root, self.root / PACKAGE / script)

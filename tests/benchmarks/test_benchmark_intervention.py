@@ -44,13 +44,6 @@ def test_the_grid_gives_the_tokens_of_the_loop_in_every_cell(asked):
     assert hook_count(lm.decoder_layers) == standing
 
 
-def test_different_and_missing_answers_are_seen():
-    ours = {"q1 a": [1, 2], "q2 a": [3], "q3 a": []}
-    assert intervention.differing(ours, {"q1 a": [1, 2], "q2 a": [4]}) == (2, 1)
-    with pytest.raises(ValueError, match=r"\['q9 a'\]"):
-        intervention.differing(ours, {"q9 a": []})
-
-
 def test_the_program_starts():
     command = [sys.executable, "-m", "benchmarks.intervention", "--help"]
     assert "--quick" in subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout

@@ -3,8 +3,9 @@
 Nothing here comes from transformers: converters are compared with it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -167,3 +168,15 @@ def feed_forward(w: Mapping[str, Tensor], at: str, x: Tensor) -> Tensor:
     """fc2(gelu(fc1 x))."""
     hidden = gelu(linear(x, w[f"{at}.fc1.weight"], w[f"{at}.fc1.bias"]))
     return linear(hidden, w[f"{at}.fc2.weight"], w[f"{at}.fc2.bias"])
+
+
+def assert_computes(lm: Any, query: Any, states: Sequence[Tensor], logits: Tensor) -> None:
+    """The model's states of every layer on the query's span and its first answer token are those found by hand.
+
+    states: (T, d) per layer 0..L; logits: (T, vocabulary).
+    """
+    (found,) = lm.states([query])
+    assert len(found) == len(states)
+    for layer, expected in enumerate(states):
+        torch.testing.assert_close(found[layer], expected[slice(*query.span)], rtol=1e-4, atol=1e-4)
+    assert lm.generate([query], max_new_tokens=1, stop_ids=[])[0].token_ids == (int(logits[-1].argmax()),)

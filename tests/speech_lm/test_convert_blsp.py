@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import conv1d, gelu, glu, linear
 
-from tests.speech_lm.by_hand import Sizes, llama, llama_config, llama_weights, norm_of
+from tests.speech_lm.by_hand import Sizes, assert_computes, llama, llama_config, llama_weights, norm_of
 from tests.speech_lm.tiny_processor import make_tokenizer
 from workflow_scripts.artifacts.checkpoints import CheckpointIndex
 from workflow_scripts.speech_lm.conv_adapter import ConvAdapter, ConvAdapterShape
@@ -77,11 +77,7 @@ def test_the_converted_model_computes_what_the_published_weights_say(published, 
     before, after = (w["llama_model.model.embed_tokens.weight"][ids] for ids in texts)
     language = {name.removeprefix("llama_model."): tensor for name, tensor in w.items()}
     states, logits = llama(language, torch.cat([before, spoken, after]), SIZES)
-
-    (found,) = lm.states([query])
-    for layer in range(SIZES.layers + 1):
-        torch.testing.assert_close(found[layer], states[layer][slice(*query.span)], rtol=1e-4, atol=1e-4)
-    assert lm.generate([query], max_new_tokens=1, stop_ids=[])[0].token_ids == (int(logits[-1].argmax()),)
+    assert_computes(lm, query, states, logits)
 
 
 def test_the_backbone_is_the_same_language_model_without_ears(published, tmp_path):

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch.nn.functional import conv1d, gelu, pad
 from transformers import AutoTokenizer, WhisperFeatureExtractor
 
-from tests.speech_lm.by_hand import Sizes, bidirectional, chatglm, feed_forward, norm_of
+from tests.speech_lm.by_hand import Sizes, assert_computes, bidirectional, chatglm, feed_forward, norm_of
 from workflow_scripts.settings.models import UnitsModel
 from workflow_scripts.speech_lm.checkpoint import load_backbone
 from workflow_scripts.speech_lm.convert_glm4_voice import convert_glm4_voice
@@ -128,10 +128,7 @@ def test_the_converted_model_computes_what_the_published_weights_say(published, 
     ids = [place["[gMASK]"], place["<sop>"], place["<|user|>"], ord("\n"), place["<|begin_of_audio|>"]]
     ids += [audio + 3, audio + 3, audio + 39, audio, place["<|end_of_audio|>"], place["<|assistant|>"], ord("\n")]
     states, logits = chatglm(w, w["transformer.embedding.word_embeddings.weight"][ids], SIZES)
-    (found,) = lm.states([query])
-    for layer in range(SIZES.layers + 1):
-        torch.testing.assert_close(found[layer], states[layer][slice(*query.span)], rtol=1e-4, atol=1e-4)
-    assert lm.generate([query], max_new_tokens=1, stop_ids=[])[0].token_ids == (int(logits[-1].argmax()),)
+    assert_computes(lm, query, states, logits)
     assert lm.stop_ids >= {FIRST_ADDED, FIRST_ADDED + 3}
 
 

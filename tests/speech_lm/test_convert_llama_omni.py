@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 from torch.nn.functional import linear, relu
 
-from tests.speech_lm.by_hand import Sizes, llama, llama_config, llama_weights
+from tests.speech_lm.by_hand import Sizes, assert_computes, llama, llama_config, llama_weights
 from tests.speech_lm.tiny_processor import make_tokenizer
 from workflow_scripts.artifacts.checkpoints import CheckpointIndex
 from workflow_scripts.speech_lm.convert_llama_omni import convert_llama_omni
@@ -71,12 +71,7 @@ def test_the_converted_model_computes_what_the_published_weights_say(published, 
     spoken = linear(hidden, w[f"{at}.linear2.weight"], w[f"{at}.linear2.bias"])
     before, after = (w["model.embed_tokens.weight"][list(ids)] for ids in lm.template.ids)
     states, logits = llama(w, torch.cat([before, spoken, after]), SIZES)
-
-    (found,) = lm.states([query])
-    for layer in range(SIZES.layers + 1):
-        torch.testing.assert_close(found[layer], states[layer][slice(*query.span)], rtol=1e-4, atol=1e-4)
-    answer = lm.generate([query], max_new_tokens=1, stop_ids=[])[0]
-    assert answer.token_ids == (int(logits[-1].argmax()),)
+    assert_computes(lm, query, states, logits)
     loss = lm.answer_loss([query], ["a"])[0]
     token = lm.tokenizer("a", add_special_tokens=False)["input_ids"][0]
     assert loss.nll == pytest.approx(-float(torch.log_softmax(logits[-1].double(), -1)[token]), rel=1e-4)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests.speech_lm.by_hand import Sizes, llama, llama_config, llama_weights
+from tests.speech_lm.by_hand import Sizes, assert_computes, llama, llama_config, llama_weights
 from tests.speech_lm.tiny_processor import make_tokenizer
 from workflow_scripts.speech_lm import convert_speechgpt as module
 from workflow_scripts.speech_lm.checkpoint import load_backbone
@@ -97,10 +97,7 @@ def test_the_converted_model_computes_what_the_published_weights_say(published, 
     units = tokenizer.convert_tokens_to_ids(["<sosp>", "<3>", "<7>", "<29>", "<3>", "<eosp>"])
     assert query.tokens == ("0.00s", "0.06s", "0.08s", "0.12s"), "repeats are one token, named by its start"
     states, logits = llama(w, w["model.embed_tokens.weight"][[*before, *units, *after]], SIZES)
-    (found,) = lm.states([query])
-    for layer in range(SIZES.layers + 1):
-        torch.testing.assert_close(found[layer], states[layer][slice(*query.span)], rtol=1e-4, atol=1e-4)
-    assert lm.generate([query], max_new_tokens=1, stop_ids=[])[0].token_ids == (int(logits[-1].argmax()),)
+    assert_computes(lm, query, states, logits)
 
 
 def test_other_folders_and_missing_parts_are_named(published, tmp_path, monkeypatch):

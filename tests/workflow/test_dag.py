@@ -205,6 +205,24 @@ def test_touched_sources_rerun_nothing_and_edited_ones_what_they_decide(finished
     assert "train_model" not in counts
 
 
+def test_the_digest_of_a_step_follows_what_it_imports_and_not_where_it_lies(tmp_path):
+    sources = {"stage/step.py": "from workflow_scripts.core import used\n", "core/used.py": "", "core/unused.py": ""}
+
+    def digest(name, edited):
+        root = tmp_path / name
+        for path, text in {**sources, **edited}.items():
+            file = root / "workflow_scripts" / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
+        return Plan(None, root).code("stage/step.py")
+
+    original = digest("checkout", {})
+    assert digest("another checkout", {}) == original
+    assert digest("unused", {"core/unused.py": "x = 1\n"}) == original
+    edits = [{"core/used.py": "x = 1\n"}, {"stage/step.py": sources["stage/step.py"] + "x = 1\n"}]
+    assert len({original, *(digest(str(n), edit) for n, edit in enumerate(edits))}) == 3
+
+
 def test_removing_a_model_runs_aggregates_only(finished):
     finished.edit_config(lambda config: config["models"].pop("smollm2-full") and config["display"]["models"].clear())
     assert set(finished.job_counts()) <= set(AGGREGATES) | {"plot_token_matrix"}
@@ -231,7 +249,7 @@ def test_unknown_key_stops_before_any_job_and_names_the_nearest(workflow):
     assert not (workflow.folder / "results").exists()
 
 
-NEEDED = ("input:", "code=", "output:", "log:", "benchmark:", "conda:", "threads:", "mem_mb", "runtime", "message:")
+NEEDED = ("params:", "code=", "output:", "log:", "benchmark:", "conda:", "threads:", "mem_mb", "runtime", "message:")
 
 
 def rule_blocks() -> dict[str, str]:

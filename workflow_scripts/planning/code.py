@@ -2,6 +2,8 @@
 
 import ast
 import functools
+import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 PACKAGE = "workflow_scripts"
@@ -19,6 +21,19 @@ def deciding_modules(root: Path, path: Path) -> frozenset[Path]:
             found.add(source)
             waiting.extend(_imports(root, source))
     return frozenset(found)
+
+
+def digest(root: Path, paths: Iterable[Path]) -> str:
+    """What the sources at `paths` say, as 16 hex digits of a SHA-256 over their names and contents."""
+    whole = hashlib.sha256()
+    for path in sorted(paths):
+        whole.update(f"{path.relative_to(root).as_posix()} {_content(path)}\n".encode())
+    return whole.hexdigest()[:16]
+
+
+@functools.cache
+def _content(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @functools.cache
