@@ -1,6 +1,6 @@
 """One look for all figures: print sizes, colour-blind-safe colours, deterministic files."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import cycle
 from pathlib import Path
@@ -12,6 +12,7 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from workflow_scripts.artifacts.files import atomic_path
 from workflow_scripts.settings.display import DisplaySettings
@@ -117,6 +118,33 @@ class Look:
     def example_layer(self) -> int | None:
         """Layer of the token-matrix figure, if configured."""
         return self._display.example_layer
+
+
+def step_name(row: Mapping[str, Any]) -> str:
+    """A row's checkpoint as legends call it: its step, or its name if it has none."""
+    return str(row["checkpoint"]) if row["step"] is None else f"step {row['step']}"
+
+
+def counted(fit: Mapping[str, Any]) -> str:
+    """What a fit rests on: its checkpoints, and the training runs that they come from."""
+    return f"n={fit['n_checkpoints']}, {fit['n_runs']} run{'' if fit['n_runs'] == 1 else 's'}"
+
+
+def integer_ticks(*axes: Any) -> None:
+    """Ticks of an x or y axis at whole numbers only, as layers and positions are."""
+    for axis in axes:
+        axis.set_major_locator(MaxNLocator("auto", integer=True))
+
+
+def top_legend(drawn: Figure, axes: Iterable[Any], place: str = "outside upper left", **options: Any) -> None:
+    """One legend above the panels, so that it covers no data: every label of `axes` once, in order of appearance."""
+    found: dict[str, Any] = {}
+    for axis in axes:
+        for handle, label in zip(*axis.get_legend_handles_labels()):
+            found.setdefault(label, handle)
+    if found:
+        shown = {"handlelength": 1.4, "columnspacing": 1.0} | options
+        drawn.legend(found.values(), found.keys(), loc=place, **shown)
 
 
 def number(value: Any) -> float:
