@@ -42,12 +42,12 @@ def plot_cka(cka: Path, pdf: Path, svg: Path, png: Path, display: Mapping[str, A
                 image = axis.imshow(
                     _matrix(own), origin="lower", cmap="viridis", vmin=0, vmax=max(top, 0.1), interpolation="nearest"
                 )
-                axis.set_title(step_name(own[0]), loc="left", fontsize=7)
+                axis.set_ylabel(f"{step_name(own[0])}\nspeech layer", fontsize=7)
                 integer_ticks(axis.xaxis, axis.yaxis)
-            line[0].set_ylabel(f"{look.label(model)} (n={ends[model][-1][0]['n']})\nspeech layer", fontsize=7)
+            line[0].set_title(f"{look.label(model)} (n={ends[model][-1][0]['n']})", loc="left")
             _draw_diagonals(line[2], ends[model], look.color(model))
             integer_ticks(line[2].xaxis)
-        drawn.colorbar(image, ax=axes[:, 1], shrink=0.6 if len(models) == 1 else 0.3, label="CKA", aspect=25)
+        drawn.colorbar(image, ax=axes[:, 1], shrink=min(0.8, 2.4 / height), label="CKA", aspect=25)
         for axis in axes[-1, :2]:
             axis.set_xlabel("text layer")
         axes[-1, 2].set_xlabel("layer (0 = embeddings)")
@@ -80,8 +80,7 @@ def _draw_diagonals(axis: Any, ends: Sequence[Sequence[Mapping[str, Any]]], colo
         axis.plot(x, [number(row["cka"]) for row in own], style, color=color)
     mean, spread = (np.array([number(row[name]) for row in own]) for name in ("null", "null_sd"))
     axis.fill_between(x, mean - 2 * spread, mean + 2 * spread, color=NULL, alpha=0.25, linewidth=0)
-    axis.set_title("equal layers", loc="left", fontsize=7)
-    axis.set_ylabel("CKA", fontsize=7)
+    axis.set_ylabel("CKA, equal layers", fontsize=7)
 
 
 if __name__ == "__main__":

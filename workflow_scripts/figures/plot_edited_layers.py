@@ -21,7 +21,7 @@ from workflow_scripts.figures.style import (
     top_legend,
 )
 
-COLUMNS = {"difference": "right answers (points)", "nll_change": "reference loss (nats/token)"}
+COLUMNS = {"difference": "right answers:\nchange (points)", "nll_change": "reference loss:\nchange (nats/token)"}
 
 
 def swept_edits(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
@@ -54,7 +54,7 @@ def plot_edited_layers(tests: Path, pdf: Path, svg: Path, png: Path, display: Ma
             n = max((row["n"] for swept in curves.values() for row in swept), default=0)
             for axis, (column, label) in zip(pair, COLUMNS.items()):
                 _draw(axis, rows, curves, column)
-                axis.set_ylabel(f"change of\n{label}", fontsize=7)
+                axis.set_ylabel(label, fontsize=7)
             pair[0].set_title(f"{look.label(model)} (n={n})" if n else look.label(model), loc="left")
         for axis in axes[-1]:
             axis.set_xlabel("layer edited")
@@ -71,7 +71,7 @@ def _draw(axis: Any, rows: Sequence[Mapping[str, Any]], curves: Mapping[str, Seq
         return
     every = sorted({row["layer"] for swept in curves.values() for row in swept})
     # Within a layer's share of the axis: the box of each curve's controls, with the curve's point in its middle.
-    share = min(np.diff(every), default=1) * 0.8
+    share = min(0.8 * min(np.diff(every), default=1), 0.1 * (every[-1] - every[0] + 1))
     width = share / len(curves)
     for place, (name, swept) in enumerate(curves.items()):
         x = np.array([row["layer"] for row in swept]) + (place + 0.5) * width - share / 2
@@ -79,7 +79,7 @@ def _draw(axis: Any, rows: Sequence[Mapping[str, Any]], curves: Mapping[str, Seq
         for middle, band in zip(x, bands):
             if band is not None:
                 axis.fill_between([middle - width / 2, middle + width / 2], *band, color=NULL, alpha=0.3, linewidth=0,
-                                  label="its controls")  # fmt: skip
+                                  label="controls at the layer")  # fmt: skip
         value, low, high = (np.array([number(row[f"{column}{end}"]) for row in swept]) for end in ("", "_low", "_high"))
         color = PALETTE[place % len(PALETTE)]
         axis.vlines(x, low, high, color=color, linewidth=1.0)

@@ -58,7 +58,7 @@ def plot_interventions(tests: Path, pdf: Path, svg: Path, png: Path, display: Ma
     options = {"sharex": "col", "sharey": "row", "gridspec_kw": ratios}
     with figure(len(models), 2, PAGE_INCHES, height, **options) as (drawn, axes):
         if folded:
-            drawn.get_layout_engine().set(h_pad=0.01)
+            drawn.get_layout_engine().set(h_pad=0.03)
         for pair, (model, rows) in zip(axes, shown.items()):
             for axis, column in zip(pair, COLUMNS):
                 axis.axvline(0, color="black", linewidth=0.6)

@@ -25,7 +25,7 @@ from workflow_scripts.figures.style import (
     top_legend,
 )
 
-METRICS = {"cosine": ("cosine similarity", "Blues"), "euclidean": ("Euclidean distance, log scale", "Oranges")}
+METRICS = {"cosine": ("cosine similarity", "Blues"), "euclidean": ("Euclidean distance", "Oranges")}
 
 
 def plot_layers(layers: Path, pdf: Path, svg: Path, png: Path, display: Mapping[str, Any]) -> None:
@@ -41,7 +41,7 @@ def plot_layers(layers: Path, pdf: Path, svg: Path, png: Path, display: Mapping[
                 own = [row for row in rows if row["model"] == model and row["metric"] == metric]
                 _draw_panel(axis, own, shades)
                 axis.set_title(f"{look.label(model)} (n={max(row['n'] for row in own)})", loc="left")
-                axis.set_ylabel(label)
+                axis.set_ylabel(label, fontsize=7)
                 # Distances grow by a factor of ten or more with depth, and are above 0.
                 axis.set_yscale("log" if metric == "euclidean" else "linear")
             axes[-1, column].set_xlabel("layer (0 = embeddings)")
@@ -55,12 +55,12 @@ def checkpoint_shades(rows: Sequence[Mapping[str, Any]], colors: str) -> dict[st
     return dict(zip(names, mpl.colormaps[colors](np.linspace(0.35, 0.95, len(names)))))
 
 
-def checkpoint_legend(drawn: Any, rows: Sequence[Mapping[str, Any]], null: str | None = None) -> None:
+def checkpoint_legend(drawn: Any, rows: Sequence[Mapping[str, Any]], null: str | None = None, ncols: int = 7) -> None:
     """One legend in greys, light to dark as the checkpoints are in panels of any colour, and the null's dotted line."""
     shades, named = checkpoint_shades(rows, "Greys"), {row["checkpoint"]: step_name(row) for row in rows}
     handles = [Line2D([], [], color=shades[name], label=named[name]) for name in sorted(named)]
     handles += [Line2D([], [], color=NULL, linestyle=":", label=null)] if null else []
-    drawn.legend(handles=handles, loc="outside upper left", ncols=7, handlelength=1.2, columnspacing=0.8)
+    drawn.legend(handles=handles, loc="outside upper left", ncols=ncols, handlelength=1.2, columnspacing=0.8)
 
 
 def _draw_panel(axis: Any, rows: Sequence[Mapping[str, Any]], shades: Mapping[str, Any]) -> None:

@@ -15,7 +15,7 @@ from workflow_scripts.figures.style import NULL, PAGE_INCHES, Look, figure, numb
 PANELS = {
     "similarity_centred": ("centred cosine", "Blues"),
     "length_free": ("length-free distance", "Oranges"),
-    "norm_ratio": ("log norm ratio, speech / text", "Greens"),
+    "norm_ratio": ("log norm ratio", "Greens"),
 }
 
 
@@ -28,12 +28,12 @@ def plot_layers_controlled(layers: Path, pdf: Path, svg: Path, png: Path, displa
     with figure(len(models), len(PANELS), PAGE_INCHES, height, sharex=True) as (drawn, axes):
         for line, model in enumerate(models):
             own = sorted((row for row in rows if row["model"] == model), key=lambda row: row["layer"])
-            for axis, (name, (_, colors)) in zip(axes[line], PANELS.items()):
+            for axis, (name, (label, colors)) in zip(axes[line], PANELS.items()):
                 _draw_panel(axis, own, name, checkpoint_shades(rows, colors))
-            axes[line, 0].set_ylabel(f"{look.label(model)}\n(n={max(row['n'] for row in own)})", fontsize=7)
-        for column, (label, _) in enumerate(PANELS.values()):
-            axes[0, column].set_title(label, loc="left")
-            axes[-1, column].set_xlabel("layer (0 = embeddings)")
+                axis.set_ylabel(label, fontsize=7)
+            axes[line, 0].set_title(f"{look.label(model)} (n={max(row['n'] for row in own)})", loc="left")
+        for axis in axes[-1]:
+            axis.set_xlabel("layer (0 = embeddings)")
         checkpoint_legend(drawn, rows, null="null, last step")
         save(drawn, pdf, svg, png)
 

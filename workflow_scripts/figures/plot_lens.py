@@ -24,8 +24,8 @@ def plot_lens(lens: Path, pdf: Path, svg: Path, png: Path, display: Mapping[str,
             n = max((row["n"] for row in own), default=0)
             line[0].set_title(f"{look.label(model)} (n={n})", loc="left")
             line[0].set_ylabel("recall at 10")
-            line[1].set_title("last checkpoint", loc="left")
-            line[1].set_ylabel("own words - control")
+            line[1].set_title("own words - control, last checkpoint", loc="left")
+            line[1].set_ylabel("difference")
         for axis in axes[-1]:
             axis.set_xlabel("layer (0 = embeddings)")
             integer_ticks(axis.xaxis)

@@ -87,6 +87,7 @@ def _draw_outcome(axes: Sequence[Any], found: Mapping[str, Mapping[str, Any]], l
         axis.set_xlabel(name)
     for axis in axes:
         axis.set_xlim(0, 1)
+        axis.set_axisbelow(True)
         axis.grid(axis="y", linewidth=0.3, alpha=0.5)
 
 

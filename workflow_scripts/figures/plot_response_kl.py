@@ -40,15 +40,15 @@ def plot_response_kl(
                 _draw_positions(axis, [row for row in own if row["measure"] == kind], checkpoint_shades(rows, colors))
             _draw_training(line[2], [row for row in means if row["model"] == model])
             n = max((row["n"] for row in own), default=0)
-            line[0].set_ylabel(f"{look.label(model)} (n={n})\nnats per token", fontsize=7)
-        for axis, title in zip(axes[0], (*(label for label, _ in KINDS.values()), "mean over positions")):
-            axis.set_title(title, loc="left", parse_math=False)
+            line[0].set_title(f"{look.label(model)} (n={n})", loc="left")
+            for axis, label in zip(line, (*(label for label, _ in KINDS.values()), "mean")):
+                axis.set_ylabel(f"{label}\n(nats per token)", fontsize=7, parse_math=False)
         for axis in axes[-1, :2]:
             axis.set_xlabel("response position")
             integer_ticks(axis.xaxis)
         axes[-1, 2].set_xlabel("training step")
         if rows:
-            checkpoint_legend(drawn, rows)
+            checkpoint_legend(drawn, rows, ncols=4)
         top_legend(drawn, axes[:, 2], "outside upper right", ncols=1)
         save(drawn, pdf, svg, png)
 

@@ -41,7 +41,8 @@ def plot_predictors(
                 _draw_fit(axis, fits.get((outcome, predictor)), rows, predictor)
                 axis.set_xlabel(label)
             axes[line, 0].set_ylabel(outcome_label)
-        top_legend(drawn, axes.flat, ncols=5)
+            axes[line, 0].margins(y=0.15)
+        top_legend(drawn, axes.flat, ncols=4)
         save(drawn, pdf, svg, png)
 
 
@@ -62,13 +63,8 @@ def _draw_points(axis: Any, rows: Sequence[Mapping[str, Any]], predictor: str, o
         axis.plot(x[-1:], y[-1:], look.marker(model), color=look.color(model))
     nulls = [number(row.get(f"{predictor}_null")) for row in rows]
     if np.isfinite(nulls).any():
-        ticks = {
-            "color": "black",
-            "markersize": 7,
-            "markeredgewidth": 0.7,
-            "label": "shuffled-pair nulls (on the axis)",
-        }
-        axis.plot(nulls, [0.0] * len(nulls), "|", transform=axis.get_xaxis_transform(), clip_on=False, **ticks)
+        ticks = {"color": "black", "markersize": 5, "markeredgewidth": 0.8, "label": "nulls (on the x axis)"}
+        axis.plot(nulls, [0.04] * len(nulls), "|", transform=axis.get_xaxis_transform(), **ticks)
 
 
 def _draw_fit(axis: Any, fit: Mapping[str, Any] | None, rows: Sequence[Mapping[str, Any]], predictor: str) -> None:

@@ -133,7 +133,7 @@ def counted(fit: Mapping[str, Any]) -> str:
 def integer_ticks(*axes: Any) -> None:
     """Ticks of an x or y axis at whole numbers only, as layers and positions are."""
     for axis in axes:
-        axis.set_major_locator(MaxNLocator("auto", integer=True))
+        axis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
 
 
 def top_legend(drawn: Figure, axes: Iterable[Any], place: str = "outside upper left", **options: Any) -> None:
