@@ -83,17 +83,19 @@ class Look:
 
     Args:
         display: DisplaySettings as plain values.
-        models: the models of the figure; those without a configured colour get the next one of the palette.
+        models: the models of the figure. Colours and markers are dealt out over these and all models of `display`, so
+            that a model looks the same in a figure that lacks some of the others.
     """
 
     def __init__(self, display: Mapping[str, Any], models: Sequence[str] = ()):
         self._display = DisplaySettings.model_validate(display)
         self.models = sorted(set(models))
         used = {shown.color for shown in self._display.models.values()}
+        self._known = sorted({*self._display.models, *models})
         free = cycle([color for color in PALETTE if color not in used] or PALETTE)
         self._colors = {
             model: (self._display.models[model].color if model in self._display.models else None) or next(free)
-            for model in self.models
+            for model in self._known
         }
 
     def label(self, model: str) -> str:
@@ -107,7 +109,7 @@ class Look:
 
     def marker(self, model: str) -> str:
         """Marker of a model, so that colour is never the only difference."""
-        return MARKERS[self.models.index(model) % len(MARKERS)]
+        return MARKERS[self._known.index(model) % len(MARKERS)]
 
     def subset(self, subset: str) -> str:
         """Name of a subset."""
