@@ -111,7 +111,7 @@ def test_one_model_and_eight_fit_on_a_page_with_every_label_readable_and_unclipp
     assert points < 10 * 72
     for label in ("First model", *(f"run-{number}-with-a-long-name" for number in range(1, models))):
         assert label in svg
-    assert min(float(size) for size in re.findall(r'<text style="font: ([\d.]+)px', svg)) >= 7
+    assert min(float(size) for size in re.findall(r'<text style="font-size: ([\d.]+)px', svg)) >= 7
     assert min(map(min, margins)) > -0.01
 
 

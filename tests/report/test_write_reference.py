@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from itertools import pairwise
 
 import pytest
 
@@ -98,7 +99,7 @@ def test_lines_of_the_source_are_even(results, tmp_path):
     prose = [line for line in lines if not line.startswith(("|", "!", "#"))]
     assert max(map(len, prose)) <= 120
     # A line ends where the next word would not have fitted, not where a string of the code ended.
-    for line, following in zip(prose, prose[1:]):
+    for line, following in pairwise(prose):
         if line and following and not following.startswith("- "):
             assert len(line) + 1 + len(following.split()[0]) > 120
 

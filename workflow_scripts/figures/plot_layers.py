@@ -42,8 +42,11 @@ def plot_layers(layers: Path, pdf: Path, svg: Path, png: Path, display: Mapping[
                 _draw_panel(axis, own, shades)
                 axis.set_title(f"{look.label(model)} (n={max(row['n'] for row in own)})", loc="left")
                 axis.set_ylabel(label, fontsize=7)
-                # Distances grow by a factor of ten or more with depth, and are above 0.
-                axis.set_yscale("log" if metric == "euclidean" else "linear")
+                if metric == "euclidean":
+                    # Distances grow by a factor of ten or more with depth, and are above 0.
+                    axis.set_yscale("log")
+                    # Without exponents, which would be smaller than any other label.
+                    axis.yaxis.set_major_formatter("{x:g}")
             axes[-1, column].set_xlabel("layer (0 = embeddings)")
             top_legend(drawn, axes[:, column], "outside upper " + ("left", "right")[column], ncols=4, handlelength=1.2)
         save(drawn, pdf, svg, png)

@@ -122,8 +122,8 @@ def page(manifest: Mapping[str, Any], read: Mapping[str, Sequence[Mapping[str, A
         "## Edits of speech tokens",
         "",
         *_wrapped(
-            "Against the unedited answers; loss of the reference answer in nats per token, with its 95 % interval. An edit "
-            "is evidence only where it also leaves its controls behind: `tables/interventions_controls.csv`."
+            "Against the unedited answers; loss of the reference answer in nats per token, with its 95 % interval. An "
+            "edit is evidence only where it also leaves its controls behind: `tables/interventions_controls.csv`."
         ),
         "",
         *_markdown_table(
