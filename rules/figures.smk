@@ -15,7 +15,7 @@ rule plot_decline:
         mem_mb=1000,
         runtime=10,
     params:
-        display=config["display"],
+        display=display_of_all,
     message:
         "Figure: decline from the base model's text to the tuned model's speech"
     script:
@@ -41,7 +41,7 @@ rule plot_learning:
         runtime=10,
     params:
         models=plan.trained_models,
-        display=config["display"],
+        display=display_of_all,
     message:
         "Figure: held-out losses and word error rate of repeating, by training step"
     script:
@@ -65,7 +65,7 @@ rule plot_layers:
         mem_mb=1000,
         runtime=10,
     params:
-        display=config["display"],
+        display=display_of_all,
     message:
         "Figure: similarity by layer and checkpoint"
     script:
@@ -90,7 +90,7 @@ rule plot_similarity_gap:
         mem_mb=1000,
         runtime=10,
     params:
-        display=config["display"],
+        display=display_of_all,
     message:
         "Figure: sequence similarity against the gap"
     script:
@@ -115,7 +115,7 @@ rule plot_aps_gap:
         mem_mb=1000,
         runtime=10,
     params:
-        display=config["display"],
+        display=display_of_all,
     message:
         "Figure: Alignment Path Score against the gap"
     script:
@@ -163,7 +163,7 @@ rule plot_monotonicity:
         mem_mb=1000,
         runtime=10,
     params:
-        display=config["display"],
+        display=display_of_all,
     message:
         "Figure: monotonicity and consistency by checkpoint"
     script:
@@ -187,7 +187,7 @@ rule plot_interventions:
         mem_mb=1000,
         runtime=10,
     params:
-        display=config["display"],
+        display=display_of_all,
     message:
         "Figure: edits of speech vectors beside their controls"
     script:
@@ -211,7 +211,7 @@ rule plot_edited_layers:
         mem_mb=1000,
         runtime=10,
     params:
-        display=config["display"],
+        display=display_of_all,
     message:
         "Figure: effect of edits by layer"
     script:
@@ -235,7 +235,7 @@ rule plot_layers_controlled:
         mem_mb=1000,
         runtime=10,
     params:
-        display=config["display"],
+        display=display_of_all,
     message:
         "Figure: centred and length-free similarity by layer"
     script:
@@ -259,7 +259,7 @@ rule plot_partial_residuals:
         mem_mb=1000,
         runtime=10,
     params:
-        display=config["display"],
+        display=display_of_all,
     message:
         "Figure: what measures say beyond training time"
     script:
@@ -305,7 +305,7 @@ rule plot_cka:
         mem_mb=1000,
         runtime=10,
     params:
-        display=config["display"],
+        display=display_of_all,
     message:
         "Figure: CKA of every speech layer with every text layer"
     script:
@@ -330,7 +330,7 @@ rule plot_response_kl:
         mem_mb=1000,
         runtime=10,
     params:
-        display=config["display"],
+        display=display_of_all,
     message:
         "Figure: KL between the forms by response position"
     script:
@@ -354,7 +354,7 @@ rule plot_lens:
         mem_mb=1000,
         runtime=10,
     params:
-        display=config["display"],
+        display=display_of_all,
     message:
         "Figure: logit lens at speech positions by depth"
     script:

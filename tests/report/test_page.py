@@ -13,7 +13,7 @@ import soundfile
 from tests.report.conftest import build_page
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.tables import read_table
-from workflow_scripts.report.html_tables import fixed
+from workflow_scripts.report.html_tables import fixed, is_numeric, signed
 
 EVIL = """</script><script>alert("x")</script><img src=x onerror='alert(1)'>"&'<!--{{ 7*7 }}\u2028"""
 ALLOWED_LINK = re.compile(r"#[\w-]+|https://arxiv\.org/abs/\d{4}\.\d{5}")
@@ -166,7 +166,13 @@ def test_every_cell_of_every_table_is_on_the_page(page, parsed):
                     continue
                 digits = 0 if column in ("n", "step", "b", "c") else 2
                 shown = value if isinstance(value, str) else fixed(value, digits)
+                shown = signed(shown) if is_numeric(shown) else shown
                 assert shown in parsed.visible, (path.name, column)
+
+
+def test_samples_can_be_searched_and_the_search_box_has_a_name(parsed):
+    (search,) = [attributes for tag, attributes in parsed.tags if tag == "input"]
+    assert (search["type"], search["id"]) == ("search", "search")
 
 
 def test_every_subset_has_its_samples_with_right_and_wrong_answers(parsed, page):

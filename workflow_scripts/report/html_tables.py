@@ -11,6 +11,7 @@ from workflow_scripts.report.captions import COUNTS, HEADINGS, JUDGEMENTS, TABLE
 
 NOTHING = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
+NUMBER = r"-?\d+(\.\d+)?"
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def fixed(value: float | None, digits: int = 2) -> str:
 
 def is_numeric(text: str) -> bool:
     """Whether a text is a number or an interval, such as `-1.2 [-3.0, 0.5]`."""
-    return re.fullmatch(r"[-\d.,\s\[\]]*\d[-\d.,\s\[\]]*", text) is not None
+    return re.fullmatch(rf"{NUMBER}|({NUMBER} )?\[{NUMBER}, {NUMBER}\]", text) is not None
 
 
 def signed(text: str, minus: str = MINUS) -> str:
@@ -67,6 +68,10 @@ def shown_table(path: Path, subsets: Mapping[str, str], digits: int = 2) -> Show
     path = Path(path)
     rows = read_table(path)
     columns = list(rows[0]) if rows else []
+    if path.stem == "claims" and "verdict" in columns:
+        # Beside its claim, where it is seen without scrolling.
+        columns.remove("verdict")
+        columns.insert(1, "verdict")
     title, caption = (JUDGEMENTS | TABLES).get(path.stem, (path.stem.replace("_", " "), ""))
     return ShownTable(
         name=path.stem,
