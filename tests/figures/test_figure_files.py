@@ -2,6 +2,7 @@
 
 import csv
 import re
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,8 @@ def margins(monkeypatch):
     def savefig(self, *args, **options):
         box, (width, height) = self.get_tightbbox(self.canvas.get_renderer()), self.get_size_inches()
         found.append((box.x0, box.y0, width - box.x1, height - box.y1))
+        titles = [axis._left_title.get_window_extent() for axis in self.axes if axis.get_title("left")]
+        assert not any(first.overlaps(second) for first, second in combinations(titles, 2))
         saved(self, *args, **options)
 
     monkeypatch.setattr(Figure, "savefig", savefig)

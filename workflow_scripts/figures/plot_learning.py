@@ -61,7 +61,7 @@ def plot_learning(
         ]
         handles += [Line2D([], [], color=NULL, linestyle=line, label=form) for form, line in FORM_LINES]
         handles += [Line2D([], [], color=NULL, linestyle=":", linewidth=0.6, label="no word said")]
-        drawn.legend(handles=handles, loc="outside upper left", ncols=5)
+        drawn.legend(handles=handles, loc="outside upper left", ncols=4 if len(models) > 3 else 5)
         n_words = max((row["n"] for row in scored), default=0)
         # Someone who says nothing is at 100 %; above lie answers with more words than the sentence has.
         words.axhline(100, color=NULL, linewidth=0.6, linestyle=":")
