@@ -23,6 +23,7 @@ from workflow_scripts.figures.style import (
     save,
     step_name,
     top_legend,
+    whiskers,
 )
 
 REFERENCES = {
@@ -89,7 +90,7 @@ def _draw_bars(axis: Any, rows: Sequence[Mapping[str, Any]]) -> None:
                  label=label)  # fmt: skip
         # A bar without height would look like a score that is missing.
         axis.hlines(0 * x[known], x[known] - width * 0.46, x[known] + width * 0.46, color=color, linewidth=1.6)
-        axis.vlines(x, low, high, color="black" if column != "base_text" else NULL, linewidth=0.6)
+        whiskers(axis.vlines, x, low, high, color="black" if column != "base_text" else NULL, linewidth=0.6)
     axis.set_ylim(bottom=0)
     axis.margins(x=0.01)
 
@@ -100,7 +101,7 @@ def _draw_gaps(axis: Any, rows: Sequence[Mapping[str, Any]]) -> None:
     )
     y = -np.arange(len(rows))
     axis.axvline(0, color=NULL, linewidth=0.6)
-    axis.hlines(y, low, high, color="black", linewidth=0.9)
+    whiskers(axis.hlines, y, low, high, color="black", linewidth=0.9)
     axis.plot(gap, y, "o", color="black", markersize=3)
     axis.set_ylim(-len(rows) + 0.4, 0.6)
 

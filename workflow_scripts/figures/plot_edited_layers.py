@@ -19,6 +19,7 @@ from workflow_scripts.figures.style import (
     panel_inches,
     save,
     top_legend,
+    whiskers,
 )
 
 COLUMNS = {"difference": "right answers:\nchange (points)", "nll_change": "reference loss:\nchange (nats/token)"}
@@ -82,7 +83,7 @@ def _draw(axis: Any, rows: Sequence[Mapping[str, Any]], curves: Mapping[str, Seq
                                   label="controls at the layer")  # fmt: skip
         value, low, high = (np.array([number(row[f"{column}{end}"]) for row in swept]) for end in ("", "_low", "_high"))
         color = PALETTE[place % len(PALETTE)]
-        axis.vlines(x, low, high, color=color, linewidth=1.0)
+        whiskers(axis.vlines, x, low, high, color=color, linewidth=1.0)
         marker = MARKERS[place % len(MARKERS)]
         axis.plot(x, value, ":", color=color, marker=marker, linewidth=0.8, label=name.replace("$", r"\$"))
 

@@ -7,7 +7,17 @@ from typing import Any
 from matplotlib.lines import Line2D
 
 from workflow_scripts.artifacts.tables import read_table
-from workflow_scripts.figures.style import NULL, PAGE_INCHES, Look, figure, integer_ticks, number, panel_inches, save
+from workflow_scripts.figures.style import (
+    NULL,
+    PAGE_INCHES,
+    Look,
+    figure,
+    integer_ticks,
+    number,
+    panel_inches,
+    save,
+    whiskers,
+)
 
 
 def plot_lens(lens: Path, pdf: Path, svg: Path, png: Path, display: Mapping[str, Any]) -> None:
@@ -53,7 +63,7 @@ def _draw_difference(axis: Any, rows: Sequence[Mapping[str, Any]], color: str) -
     x = [row["layer"] for row in curve]
     low, y, high = ([number(row[f"difference{end}"]) for row in curve] for end in ("_low", "", "_high"))
     axis.axhline(0, color=NULL, linewidth=0.6)
-    axis.vlines(x, low, high, color=color, linewidth=1.0)
+    whiskers(axis.vlines, x, low, high, color=color, linewidth=1.0)
     axis.plot(x, y, marker="o", markersize=3, color=color, linewidth=0.6)
 
 

@@ -11,6 +11,7 @@ import matplotlib
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -136,6 +137,13 @@ def integer_ticks(*axes: Any) -> None:
     """Ticks of an x or y axis at whole numbers only, as layers and positions are."""
     for axis in axes:
         axis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
+
+
+def whiskers(draw: Any, place: Any, low: Any, high: Any, **options: Any) -> None:
+    """Intervals by `axis.vlines` or `axis.hlines`, where both ends are known."""
+    place, low, high = (np.asarray(values, dtype=float) for values in (place, low, high))
+    known = np.isfinite(low + high)
+    draw(place[known], low[known], high[known], **options)
 
 
 def top_legend(drawn: Figure, axes: Iterable[Any], place: str = "outside upper left", **options: Any) -> None:
