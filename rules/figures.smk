@@ -330,7 +330,7 @@ rule plot_response_kl:
         mem_mb=1000,
         runtime=10,
     params:
-        display=display_of_all,
+        display=config["display"],
     message:
         "Figure: KL between the forms by response position"
     script:
