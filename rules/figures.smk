@@ -15,7 +15,7 @@ rule plot_decline:
         runtime=10,
     params:
         code=plan.code("figures/plot_decline.py"),
-        display=config["display"],
+        display=display_of_all,
     message:
         "Figure: decline from the base model's text to the tuned model's speech"
     script:
@@ -41,7 +41,7 @@ rule plot_learning:
     params:
         code=plan.code("figures/plot_learning.py"),
         models=plan.trained_models,
-        display=config["display"],
+        display=display_of_all,
     message:
         "Figure: held-out losses and word error rate of repeating, by training step"
     script:
@@ -65,7 +65,7 @@ rule plot_layers:
         runtime=10,
     params:
         code=plan.code("figures/plot_layers.py"),
-        display=config["display"],
+        display=display_of_all,
     message:
         "Figure: similarity by layer and checkpoint"
     script:
@@ -90,7 +90,7 @@ rule plot_similarity_gap:
         runtime=10,
     params:
         code=plan.code("figures/plot_similarity_gap.py"),
-        display=config["display"],
+        display=display_of_all,
     message:
         "Figure: sequence similarity against the gap"
     script:
@@ -115,7 +115,7 @@ rule plot_aps_gap:
         runtime=10,
     params:
         code=plan.code("figures/plot_aps_gap.py"),
-        display=config["display"],
+        display=display_of_all,
     message:
         "Figure: Alignment Path Score against the gap"
     script:
@@ -163,7 +163,7 @@ rule plot_monotonicity:
         runtime=10,
     params:
         code=plan.code("figures/plot_monotonicity.py"),
-        display=config["display"],
+        display=display_of_all,
     message:
         "Figure: monotonicity and consistency by checkpoint"
     script:
@@ -187,7 +187,7 @@ rule plot_interventions:
         runtime=10,
     params:
         code=plan.code("figures/plot_interventions.py"),
-        display=config["display"],
+        display=display_of_all,
     message:
         "Figure: edits of speech vectors beside their controls"
     script:
@@ -211,7 +211,7 @@ rule plot_edited_layers:
         runtime=10,
     params:
         code=plan.code("figures/plot_edited_layers.py"),
-        display=config["display"],
+        display=display_of_all,
     message:
         "Figure: effect of edits by layer"
     script:
@@ -235,7 +235,7 @@ rule plot_layers_controlled:
         runtime=10,
     params:
         code=plan.code("figures/plot_layers_controlled.py"),
-        display=config["display"],
+        display=display_of_all,
     message:
         "Figure: centred and length-free similarity by layer"
     script:
@@ -259,7 +259,7 @@ rule plot_partial_residuals:
         runtime=10,
     params:
         code=plan.code("figures/plot_partial_residuals.py"),
-        display=config["display"],
+        display=display_of_all,
     message:
         "Figure: what measures say beyond training time"
     script:
@@ -306,7 +306,7 @@ rule plot_cka:
         runtime=10,
     params:
         code=plan.code("figures/plot_cka.py"),
-        display=config["display"],
+        display=display_of_all,
     message:
         "Figure: CKA of every speech layer with every text layer"
     script:
@@ -355,7 +355,7 @@ rule plot_lens:
         runtime=10,
     params:
         code=plan.code("figures/plot_lens.py"),
-        display=config["display"],
+        display=display_of_all,
     message:
         "Figure: logit lens at speech positions by depth"
     script:

@@ -2,10 +2,12 @@
 
 import csv
 import re
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from tests.made_results import CONTROLS, Made, write_made_tables
 from tests.made_samples import write_made_alignment
@@ -26,7 +28,7 @@ from workflow_scripts.figures.plot_predictors import plot_predictors as plot_pre
 from workflow_scripts.figures.plot_response_kl import plot_response_kl
 from workflow_scripts.figures.plot_token_matrix import plot_token_matrix, shown_token
 from workflow_scripts.figures.scatter import plot_predictors
-from workflow_scripts.figures.style import Look
+from workflow_scripts.figures.style import Look, figure, integer_ticks
 from workflow_scripts.statistics.regression import partial_r2
 
 MAGIC = {"pdf": b"%PDF", "svg": b"<?xml", "png": b"\x89PNG"}
@@ -87,15 +89,33 @@ def test_three_files_of_substance_and_equal_bytes_on_repeat(name, tmp_path):
     assert draw(name, made, tmp_path / "second") == first
 
 
+@pytest.fixture
+def margins(monkeypatch):
+    """How far, in inches, whatever is drawn stays within each figure that is saved: left, bottom, right, top."""
+    found, saved = [], Figure.savefig
+
+    def savefig(self, *args, **options):
+        box, (width, height) = self.get_tightbbox(self.canvas.get_renderer()), self.get_size_inches()
+        found.append((box.x0, box.y0, width - box.x1, height - box.y1))
+        titles = [axis._left_title.get_window_extent() for axis in self.axes if axis.get_title("left")]
+        assert not any(first.overlaps(second) for first, second in combinations(titles, 2))
+        saved(self, *args, **options)
+
+    monkeypatch.setattr(Figure, "savefig", savefig)
+    return found
+
+
 @pytest.mark.parametrize("models", [1, 8])
 @pytest.mark.parametrize("name", [name for name in DRAW if name not in ("token_matrix", "predictors")])
-def test_one_model_and_eight_fit_on_a_page_with_every_label(name, models, tmp_path):
-    made = write_made_tables(tmp_path, [f"run-{number}" for number in range(models)])
+def test_one_model_and_eight_fit_on_a_page_with_every_label_readable_and_unclipped(name, models, tmp_path, margins):
+    made = write_made_tables(tmp_path, [f"run-{number}-with-a-long-name" for number in range(models)])
     svg = draw(name, made, tmp_path)["svg"].decode()
     points = float(svg.partition('height="')[2].partition("pt")[0])
     assert points < 10 * 72
-    for label in ("First model", *(f"run-{number}" for number in range(1, models))):
+    for label in ("First model", *(f"run-{number}-with-a-long-name" for number in range(1, models))):
         assert label in svg
+    assert min(float(size) for size in re.findall(r'<text style="font-size: ([\d.]+)px', svg)) >= 7
+    assert min(map(min, margins)) > -0.01
 
 
 @pytest.mark.parametrize(
@@ -144,9 +164,44 @@ def test_the_decline_prints_the_planted_differences_of_overall(tmp_path):
     assert f"modality gap {gap:.1f} [{low:.1f}, {high:.1f}]" in svg
 
 
+def test_the_interval_of_a_gap_is_no_range_of_scores(tmp_path):
+    made = write_made_tables(tmp_path, ["only"])
+    rows = [row | {"modality_gap_low": 1.0, "modality_gap_high": 90.0} for row in read_table(made.table("decline"))]
+    write_table(made.table("decline"), rows, list(rows[0]))
+    # Counted down from a text score of about 40, such an interval would reach 50 points below the lowest score.
+    assert not re.search(r"<text[^>]*>\N{MINUS SIGN}\d", draw("decline", made, tmp_path)["svg"].decode())
+
+
+def test_a_score_of_zero_is_drawn_and_a_missing_one_is_not(tmp_path):
+    made = write_made_tables(tmp_path, ["only"])
+    rows = read_table(made.table("decline"))
+    drawn = {}
+    for value in (0, None):
+        planted = {f"tuned_speech{end}": value for end in ("", "_low", "_high")}
+        write_table(made.table("decline"), [row | planted for row in rows], list(rows[0]))
+        drawn[value] = draw("decline", made, tmp_path)["svg"].decode().count("stroke: #d55e00")
+    assert drawn[0] > drawn[None]
+
+
+def test_controls_have_rows_of_their_own_only_where_a_page_holds_them(tmp_path):
+    for models, shown in ((1, ">control<"), (8, ">range of its controls")):
+        made = write_made_tables(tmp_path, [f"run-{number}" for number in range(models)])
+        svg = draw("interventions", made, tmp_path)["svg"].decode()
+        assert shown in svg
+        assert ("other token" in svg) == (models == 1)
+
+
+def test_layers_and_positions_have_whole_numbers_at_their_ticks():
+    with figure(1, 1, 3, 2) as (_, axes):
+        axes[0, 0].plot([0, 10, 20], [0, 1, 2])
+        axes[0, 0].set_xlim(-0.3, 2.2)
+        integer_ticks(axes[0, 0].xaxis)
+        assert (axes[0, 0].get_xticks() % 1 == 0).all()
+
+
 def test_fits_say_how_many_checkpoints_and_runs_they_rest_on(tmp_path):
     made = write_made_tables(tmp_path, ["a", "b", "c"])
-    assert "n=18, 3 run(s)" in draw("similarity_gap", made, tmp_path)["svg"].decode()
+    assert "n=18, 3 runs" in draw("similarity_gap", made, tmp_path)["svg"].decode()
 
 
 def test_dollar_signs_in_labels_and_tokens_start_no_formula(tmp_path):

@@ -60,7 +60,7 @@ def build_page(
     build_report(
         TEMPLATE,
         [figure[1]],
-        [path for name, path in tables.items() if name.endswith("_csv")],
+        [*(path for name, path in tables.items() if name.endswith("_csv")), made.table("claims")],
         made.curves,
         write_made_manifest(folder / "manifest.json"),
         page.path,

@@ -13,7 +13,8 @@ import soundfile
 from tests.report.conftest import build_page
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.tables import read_table
-from workflow_scripts.report.html_tables import fixed
+from workflow_scripts.report.captions import COUNTS
+from workflow_scripts.report.html_tables import fixed, is_numeric, signed
 
 EVIL = """</script><script>alert("x")</script><img src=x onerror='alert(1)'>"&'<!--{{ 7*7 }}\u2028"""
 ALLOWED_LINK = re.compile(r"#[\w-]+|https://arxiv\.org/abs/\d{4}\.\d{5}")
@@ -138,7 +139,7 @@ def test_anchors_lead_somewhere_and_ids_are_unique(parsed):
 
 def test_images_have_alternative_texts_and_tables_can_be_scrolled_by_keyboard(parsed):
     assert all(image["alt"] for image in parsed.all("img"))
-    regions = [region for region in parsed.all("div") if region.get("class") == "scroll"]
+    regions = [region for region in parsed.all("div") if region.get("class", "").startswith("scroll")]
     assert len(regions) == len(parsed.all("table"))
     assert all(region["tabindex"] == "0" and region["aria-label"] for region in regions)
 
@@ -164,9 +165,15 @@ def test_every_cell_of_every_table_is_on_the_page(page, parsed):
             for column, value in row.items():
                 if value is None:
                     continue
-                digits = 0 if column in ("n", "step", "b", "c") else 2
+                digits = 0 if column in COUNTS else 2
                 shown = value if isinstance(value, str) else fixed(value, digits)
+                shown = signed(shown) if is_numeric(shown) else shown
                 assert shown in parsed.visible, (path.name, column)
+
+
+def test_samples_can_be_searched_and_the_search_box_has_a_name(parsed):
+    (search,) = [attributes for tag, attributes in parsed.tags if tag == "input"]
+    assert (search["type"], search["id"]) == ("search", "search")
 
 
 def test_every_subset_has_its_samples_with_right_and_wrong_answers(parsed, page):

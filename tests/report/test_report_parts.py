@@ -1,6 +1,7 @@
 """Tables, claims, choice of samples and manifest: planted values land where they belong."""
 
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -22,10 +23,11 @@ from workflow_scripts.report.build_tables import (
     pipeline_table,
     time_table,
 )
+from workflow_scripts.report.captions import FIGURES
 from workflow_scripts.report.claims import regression_claims, verdict
 from workflow_scripts.report.headline import headlines
-from workflow_scripts.report.html_tables import fixed, shown_table, with_interval
-from workflow_scripts.report.latex import cell, escape, write_latex
+from workflow_scripts.report.html_tables import fixed, is_numeric, shown_table, with_interval
+from workflow_scripts.report.latex import ROWS_PER_PAGE, cell, escape, write_latex
 from workflow_scripts.report.samples import build_samples, choose_ids, spread
 
 LABELS = Labels({"models": {"m": {"label": "My model"}}, "subsets": {"nq": "NQ"}})
@@ -143,6 +145,44 @@ def test_latex_cells_have_the_same_decimals_whole_or_not(tmp_path):
     assert r"a\_b & 4.00 & 12 \\" in text
     assert r"\begin{tabular}{lrr}" in text
     assert r"\caption{95 \%}" in text
+
+
+def test_intervals_in_texts_have_true_minus_signs_and_answers_stay_as_they_are():
+    assert cell("-1.2 [-3.0, 0.5]") == "$-$1.2 {[}$-$3.0, 0.5{]}"
+    assert [is_numeric(text) for text in ("[-1, 2.5]", "-3", "1914-1918", "", "-", "A", "2 - 1")] == [
+        *(True, True),
+        *(False,) * 5,
+    ]
+
+
+def test_a_wide_latex_table_is_scaled_to_the_line_and_its_headings_are_broken(tmp_path):
+    write_latex(tmp_path / "t.tex", [{"a": 1.0}], {"a": "Letter probability, accuracy"}, "c")
+    text = (tmp_path / "t.tex").read_text()
+    assert r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%" in text
+    assert r"\shortstack{Letter \\ probability, \\ accuracy}" in text
+    assert text.count("{") == text.count("}")
+
+
+def test_a_long_latex_table_goes_on_in_a_second_one_and_an_empty_one_says_so(tmp_path):
+    rows = [{"a": f"row{number}"} for number in range(ROWS_PER_PAGE + 1)]
+    write_latex(tmp_path / "long.tex", rows, {"a": "A"}, "First sentence. Second.")
+    text = (tmp_path / "long.tex").read_text()
+    assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 2
+    assert all(text.count(f"row{number} ") == 1 for number in range(ROWS_PER_PAGE + 1))
+    assert r"\caption{First sentence (continued).}" in text
+    write_latex(tmp_path / "none.tex", [], {"a": "A", "b": "B"}, "c")
+    assert r"\multicolumn{2}{l}{none} \\" in (tmp_path / "none.tex").read_text()
+
+
+def test_snakemakes_own_report_and_the_page_say_the_same_of_every_figure():
+    folder = Path(__file__).parents[2] / "report"
+    for name, (_, caption) in FIGURES.items():
+        assert (folder / f"{name}.rst").read_text().split() == caption.split(), name
+
+
+def test_the_verdict_of_a_claim_stands_beside_it(tmp_path):
+    write_table(tmp_path / "claims.csv", [{"claim": "c", "n": 1, "verdict": "supported"}], ("claim", "n", "verdict"))
+    assert shown_table(tmp_path / "claims.csv", {}).rows == [["c", "supported", "1"]]
 
 
 def test_shown_numbers_have_fixed_decimals_a_minus_sign_and_a_dash_for_nothing():

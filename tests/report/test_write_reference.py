@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from itertools import pairwise
 
 import pytest
 
@@ -85,10 +86,31 @@ def test_everything_a_paper_would_quote_is_copied_and_linked(results, tmp_path):
 )
 def test_page_says_which_study_was_run_and_how_many_models(results, tmp_path, study, title, command):
     write_reference(results, tmp_path / "target", study)
+    page = (tmp_path / "target" / "README.md").read_text()
+    assert page.splitlines()[0] == title
+    text = " ".join(page.split())
+    assert f"One run of {command}," in text
+    assert "2 models, 1 backbone, 1 seed, one synthetic voice:" in text
+
+
+def test_lines_of_the_source_are_even(results, tmp_path):
+    write_reference(results, tmp_path / "target")
     lines = (tmp_path / "target" / "README.md").read_text().splitlines()
-    assert lines[0] == title
-    assert f"One run of {command}," in lines[2]
-    assert lines[4].startswith("2 models, 1 backbone, 1 seed, one synthetic voice:")
+    prose = [line for line in lines if not line.startswith(("|", "!", "#"))]
+    assert max(map(len, prose)) <= 120
+    # A line ends where the next word would not have fitted, not where a string of the code ended.
+    for line, following in pairwise(prose):
+        if line and following and not following.startswith("- "):
+            assert len(line) + 1 + len(following.split()[0]) > 120
+
+
+def test_recorded_questions_are_no_synthetic_voice(results, tmp_path):
+    path = results / "report/manifest.json"
+    content = json.loads(path.read_text())
+    content["settings"]["speech"] = {"voice": "theirs", "voices": {"theirs": {"engine": "recorded"}}}
+    path.write_text(json.dumps(content))
+    write_reference(results, tmp_path / "target")
+    assert "recorded questions: read" in " ".join((tmp_path / "target" / "README.md").read_text().split())
 
 
 def test_files_of_an_earlier_run_do_not_stay(results, tmp_path):

@@ -1,9 +1,8 @@
 """Figure 2 of the paper: how far scores fall from the untuned model's text to the tuned model's speech.
 
 Five references per model at its last checkpoint (paper section 8): untuned on text and on ASR text, tuned on text, on
-ASR text and on speech; once for Overall and once for each subset. Ours: the whisker on the speech bar is the 95 %
-interval of the modality gap, counted down from the tuned model's text score: where it reaches that score, the interval
-includes a gap of zero.
+ASR text and on speech; once for Overall and once for each subset. Ours: the 95 % interval of every score, and the
+modality gap with its paired interval in a panel of its own, as the interval of a difference is no range of scores.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +12,19 @@ from typing import Any
 import numpy as np
 
 from workflow_scripts.artifacts.tables import read_table
-from workflow_scripts.figures.style import PAGE_INCHES, Look, figure, number, panel_inches, printed, save
+from workflow_scripts.figures.style import (
+    NULL,
+    PAGE_INCHES,
+    Look,
+    figure,
+    number,
+    panel_inches,
+    printed,
+    save,
+    step_name,
+    top_legend,
+    whiskers,
+)
 
 REFERENCES = {
     "base_text": ("untuned, text", "#000000", ""),
@@ -22,6 +33,8 @@ REFERENCES = {
     "tuned_asr": ("tuned, ASR text", "#56B4E9", "//"),
     "tuned_speech": ("tuned, speech", "#D55E00", ""),
 }
+FIRST = {"overall": 0, "knowledge": 1}
+"""Means over subsets stand before single subsets."""
 
 
 def last_rows(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
@@ -35,7 +48,7 @@ def last_rows(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, 
 
 
 def plot_decline(decline: Path, pdf: Path, svg: Path, png: Path, display: Mapping[str, Any]) -> None:
-    """Draw the bars: one panel per model, one group per subset, Overall first; differences are printed on Overall."""
+    """Draw one row of panels per model: bars, a group per subset, Overall first; beside them the gap by subset."""
     groups = last_rows(read_table(decline))
     look = Look(display, list(groups))
     if not groups:
@@ -44,33 +57,58 @@ def plot_decline(decline: Path, pdf: Path, svg: Path, png: Path, display: Mappin
             axes[0, 0].set_axis_off()
             save(drawn, pdf, svg, png)
         return
+    every = [row for rows in groups.values() for row in rows]
+    subsets = sorted({row["subset"] for row in every}, key=lambda name: (FIRST.get(name, len(FIRST)), name))
     height = panel_inches(len(groups), 1.9) * len(groups) + 0.4
-    with figure(len(groups), 1, PAGE_INCHES, height, sharex=True, sharey=True) as (drawn, axes):
-        for axis, (model, rows) in zip(axes[:, 0], groups.items()):
-            rows = sorted(rows, key=lambda row: ({"overall": 0, "knowledge": 1}.get(row["subset"], 2), row["subset"]))
-            width = 0.8 / len(REFERENCES)
-            for place, (column, (label, color, hatch)) in enumerate(REFERENCES.items()):
-                x = np.arange(len(rows)) + (place - 2) * width
-                height = np.array([number(row[column]) for row in rows])
-                known = np.isfinite(height)
-                axis.bar(
-                    x[known],
-                    height[known],
-                    width * 0.92,
-                    color=color,
-                    hatch=hatch,
-                    edgecolor="white",
-                    linewidth=0.4,
-                    label=label,
-                )
-            _draw_gap_interval(axis, np.arange(len(rows)) + 2 * width, rows)
-            axis.set_title(f"{look.label(model)}, {_summary(rows[0], look)}", loc="left")
-            axis.set_xticks(np.arange(len(rows)), [f"{look.subset(row['subset'])}\nn={row['n']}" for row in rows])
-            axis.set_ylabel("score (0-100)" if len(groups) <= 5 else "score")
-            axis.margins(x=0.01)
-        handles, labels = axes[0, 0].get_legend_handles_labels()
-        drawn.legend(handles, labels, loc="outside upper left", ncols=5, handlelength=1.4, columnspacing=1.0)
+    shared = {"sharex": "col", "sharey": "col", "gridspec_kw": {"width_ratios": (2.6, 1)}}
+    with figure(len(groups), 2, PAGE_INCHES, height, **shared) as (drawn, axes):
+        for (bars, gaps), (model, rows) in zip(axes, groups.items()):
+            found = {row["subset"]: row for row in rows}
+            _draw_bars(bars, [found.get(name, {}) for name in subsets])
+            _draw_gaps(gaps, [found.get(name, {}) for name in subsets])
+            gaps.set_yticks(-np.arange(len(subsets)), [look.subset(name) for name in subsets])
+            bars.set_title(
+                f"{look.label(model)}, {_summary(found.get('overall', rows[0]), look)}", loc="left", fontsize=7.5
+            )
+            bars.set_ylabel("score (0-100)" if len(groups) <= 5 else "score")
+        names = [f"{look.subset(name)}\n{_n(every, name)}" for name in subsets]
+        axes[-1, 0].set_xticks(np.arange(len(subsets)), names, rotation=35, ha="right", rotation_mode="anchor")
+        axes[-1, 1].set_xlabel("modality gap (points)")
+        top_legend(drawn, [axes[0, 0]], ncols=5)
         save(drawn, pdf, svg, png)
+
+
+def _draw_bars(axis: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+    width = 0.8 / len(REFERENCES)
+    for place, (column, (label, color, hatch)) in enumerate(REFERENCES.items()):
+        x = np.arange(len(rows)) + (place - 2) * width
+        value, low, high = (
+            np.array([number(row.get(f"{column}{end}")) for row in rows]) for end in ("", "_low", "_high")
+        )
+        known = np.isfinite(value)
+        axis.bar(x[known], value[known], width * 0.92, color=color, hatch=hatch, edgecolor="white", linewidth=0.4,
+                 label=label)  # fmt: skip
+        # A bar without height would look like a score that is missing.
+        axis.hlines(0 * x[known], x[known] - width * 0.46, x[known] + width * 0.46, color=color, linewidth=1.6)
+        whiskers(axis.vlines, x, low, high, color="black" if column != "base_text" else NULL, linewidth=0.6)
+    axis.set_ylim(bottom=0)
+    axis.margins(x=0.01)
+
+
+def _draw_gaps(axis: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+    gap, low, high = (
+        np.array([number(row.get(f"modality_gap{end}")) for row in rows]) for end in ("", "_low", "_high")
+    )
+    y = -np.arange(len(rows))
+    axis.axvline(0, color=NULL, linewidth=0.6)
+    whiskers(axis.hlines, y, low, high, color="black", linewidth=0.9)
+    axis.plot(gap, y, "o", color="black", markersize=3)
+    axis.set_ylim(-len(rows) + 0.4, 0.6)
+
+
+def _n(rows: Sequence[Mapping[str, Any]], subset: str) -> str:
+    counts = sorted({row["n"] for row in rows if row["subset"] == subset})
+    return f"n={counts[0]}" if len(counts) == 1 else f"n={counts[0]}-{counts[-1]}"
 
 
 def _summary(row: Mapping[str, Any], look: Look) -> str:
@@ -79,19 +117,9 @@ def _summary(row: Mapping[str, Any], look: Look) -> str:
         for name in ("erosion", "modality_gap", "modality_gap_low", "modality_gap_high", "decline")
     )
     return (
-        f"{row['checkpoint']}: erosion {erosion} + modality gap {gap} [{low}, {high}] "
+        f"{step_name(row)}: erosion {erosion} + modality gap {gap} [{low}, {high}] "
         f"= decline {decline} points ({look.subset(row['subset'])})"
     )
-
-
-def _draw_gap_interval(axis: Any, x: np.ndarray, rows: Sequence[Mapping[str, Any]]) -> None:
-    text, gap, low, high = (
-        np.array([number(row[column]) for row in rows])
-        for column in ("tuned_text", "modality_gap", "modality_gap_low", "modality_gap_high")
-    )
-    known = np.isfinite(text + gap + low + high)
-    spread = np.abs(np.stack([high - gap, gap - low]))[:, known]
-    axis.errorbar(x[known], (text - gap)[known], yerr=spread, fmt="none", ecolor="black", elinewidth=0.8, capsize=1.5)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,22 @@ from typing import Any
 import numpy as np
 
 from workflow_scripts.artifacts.tables import read_table
-from workflow_scripts.figures.style import MARKERS, NULL, PAGE_INCHES, PALETTE, Look, figure, number, panel_inches, save
+from workflow_scripts.figures.style import (
+    MARKERS,
+    NULL,
+    PAGE_INCHES,
+    PALETTE,
+    Look,
+    figure,
+    integer_ticks,
+    number,
+    panel_inches,
+    save,
+    top_legend,
+    whiskers,
+)
 
-COLUMNS = {"difference": "right answers (points)", "nll_change": "reference loss (nats/token)"}
+COLUMNS = {"difference": "right answers:\nchange (points)", "nll_change": "reference loss:\nchange (nats/token)"}
 
 
 def swept_edits(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
@@ -30,23 +43,24 @@ def swept_edits(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str
 
 
 def plot_edited_layers(tests: Path, pdf: Path, svg: Path, png: Path, display: Mapping[str, Any]) -> None:
-    """Draw one row of panels per model: a curve per swept edit, a band per layer over the controls' intervals."""
+    """Draw one row of panels per model: a curve per swept edit, a box per layer over the controls' intervals."""
     table = read_table(tests)
     models = sorted({row["model"] for row in table})
     look = Look(display, models)
-    height = panel_inches(len(models), 1.9) * len(models) + 0.3
+    height = panel_inches(len(models), 1.9) * len(models) + 0.5
     with figure(len(models), 2, PAGE_INCHES, height, sharex=True, sharey="col") as (drawn, axes):
         for pair, model in zip(axes, models):
             rows = [row for row in table if row["model"] == model]
             curves = swept_edits(rows)
+            n = max((row["n"] for swept in curves.values() for row in swept), default=0)
             for axis, (column, label) in zip(pair, COLUMNS.items()):
                 _draw(axis, rows, curves, column)
-                axis.set_ylabel(f"change of\n{label}")
-                axis.set_title(look.label(model), loc="left")
-            if curves:
-                pair[0].legend(loc="best")
+                axis.set_ylabel(label, fontsize=7)
+            pair[0].set_title(f"{look.label(model)} (n={n})" if n else look.label(model), loc="left")
         for axis in axes[-1]:
             axis.set_xlabel("layer edited")
+            integer_ticks(axis.xaxis)
+        top_legend(drawn, axes[:, 0], ncols=4)
         save(drawn, pdf, svg, png)
 
 
@@ -56,27 +70,22 @@ def _draw(axis: Any, rows: Sequence[Mapping[str, Any]], curves: Mapping[str, Seq
         axis.text(0.5, 0.55, "no edit is tried at several layers:\ngive an entry a list of layers", ha="center",
                   transform=axis.transAxes, fontsize=7)  # fmt: skip
         return
+    every = sorted({row["layer"] for swept in curves.values() for row in swept})
+    # Within a layer's share of the axis: the box of each curve's controls, with the curve's point in its middle.
+    share = min(0.8 * min(np.diff(every), default=1), 0.1 * (every[-1] - every[0] + 1))
+    width = share / len(curves)
     for place, (name, swept) in enumerate(curves.items()):
-        layers = [row["layer"] for row in swept]
+        x = np.array([row["layer"] for row in swept]) + (place + 0.5) * width - share / 2
         bands = [_band(rows, row["edit"], column) for row in swept]
-        known = [place for place, band in enumerate(bands) if band is not None]
-        if known:
-            low, high = np.array([bands[place] for place in known]).T
-            label = "controls" if place == 0 else None
-            axis.fill_between(np.array(layers)[known], low, high, color=NULL, alpha=0.25, linewidth=0, label=label)
+        for middle, band in zip(x, bands):
+            if band is not None:
+                axis.fill_between([middle - width / 2, middle + width / 2], *band, color=NULL, alpha=0.3, linewidth=0,
+                                  label="controls at the layer")  # fmt: skip
         value, low, high = (np.array([number(row[f"{column}{end}"]) for row in swept]) for end in ("", "_low", "_high"))
         color = PALETTE[place % len(PALETTE)]
-        spread = np.abs(np.stack([value - low, high - value]))
-        axis.errorbar(
-            np.array(layers) + 0.15 * place,
-            value,
-            yerr=np.where(np.isfinite(spread), spread, 0),
-            color=color,
-            marker=MARKERS[place % len(MARKERS)],
-            elinewidth=0.8,
-            capsize=1.5,
-            label=name.replace("$", r"\$"),
-        )
+        whiskers(axis.vlines, x, low, high, color=color, linewidth=1.0)
+        marker = MARKERS[place % len(MARKERS)]
+        axis.plot(x, value, ":", color=color, marker=marker, linewidth=0.8, label=name.replace("$", r"\$"))
 
 
 def _band(rows: Sequence[Mapping[str, Any]], edit: str, column: str) -> tuple[float, float] | None:

@@ -10,9 +10,20 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.lines import Line2D
 
 from workflow_scripts.artifacts.tables import read_table
-from workflow_scripts.figures.style import NULL, PAGE_INCHES, Look, figure, number, panel_inches, save
+from workflow_scripts.figures.style import (
+    NULL,
+    PAGE_INCHES,
+    Look,
+    figure,
+    number,
+    panel_inches,
+    save,
+    step_name,
+    top_legend,
+)
 
 METRICS = {"cosine": ("cosine similarity", "Blues"), "euclidean": ("Euclidean distance", "Oranges")}
 
@@ -29,9 +40,15 @@ def plot_layers(layers: Path, pdf: Path, svg: Path, png: Path, display: Mapping[
             for axis, model in zip(axes[:, column], models):
                 own = [row for row in rows if row["model"] == model and row["metric"] == metric]
                 _draw_panel(axis, own, shades)
-                axis.set_title(f"{look.label(model)}: {label} (n={max(row['n'] for row in own)})", loc="left")
+                axis.set_title(f"{look.label(model)} (n={max(row['n'] for row in own)})", loc="left")
+                axis.set_ylabel(label, fontsize=7)
+                if metric == "euclidean":
+                    # Distances grow by a factor of ten or more with depth, and are above 0.
+                    axis.set_yscale("log")
+                    # Without exponents, which would be smaller than any other label.
+                    axis.yaxis.set_major_formatter("{x:g}")
             axes[-1, column].set_xlabel("layer (0 = embeddings)")
-            _draw_legend(drawn, axes[:, column], "outside upper " + ("left", "right")[column])
+            top_legend(drawn, axes[:, column], "outside upper " + ("left", "right")[column], ncols=4, handlelength=1.2)
         save(drawn, pdf, svg, png)
 
 
@@ -41,27 +58,25 @@ def checkpoint_shades(rows: Sequence[Mapping[str, Any]], colors: str) -> dict[st
     return dict(zip(names, mpl.colormaps[colors](np.linspace(0.35, 0.95, len(names)))))
 
 
+def checkpoint_legend(drawn: Any, rows: Sequence[Mapping[str, Any]], null: str | None = None, ncols: int = 7) -> None:
+    """One legend in greys, light to dark as the checkpoints are in panels of any colour, and the null's dotted line."""
+    shades, named = checkpoint_shades(rows, "Greys"), {row["checkpoint"]: step_name(row) for row in rows}
+    handles = [Line2D([], [], color=shades[name], label=named[name]) for name in sorted(named)]
+    handles += [Line2D([], [], color=NULL, linestyle=":", label=null)] if null else []
+    drawn.legend(handles=handles, loc="outside upper left", ncols=ncols, handlelength=1.2, columnspacing=0.8)
+
+
 def _draw_panel(axis: Any, rows: Sequence[Mapping[str, Any]], shades: Mapping[str, Any]) -> None:
     names = sorted({row["checkpoint"] for row in rows})
     for name in names:
         own = sorted((row for row in rows if row["checkpoint"] == name), key=lambda row: row["layer"])
         x = [row["layer"] for row in own]
-        label = name if own[0]["step"] is None else f"step {own[0]['step']}"
-        axis.plot(x, [number(row["similarity"]) for row in own], color=shades[name], label=label)
+        axis.plot(x, [number(row["similarity"]) for row in own], color=shades[name], label=step_name(own[0]))
         if name == names[-1]:
             mean = np.array([number(row["similarity_null"]) for row in own])
             spread = 2 * np.array([number(row["similarity_null_sd"]) for row in own])
-            axis.fill_between(x, mean - spread, mean + spread, color=NULL, alpha=0.3, linewidth=0)
+            axis.fill_between(x, mean - spread, mean + spread, color=NULL, alpha=0.4, linewidth=0, zorder=0)
             axis.plot(x, mean, ":", color=NULL, label="null, last step")
-
-
-def _draw_legend(drawn: Any, axes: Sequence[Any], place: str) -> None:
-    found: dict[str, Any] = {}
-    for axis in axes:
-        handles, labels = axis.get_legend_handles_labels()
-        found |= {label: handle for handle, label in zip(handles, labels) if label not in found}
-    order = sorted(found, key=lambda label: label.startswith("null"))
-    drawn.legend([found[label] for label in order], order, loc=place, ncols=4, handlelength=1.2, columnspacing=0.8)
 
 
 if __name__ == "__main__":

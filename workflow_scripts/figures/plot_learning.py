@@ -60,8 +60,11 @@ def plot_learning(
             for model in models
         ]
         handles += [Line2D([], [], color=NULL, linestyle=line, label=form) for form, line in FORM_LINES]
-        drawn.legend(handles=handles, loc="outside upper left", ncols=5)
+        handles += [Line2D([], [], color=NULL, linestyle=":", linewidth=0.6, label="no word said")]
+        drawn.legend(handles=handles, loc="outside upper left", ncols=4 if len(models) > 3 else 5)
         n_words = max((row["n"] for row in scored), default=0)
+        # Someone who says nothing is at 100 %; above lie answers with more words than the sentence has.
+        words.axhline(100, color=NULL, linewidth=0.6, linestyle=":")
         words.set(xlabel="training step", ylabel="word error rate (%)", ylim=(0, None))
         words.set_title(f"'Repeat after me: ...', held-out sentences (n={n_words})", loc="left")
         save(drawn, pdf, svg, png)

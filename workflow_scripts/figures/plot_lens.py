@@ -1,11 +1,23 @@
 """Logit lens at speech positions by depth: recall of the question's content words, and of another question's (ours)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib.lines import Line2D
+
 from workflow_scripts.artifacts.tables import read_table
-from workflow_scripts.figures.style import NULL, PAGE_INCHES, Look, figure, number, panel_inches, save
+from workflow_scripts.figures.style import (
+    NULL,
+    PAGE_INCHES,
+    Look,
+    figure,
+    integer_ticks,
+    number,
+    panel_inches,
+    save,
+    whiskers,
+)
 
 
 def plot_lens(lens: Path, pdf: Path, svg: Path, png: Path, display: Mapping[str, Any]) -> None:
@@ -14,32 +26,45 @@ def plot_lens(lens: Path, pdf: Path, svg: Path, png: Path, display: Mapping[str,
     models = sorted({row["model"] for row in rows}) or ["no model"]
     look = Look(display, models)
     height = panel_inches(len(models), 2.0) * len(models) + 0.5
-    with figure(len(models), 2, PAGE_INCHES, height, sharex=True) as (drawn, axes):
+    with figure(len(models), 2, PAGE_INCHES, height, sharex=True, sharey="col") as (drawn, axes):
         for line, model in zip(axes, models):
             own = sorted((row for row in rows if row["model"] == model), key=lambda row: row["layer"])
-            names = sorted({row["checkpoint"] for row in own})
-            for checkpoint, style in zip(names, ("-",) if len(names) == 1 else ("--", "-")):
-                curve = [row for row in own if row["checkpoint"] == checkpoint]
-                x = [row["layer"] for row in curve]
-                for name, color in (("recall", look.color(model)), ("control", NULL)):
-                    y = [number(row[name]) for row in curve]
-                    label = f"{'own words' if name == 'recall' else 'control'}, {checkpoint}"
-                    line[0].plot(x, y, style, marker="o", markersize=3, color=color, label=label)
-                if checkpoint == names[-1]:
-                    low, y, high = (
-                        [number(row[name]) for row in curve]
-                        for name in ("difference_low", "difference", "difference_high")
-                    )
-                    line[1].fill_between(x, low, high, color=look.color(model), alpha=0.2, linewidth=0)
-                    line[1].plot(x, y, marker="o", markersize=3, color=look.color(model))
-                    line[1].axhline(0, color=NULL, linewidth=0.6)
+            _draw_recall(line[0], own, look.color(model))
+            _draw_difference(line[1], own, look.color(model))
             n = max((row["n"] for row in own), default=0)
-            line[0].set_title(f"{look.label(model)}: recall at 10 (n={n})", loc="left", fontsize=7)
-            line[1].set_title("own minus control, last checkpoint, 95 %", loc="left", fontsize=7)
-            line[0].legend(fontsize=6)
+            line[0].set_title(f"{look.label(model)} (n={n})", loc="left")
+            line[0].set_ylabel("recall at 10")
+            line[1].set_title("own words - control, last checkpoint", loc="left")
+            line[1].set_ylabel("difference")
         for axis in axes[-1]:
             axis.set_xlabel("layer (0 = embeddings)")
+            integer_ticks(axis.xaxis)
+        handles = [
+            Line2D([], [], color=color, linestyle=style, marker="o", markersize=3, label=f"{words}, {checkpoint}")
+            for words, color in (("own words", "black"), ("control", NULL))
+            for checkpoint, style in (("first checkpoint", "--"), ("last checkpoint", "-"))
+        ]
+        drawn.legend(handles=handles, loc="outside upper left", ncols=4, columnspacing=1.0)
         save(drawn, pdf, svg, png)
+
+
+def _draw_recall(axis: Any, rows: Sequence[Mapping[str, Any]], color: str) -> None:
+    names = sorted({row["checkpoint"] for row in rows})
+    for checkpoint, style in dict(zip((names[0], names[-1]), ("--", "-"))).items() if names else ():
+        curve = [row for row in rows if row["checkpoint"] == checkpoint]
+        for column, shade in (("control", NULL), ("recall", color)):
+            y = [number(row[column]) for row in curve]
+            axis.plot([row["layer"] for row in curve], y, style, marker="o", markersize=3, color=shade)
+
+
+def _draw_difference(axis: Any, rows: Sequence[Mapping[str, Any]], color: str) -> None:
+    last = max((row["checkpoint"] for row in rows), default=None)
+    curve = [row for row in rows if row["checkpoint"] == last]
+    x = [row["layer"] for row in curve]
+    low, y, high = ([number(row[f"difference{end}"]) for row in curve] for end in ("_low", "", "_high"))
+    axis.axhline(0, color=NULL, linewidth=0.6)
+    whiskers(axis.vlines, x, low, high, color=color, linewidth=1.0)
+    axis.plot(x, y, marker="o", markersize=3, color=color, linewidth=0.6)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from workflow_scripts.figures.style import (
     save,
 )
 
-PANELS_PER_ROW = 4
+PANELS_PER_ROW = 3
 CURVES = {
     "monotonicity_cosine": ("monotonicity, cosine", COSINE, "o"),
     "monotonicity_euclidean": ("monotonicity, Euclid", EUCLIDEAN, "s"),

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from workflow_scripts.artifacts.tables import read_table
-from workflow_scripts.figures.style import NULL, PAGE_INCHES, Look, figure, number, save
+from workflow_scripts.figures.style import NULL, PAGE_INCHES, Look, figure, number, save, top_legend
 from workflow_scripts.statistics.regression import group_dummies, partial_r2
 
 PREDICTORS = {
@@ -20,7 +20,7 @@ PREDICTORS = {
     "cka": "CKA",
     "kl_forward_text": "KL(text || speech)",
 }
-OUTCOMES = {"gap": "GAP, residual", "loss_gap": "loss gap, residual"}
+OUTCOMES = {"gap": "GAP, residual (points)", "loss_gap": "loss gap, residual\n(nats per token)"}
 
 
 def plot_partial_residuals(points: Path, pdf: Path, svg: Path, png: Path, display: Mapping[str, Any]) -> None:
@@ -37,7 +37,7 @@ def plot_partial_residuals(points: Path, pdf: Path, svg: Path, png: Path, displa
                 x = np.array([number(row[predictor]) for row in rows])
                 used = np.isfinite(x) & np.isfinite(y)
                 axis.axhline(0, color=NULL, linewidth=0.5)
-                axis.set_xlabel(f"{label}, residual")
+                axis.set_xlabel(f"{label},\nresidual")
                 if used.sum() <= covariates.shape[1] + 2:
                     axis.set_title("too few points", loc="left", fontsize=7)
                     continue
@@ -53,11 +53,7 @@ def plot_partial_residuals(points: Path, pdf: Path, svg: Path, png: Path, displa
                     ends = np.array([dx.min(), dx.max()])
                     axis.plot(ends, (dx @ dy) / (dx @ dx) * ends, "--", color=NULL, linewidth=0.9, zorder=0)
             axes[line, 0].set_ylabel(outcome_label)
-        found: dict[str, Any] = {}
-        for axis in axes.flat:
-            handles, labels = axis.get_legend_handles_labels()
-            found |= {label: handle for handle, label in zip(handles, labels) if label not in found}
-        drawn.legend(found.values(), found.keys(), loc="outside upper left", ncols=4)
+        top_legend(drawn, axes.flat, ncols=4)
         save(drawn, pdf, svg, png)
 
 

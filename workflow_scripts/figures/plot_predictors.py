@@ -10,7 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from workflow_scripts.artifacts.tables import read_table
-from workflow_scripts.figures.style import COSINE, EUCLIDEAN, NULL, PAGE_INCHES, figure, number, save
+from workflow_scripts.figures.style import (
+    COSINE,
+    EUCLIDEAN,
+    NULL,
+    PAGE_INCHES,
+    counted,
+    figure,
+    number,
+    save,
+    top_legend,
+)
 
 OUTCOMES = {"gap": "GAP", "loss_gap": "loss gap"}
 LABELS = {
@@ -46,8 +56,7 @@ def plot_predictors(regression: Path, pdf: Path, svg: Path, png: Path) -> None:
         names = list(LABELS)[::-1]
         axes[0, 0].set_yticks(range(len(names)), [LABELS[name] for name in names], parse_math=False)
         axes[0, 0].set_ylim(-0.6, len(names) - 0.4)
-        handles, labels = axes[0, 0].get_legend_handles_labels()
-        drawn.legend(handles, labels, loc="outside upper left", ncols=5, handlelength=1.4, columnspacing=1.0)
+        top_legend(drawn, axes.flat, ncols=5)
         save(drawn, pdf, svg, png)
 
 
@@ -57,25 +66,28 @@ def _draw_outcome(axes: Sequence[Any], found: Mapping[str, Mapping[str, Any]], l
         row = found.get(name)
         if row is None or row["r2"] is None:
             continue
-        first = name == names[-1]
         interval = [number(row[end]) for end in ("r2_low", "r2_high")]
-        axes[0].plot(interval, [height] * 2, color=NULL, linewidth=0.8, label="over checkpoints" if first else None)
+        axes[0].plot(interval, [height] * 2, color=NULL, linewidth=0.8, label="95 % over checkpoints")
         over_runs = [number(row[end]) for end in ("r2_runs_low", "r2_runs_high")]
-        axes[0].plot(over_runs, [height] * 2, color=COSINE, linewidth=2.4, label="over runs" if first else None)
-        axes[0].plot(number(row["r2"]), height, "o", color="black", label="$R^2$" if first else None)
-        # A worthless predictor has a Q2 far below 0: drawn at the edge.
-        q2 = max(number(row["q2"]), 0.0) if row["q2"] is not None else number(None)
-        axes[0].plot(q2, height, "D", color=EUCLIDEAN, label="$Q^2$ (0 if below)" if first else None)
+        if over_runs[0] == over_runs[0]:
+            axes[0].plot(over_runs, [height] * 2, color=COSINE, linewidth=2.4, label="range over runs")
+        axes[0].plot(number(row["r2"]), height, "o", color="black", label="$R^2$", clip_on=False)
+        if row["q2"] is not None:
+            # A worthless predictor has a Q2 far below 0: drawn at the edge.
+            q2 = max(number(row["q2"]), 0.0)
+            axes[0].plot(q2, height, "D", color=EUCLIDEAN, label="$Q^2$ (0 if below)", clip_on=False)
         if row.get("partial_r2") is not None:
             axes[1].barh(height, number(row["partial_r2"]), height=0.6, color=COSINE)
     if (baseline := found.get("log_step")) is not None and baseline["r2"] is not None:
-        axes[0].axvline(number(baseline["r2"]), color=NULL, linestyle="--", linewidth=0.9, zorder=0)
+        r2 = number(baseline["r2"])
+        axes[0].axvline(r2, color=NULL, linestyle="--", linewidth=0.9, zorder=0, label="$R^2$ of training time")
     numbers = next((row for row in found.values() if row["n_runs"]), None)
-    counted = "" if numbers is None else f"\nn={numbers['n_checkpoints']}, {numbers['n_runs']} run(s)"
-    axes[0].set_title(f"{label}: $R^2${counted}", loc="left")
-    axes[1].set_title(f"{label}: partial $R^2$\n", loc="left")
+    axes[0].set_title(f"{label}\n{'' if numbers is None else counted(numbers)}", loc="left")
+    for axis, name in zip(axes, ("$R^2$ and $Q^2$", "partial $R^2$")):
+        axis.set_xlabel(name)
     for axis in axes:
         axis.set_xlim(0, 1)
+        axis.set_axisbelow(True)
         axis.grid(axis="y", linewidth=0.3, alpha=0.5)
 
 

@@ -1,11 +1,11 @@
 """KL between the forms by response position and checkpoint, and similarity of response states by checkpoint (ours)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from workflow_scripts.artifacts.tables import read_table
-from workflow_scripts.figures.plot_layers import checkpoint_shades
+from workflow_scripts.figures.plot_layers import checkpoint_legend, checkpoint_shades
 from workflow_scripts.figures.style import (
     COSINE,
     EUCLIDEAN,
@@ -13,9 +13,11 @@ from workflow_scripts.figures.style import (
     PAGE_INCHES,
     Look,
     figure,
+    integer_ticks,
     number,
     panel_inches,
     save,
+    top_legend,
 )
 
 PREFIX = "text"
@@ -26,36 +28,39 @@ def plot_response_kl(
     positions: Path, responses: Path, pdf: Path, svg: Path, png: Path, display: Mapping[str, Any]
 ) -> None:
     """Draw one row per model: both directions by position on the answer to the text, and means over training."""
-    rows = [row for row in read_table(positions) if row["prefix"] == PREFIX]
+    rows = [row for row in read_table(positions) if row["prefix"] == PREFIX and row["measure"] in KINDS]
     means = read_table(responses)
     models = sorted({row["model"] for row in means})
     look = Look(display, models)
     height = panel_inches(len(models), 1.9) * len(models) + 0.5
-    with figure(len(models), 3, PAGE_INCHES, height) as (drawn, axes):
+    with figure(len(models), 3, PAGE_INCHES, height, sharex="col") as (drawn, axes):
         for line, model in zip(axes, models):
-            for axis, (kind, (label, colors)) in zip(line, KINDS.items()):
-                own = [row for row in rows if row["model"] == model and row["measure"] == kind]
-                shades = checkpoint_shades(rows, colors)
-                for name in sorted({row["checkpoint"] for row in own}):
-                    curve = sorted((r for r in own if r["checkpoint"] == name), key=lambda row: row["position"])
-                    x, y = [row["position"] for row in curve], [number(row["mean"]) for row in curve]
-                    step = name if curve[0]["step"] is None else f"step {curve[0]['step']}"
-                    axis.plot(x, y, color=shades[name], label=step)
-                n = max((row["n"] for row in own), default=0)
-                axis.set_title(f"{look.label(model)}: {label}, n={n}", loc="left", parse_math=False, fontsize=7)
-                axis.set_ylim(bottom=0)
-                axis.xaxis.get_major_locator().set_params(integer=True)
+            own = [row for row in rows if row["model"] == model]
+            for axis, (kind, (_, colors)) in zip(line, KINDS.items()):
+                _draw_positions(axis, [row for row in own if row["measure"] == kind], checkpoint_shades(rows, colors))
             _draw_training(line[2], [row for row in means if row["model"] == model])
-            line[0].set_ylabel("nats per token")
+            n = max((row["n"] for row in own), default=0)
+            line[0].set_title(f"{look.label(model)} (n={n})", loc="left")
+            for axis, label in zip(line, (*(label for label, _ in KINDS.values()), "mean")):
+                axis.set_ylabel(f"{label}\n(nats per token)", fontsize=7, parse_math=False)
         for axis in axes[-1, :2]:
             axis.set_xlabel("response position")
+            integer_ticks(axis.xaxis)
         axes[-1, 2].set_xlabel("training step")
-        handles, labels = axes[0, 0].get_legend_handles_labels()
-        drawn.legend(handles, labels, loc="outside upper left", ncols=7, handlelength=1.2, columnspacing=0.8)
+        if rows:
+            checkpoint_legend(drawn, rows, ncols=4)
+        top_legend(drawn, axes[:, 2], "outside upper right", ncols=1)
         save(drawn, pdf, svg, png)
 
 
-def _draw_training(axis: Any, rows: list[dict[str, Any]]) -> None:
+def _draw_positions(axis: Any, rows: Sequence[Mapping[str, Any]], shades: Mapping[str, Any]) -> None:
+    for name in sorted({row["checkpoint"] for row in rows}):
+        curve = sorted((row for row in rows if row["checkpoint"] == name), key=lambda row: row["position"])
+        axis.plot([row["position"] for row in curve], [number(row["mean"]) for row in curve], color=shades[name])
+    axis.set_ylim(bottom=0)
+
+
+def _draw_training(axis: Any, rows: Sequence[Mapping[str, Any]]) -> None:
     rows = sorted(rows, key=lambda row: row["step"] or 0)
     x = [row["step"] or 0 for row in rows]
     for name, label, color, marker in (
@@ -64,9 +69,7 @@ def _draw_training(axis: Any, rows: list[dict[str, Any]]) -> None:
         ("kl_forgetting", "forgetting, KL(base || tuned)", NULL, "^"),
     ):
         axis.plot(x, [number(row[name]) for row in rows], marker=marker, color=color, label=label)
-    axis.set_title("mean over positions", loc="left", fontsize=7)
     axis.set_ylim(bottom=0)
-    axis.legend(fontsize=6)
 
 
 if __name__ == "__main__":

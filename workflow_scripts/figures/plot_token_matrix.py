@@ -14,7 +14,7 @@ import numpy as np
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.measurements import ALIGNMENT, read_measurements
 from workflow_scripts.artifacts.states import kept_layers
-from workflow_scripts.figures.style import PAGE_INCHES, Look, figure, save
+from workflow_scripts.figures.style import PAGE_INCHES, Look, figure, integer_ticks, save
 from workflow_scripts.measures import dtw, text_monotone_path
 
 METRICS = {"cosine": ("cosine similarity", "viridis"), "euclidean": ("Euclidean distance", "viridis_r")}
@@ -72,15 +72,17 @@ def plot_token_matrix(alignment: Path, pdf: Path, svg: Path, png: Path, display:
                 warped = dtw(1 - matrix[None]).pairs[0]
                 axis.plot(warped[:, 1], warped[:, 0], ":", color="#CC79A7", linewidth=1.4, label="time warping")
             axis.set_xticks(labelled, [shown_token(tokens[k]) for k in labelled], rotation=90, parse_math=False)
-            axis.set_title(f"{label}, layer {layer} of {n_layers}", loc="left")
-            drawn.colorbar(image, ax=axis, shrink=0.85)
+            axis.set_xlabel("text token")
+            integer_ticks(axis.yaxis)
+            drawn.colorbar(image, ax=axis, shrink=0.85, label=label)
         axes[0, 0].set_ylabel("speech position")
-        legend = drawn.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower left", ncols=3)
+        legend = drawn.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower left", ncols=4)
+        # The white path and the pale bars need a ground like that of the matrices.
         legend.set(frame_on=True)
         legend.get_frame().set(facecolor="#BBBBBB", edgecolor="none")
-        drawn.suptitle(
-            f"{look.label(model)}, {content.attributes['checkpoint']}, question {name}", fontsize=8, x=0.01, ha="left"
-        )
+        place = f"layer {layer} of {n_layers}"
+        checkpoint = content.attributes["checkpoint"]
+        drawn.suptitle(f"{look.label(model)}, {checkpoint}, question {name}, {place}", fontsize=8, x=0.01, ha="left")
         save(drawn, pdf, svg, png)
 
 

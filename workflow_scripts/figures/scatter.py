@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from workflow_scripts.artifacts.tables import read_table
-from workflow_scripts.figures.style import NULL, PAGE_INCHES, Look, figure, number, printed, save
+from workflow_scripts.figures.style import NULL, PAGE_INCHES, Look, counted, figure, number, printed, save, top_legend
 
 OUTCOMES = {"gap": "GAP (points)", "loss_gap": "loss gap (nats per token)"}
 
@@ -23,8 +23,9 @@ def plot_predictors(
 ) -> None:
     """Draw a grid: one row per outcome, one column per predictor, log(1 + step) last as the baseline to beat.
 
-    Above each panel: R2 of the pooled fit with its interval over checkpoints, the partial R2 given the models and
-    log(1 + step), and the number of checkpoints and of independent training runs.
+    Ticks on the x axis: the shuffled-pair null of the predictor, one per checkpoint. Above each panel: R2 of the pooled
+    fit with its interval over checkpoints, the partial R2 given the models and log(1 + step), and the number of
+    checkpoints and of independent training runs.
 
     Args:
         predictors: axis label by column of `points`.
@@ -40,23 +41,30 @@ def plot_predictors(
                 _draw_fit(axis, fits.get((outcome, predictor)), rows, predictor)
                 axis.set_xlabel(label)
             axes[line, 0].set_ylabel(outcome_label)
-        handles, labels = axes[0, 0].get_legend_handles_labels()
-        drawn.legend(handles, labels, loc="outside upper left", ncols=4)
+            axes[line, 0].margins(y=0.15)
+        top_legend(drawn, axes.flat, ncols=4)
         save(drawn, pdf, svg, png)
 
 
 def _draw_points(axis: Any, rows: Sequence[Mapping[str, Any]], predictor: str, outcome: str, look: Look) -> None:
     for model in look.models:
         own = sorted((row for row in rows if row["model"] == model), key=lambda row: row["step"] or 0)
+        x, y = ([number(row[name]) for row in own] for name in (predictor, outcome))
+        # Open, so that equal points of two models (before training) are both seen; the last checkpoint is filled.
         axis.plot(
-            [number(row[predictor]) for row in own],
-            [number(row[outcome]) for row in own],
+            x,
+            y,
             marker=look.marker(model),
             color=look.color(model),
+            markerfacecolor="none",
             linewidth=0.6,
-            alpha=0.9,
             label=look.label(model),
         )
+        axis.plot(x[-1:], y[-1:], look.marker(model), color=look.color(model))
+    nulls = [number(row.get(f"{predictor}_null")) for row in rows]
+    if np.isfinite(nulls).any():
+        ticks = {"color": "black", "markersize": 5, "markeredgewidth": 0.8, "label": "nulls (on the x axis)"}
+        axis.plot(nulls, [0.04] * len(nulls), "|", transform=axis.get_xaxis_transform(), **ticks)
 
 
 def _draw_fit(axis: Any, fit: Mapping[str, Any] | None, rows: Sequence[Mapping[str, Any]], predictor: str) -> None:
@@ -70,4 +78,4 @@ def _draw_fit(axis: Any, fit: Mapping[str, Any] | None, rows: Sequence[Mapping[s
     title = f"$R^2$={r2} [{low}, {high}]\n"
     if fit.get("partial_r2") is not None:
         title += f"partial {printed(fit['partial_r2'], 2)}; "
-    axis.set_title(f"{title}n={fit['n_checkpoints']}, {fit['n_runs']} run(s)", loc="left", fontsize=7)
+    axis.set_title(title + counted(fit), loc="left", fontsize=7)

@@ -1,6 +1,6 @@
 """One look for all figures: print sizes, colour-blind-safe colours, deterministic files."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import cycle
 from pathlib import Path
@@ -11,7 +11,9 @@ import matplotlib
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from workflow_scripts.artifacts.files import atomic_path
 from workflow_scripts.settings.display import DisplaySettings
@@ -82,17 +84,19 @@ class Look:
 
     Args:
         display: DisplaySettings as plain values.
-        models: the models of the figure; those without a configured colour get the next one of the palette.
+        models: the models of the figure. Colours and markers are dealt out over these and all models of `display`, so
+            that a model looks the same in a figure that lacks some of the others.
     """
 
     def __init__(self, display: Mapping[str, Any], models: Sequence[str] = ()):
         self._display = DisplaySettings.model_validate(display)
         self.models = sorted(set(models))
         used = {shown.color for shown in self._display.models.values()}
+        self._known = sorted({*self._display.models, *models})
         free = cycle([color for color in PALETTE if color not in used] or PALETTE)
         self._colors = {
             model: (self._display.models[model].color if model in self._display.models else None) or next(free)
-            for model in self.models
+            for model in self._known
         }
 
     def label(self, model: str) -> str:
@@ -106,7 +110,7 @@ class Look:
 
     def marker(self, model: str) -> str:
         """Marker of a model, so that colour is never the only difference."""
-        return MARKERS[self.models.index(model) % len(MARKERS)]
+        return MARKERS[self._known.index(model) % len(MARKERS)]
 
     def subset(self, subset: str) -> str:
         """Name of a subset."""
@@ -117,6 +121,40 @@ class Look:
     def example_layer(self) -> int | None:
         """Layer of the token-matrix figure, if configured."""
         return self._display.example_layer
+
+
+def step_name(row: Mapping[str, Any]) -> str:
+    """A row's checkpoint as legends call it: its step, or its name if it has none."""
+    return str(row["checkpoint"]) if row["step"] is None else f"step {row['step']}"
+
+
+def counted(fit: Mapping[str, Any]) -> str:
+    """What a fit rests on: its checkpoints, and the training runs that they come from."""
+    return f"n={fit['n_checkpoints']}, {fit['n_runs']} run{'' if fit['n_runs'] == 1 else 's'}"
+
+
+def integer_ticks(*axes: Any) -> None:
+    """Ticks of an x or y axis at whole numbers only, as layers and positions are."""
+    for axis in axes:
+        axis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
+
+
+def whiskers(draw: Any, place: Any, low: Any, high: Any, **options: Any) -> None:
+    """Intervals by `axis.vlines` or `axis.hlines`, where both ends are known."""
+    place, low, high = (np.asarray(values, dtype=float) for values in (place, low, high))
+    known = np.isfinite(low + high)
+    draw(place[known], low[known], high[known], **options)
+
+
+def top_legend(drawn: Figure, axes: Iterable[Any], place: str = "outside upper left", **options: Any) -> None:
+    """One legend above the panels, so that it covers no data: every label of `axes` once, in order of appearance."""
+    found: dict[str, Any] = {}
+    for axis in axes:
+        for handle, label in zip(*axis.get_legend_handles_labels()):
+            found.setdefault(label, handle)
+    if found:
+        shown = {"handlelength": 1.4, "columnspacing": 1.0} | options
+        drawn.legend(found.values(), found.keys(), loc=place, **shown)
 
 
 def number(value: Any) -> float:

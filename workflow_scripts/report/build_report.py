@@ -19,7 +19,7 @@ from workflow_scripts.artifacts.tables import read_table
 from workflow_scripts.report.captions import FIGURES, JUDGEMENTS, STAND_INS, TABLES
 from workflow_scripts.report.claims import RULE, regression_claims
 from workflow_scripts.report.headline import headlines
-from workflow_scripts.report.html_tables import fixed, shown_table, with_interval
+from workflow_scripts.report.html_tables import NOTHING, fixed, shown_table, with_interval
 from workflow_scripts.report.learning import learning_table
 from workflow_scripts.report.samples import build_samples
 from workflow_scripts.settings.display import DisplaySettings
@@ -63,6 +63,7 @@ def build_report(
     titles = {key: settings.subsets.get(key, key) for key in subsets}
     read = {name: read_table(path) for name, path in results.items()}
     study = json.loads(require(Path(manifest), "the manifest step").read_text(encoding="utf-8"))
+    shown = [shown_table(path, titles) for path in _in_order(tables, [*JUDGEMENTS, *TABLES])]
     content = {
         "title": settings.title,
         "models": [{"key": key, "label": names[key], **facts} for key, facts in models.items()],
@@ -74,7 +75,9 @@ def build_report(
         "rule": RULE,
         "edits": [{**row, "label": names.get(row["model"], row["model"])} for row in read["tests"]],
         "figures": [_figure(path) for path in _in_order(figures, list(FIGURES))],
-        "tables": [shown_table(path, titles) for path in _in_order(tables, [*JUDGEMENTS, *TABLES])],
+        "judged": [table for table in shown if table.name == "claims"],
+        "tables": [table for table in shown if table.name != "claims"],
+        "nothing": NOTHING,
         "learning": learning_table([names[key] for key in (models if trained is None else trained)], curves),
         "samples": build_samples(subsets, n=samples, **browser),
         "study": study,

@@ -7,26 +7,31 @@ FIGURES: Mapping[str, tuple[str, str]] = {
         "From written to spoken questions",
         "Scores (0-100) of each model's last checkpoint under five references: untuned backbone on text and on ASR "
         "transcripts, tuned model on text, on ASR transcripts and on speech. Overall is the unweighted mean of the "
-        "benchmark's subsets. The whisker is the 95 % interval of the modality gap, counted down from the tuned "
-        "model's text score. After Figure 2 of the paper.",
+        "benchmark's subsets. Whiskers: 95 % intervals of the scores; a line at the foot is a score of 0, nothing is "
+        "no score. Right: the modality gap (text minus speech) with its paired 95 % interval; an interval across 0 "
+        "shows no gap, and a gap near 0 may only mean that both forms fail. n: questions. After Figure 2 of the "
+        "paper.",
     ),
     "learning": (
         "Learning curves",
         "Left: loss per answer token on held-out prompts, spoken (solid) and written (dashed). Right: word error rate "
-        "when asked to repeat a held-out sentence; the written request is the floor.",
+        "when asked to repeat a held-out sentence; the written request is the floor, and 100 % is what silence gets. "
+        "Both say whether speech is understood at all: without that, no other number on this page says much. n: "
+        "prompts, sentences.",
     ),
     "layers": (
         "Similarity by layer",
         "Cosine similarity and Euclidean distance between the mean states of the spoken and the written question, one "
-        "curve per checkpoint. Grey: the shuffled-pair null of the last checkpoint (mean and two standard deviations), "
-        "that is speech of one question against the text of another of like length. After Figure 4 of the paper.",
+        "curve per checkpoint; distances on a log scale. Grey: the shuffled-pair null of the last checkpoint (mean "
+        "and two standard deviations), that is speech of one question against the text of another of like length. A "
+        "curve on its null says nothing about the question asked. n: questions. After Figure 4 of the paper.",
     ),
     "similarity_gap": (
         "Similarity against the gap",
         "Sequence-level similarity (mean over layers 1 to L), one point per checkpoint, lines join the checkpoints of "
-        "a run. Dashed: the pooled fit, with R2, its interval over checkpoints, and the partial R2 given models and "
-        "training time. The right-most panels are the baseline to beat: training time alone. After Figure 5 of the "
-        "paper.",
+        "a run, the last one filled; ticks on the x axis: the shuffled-pair nulls. Dashed: the pooled fit, with R2, "
+        "its interval over checkpoints, and the partial R2 given models and training time. The right-most panels are "
+        "the baseline to beat: training time alone. After Figure 5 of the paper.",
     ),
     "token_matrix": (
         "Token similarity matrices",
@@ -36,62 +41,64 @@ FIGURES: Mapping[str, tuple[str, str]] = {
     ),
     "aps_gap": (
         "Alignment Path Score against the gap",
-        "As the figure of similarity, for the Alignment Path Score: the mean similarity along the alignment path, over "
-        "layers 1 to L. After Figure 7 of the paper.",
+        "As the figure of similarity, for the Alignment Path Score: the mean similarity along the alignment path, "
+        "over layers 1 to L. After Figure 7 of the paper.",
     ),
     "monotonicity": (
         "Monotonicity and consistency",
         "Monotonicity: Spearman correlation of text position and path position. Consistency: share of text tokens for "
         "which cosine and Euclid choose the same speech position. Dashed: the shuffled-pair null in the curve's "
-        "colour. After Figure 8 of the paper.",
+        "colour: only what lies above it is alignment. n: questions. After Figure 8 of the paper.",
     ),
     "interventions": (
         "Edits of speech vectors beside their controls",
         "Left: change of strictly right answers against unedited speech, in points, with its 95 % interval. Right: "
         "change of the loss of the reference answer (below 0 is better). Coloured: edits; grey, below each: its "
-        "controls, which edit as many positions by as much; open: ceilings. An edit is evidence only where it leaves "
-        "its controls behind.",
+        "controls, which edit as many positions by as much (with many models: a box over the controls' intervals in "
+        "the edit's row); open: ceilings. An edit is evidence only where it leaves its controls behind.",
     ),
     "edited_layers": (
         "Effect by layer edited",
         "The same edit at one layer at a time: change of strictly right answers and of the reference's loss against "
-        "unedited speech, with 95 % intervals. Grey: the range of the controls' intervals.",
+        "unedited speech (below 0 is better), with 95 % intervals. Grey: the range of the controls' intervals at the "
+        "layer. n: questions.",
     ),
     "layers_controlled": (
         "Similarity by layer, controlled",
-        "Left: cosine after each form's mean over the other half of the questions is taken away. Middle: "
-        "Euclidean distance divided by the geometric mean of the two lengths. Right: log of the ratio of the "
-        "lengths. Dotted: the shuffled-pair null of the last checkpoint.",
+        "Left: cosine after each form's mean over the other half of the questions is taken away. Middle: Euclidean "
+        "distance divided by the geometric mean of the two lengths. Right: log of the ratio of the lengths of speech "
+        "and text, 0 for equal ones. Dotted: the shuffled-pair null of the last checkpoint. n: questions.",
     ),
     "cka": (
         "CKA, layer by layer",
         "Debiased linear CKA over questions between every speech layer and every text layer, first and last "
-        "checkpoint, and its diagonals; grey: the shuffled-pair null (mean and two standard deviations).",
+        "checkpoint, all on one scale, and the diagonals; grey: the shuffled-pair null of the last checkpoint (mean "
+        "and two standard deviations). n: questions.",
     ),
     "response_kl": (
         "KL between forms by response position",
-        "Divergence of the next-token distributions after the spoken and the written question, on the model's "
-        "own answer to the text as shared prefix; position 0 is the first answer token. Right: means over "
-        "training, with the divergence of the untuned from the tuned model on text (forgetting).",
+        "Divergence of the next-token distributions after the spoken and the written question, on the model's own "
+        "answer to the text as shared prefix; position 0 is the first answer token; 0 nats: the forms are answered "
+        "alike. n: answers, fewer at late positions. Right: means over training, with the divergence of the untuned "
+        "from the tuned model on text (forgetting).",
     ),
     "partial_residuals": (
         "Beyond training time",
-        "Gap against measures after model and log(1 + step) are regressed out of both: the squared "
-        "correlation is the partial R2. A cloud without slope means that training time says it all.",
+        "Gap against measures after model and log(1 + step) are regressed out of both: the squared correlation is the "
+        "partial R2. A cloud without slope means that training time says it all.",
     ),
     "predictors": (
         "Predictors side by side",
-        "R2 of the gap on each measure over all checkpoints: thin, Fisher's interval over checkpoints "
-        "(optimistic); thick, the range over resampled runs; diamond, Q2 with one run left out; dashed, "
-        "training time alone. Right: partial R2 given models and training time. Runs, not checkpoints, are "
-        "the independent units.",
+        "R2 of the gap on each measure over all checkpoints: thin, Fisher's interval over checkpoints (optimistic); "
+        "thick, the range over resampled runs; diamond, Q2 with one run left out; dashed, training time alone. Right: "
+        "partial R2 given models and training time. Runs, not checkpoints, are the independent units.",
     ),
     "lens": (
         "Logit lens at speech positions",
-        "Recall of the question's content words (first sub-tokens of words of five letters or more) among the "
-        "ten most likely tokens at any speech position, with the final norm and the output head applied to "
-        "the states of a layer; control: the content words of another question. Right: their difference at "
-        "the last checkpoint, with its 95 % interval over questions.",
+        "Recall of the question's content words (first sub-tokens of words of five letters or more) among the ten "
+        "most likely tokens at any speech position, with the final norm and the output head applied to the states of "
+        "a layer; control: the content words of another question. Right: their difference at the last checkpoint, "
+        "with its 95 % interval over n questions.",
     ),
 }
 """Title and caption by name of the figure's file, in the order of the page."""
@@ -135,9 +142,9 @@ TABLES: Mapping[str, tuple[str, str]] = {
     ),
     "cascade": (
         "Agreement with cascades",
-        "Does the tuned model fail on speech where a recogniser and a text model fail? Cohen's kappa of success (0: as "
-        "by chance, 1: equal), errors of both over errors of either beside the value of independent errors, and the "
-        "share of common errors with the same wrong letter. All subsets pooled, last checkpoints, 95 % intervals.",
+        "Does the tuned model fail on speech where a recogniser and a text model fail? Cohen's kappa of success (0: "
+        "as by chance, 1: equal), errors of both over errors of either beside the value of independent errors, and "
+        "the share of common errors with the same wrong letter. All subsets pooled, last checkpoints, 95 % intervals.",
     ),
     "table9_alignment": (
         "Alignment statistics",
@@ -156,12 +163,13 @@ TABLES: Mapping[str, tuple[str, str]] = {
         "Answers under edits of speech tokens, last checkpoints, against unedited speech; strictly right answers in "
         "percent. b and c count questions that an edit turned right and wrong; p by exact McNemar with Holm's "
         "correction over all tests that verdicts rest on. Detectable: smallest effect that n questions show with 80 % "
-        "power. Text and transcript are ceilings, not edits.",
+        "power. Changes: score in points, NLL and KL in nats per token. Text and transcript are ceilings, not edits.",
     ),
     "interventions_controls": (
         "Interventions beside their controls",
         "Each edit against the unedited answers (none) and against its controls: edits of as many positions by as "
-        "much, towards something else. b: right under the edit only, c: right under the other only.",
+        "much, towards something else. Differences in points, NLL in nats per token. b: right under the edit only, c: "
+        "right under the other only.",
     ),
     "table4_cases": (
         "Cases",
@@ -179,6 +187,24 @@ HEADINGS: Mapping[str, str] = {
     "gap": "GAP",
     "gap_interval": "GAP, 95 %",
     "n": "n",
+    "subset": "Subset",
+    "accuracy": "Accuracy",
+    "cascade": "Cascade",
+    "erosion": "Erosion",
+    "modality_loss": "Modality loss",
+    "decline": "Decline",
+    "error_overlap": "Error overlap",
+    "outcome": "Outcome",
+    "time_error_ms_cosine": "Error in ms, cosine",
+    "time_error_ms_euclidean": "Error in ms, Euclid",
+    "time_error_ms_uniform": "Error in ms, uniform",
+    "time_error_ms_proportional": "Error in ms, proportional",
+    "hit_rate_cosine": "Hit rate, cosine",
+    "hit_rate_euclidean": "Hit rate, Euclid",
+    "hit_rate_uniform": "Hit rate, uniform",
+    "hit_rate_proportional": "Hit rate, proportional",
+    "timed_share": "Timed",
+    "timed_n": "n",
     "input": "Input",
     "form": "Form",
     "base_text": "Base, text",
@@ -245,7 +271,7 @@ HEADINGS: Mapping[str, str] = {
 }
 """Heading by column of the tables' CSV files; subsets have their display names."""
 
-COUNTS = frozenset({"n", "step", "b", "c", "n_runs", "n_checkpoints"})
+COUNTS = frozenset({"n", "timed_n", "step", "b", "c", "n_runs", "n_checkpoints"})
 """Columns with whole numbers; all other numbers are printed with the same decimals, whole or not."""
 
 STAND_INS: Mapping[str, str] = {

@@ -123,21 +123,56 @@ def _beside_null(column: str, digits: int = 2) -> Callable[[ModelRows], str]:
 
 
 _LINES: tuple[tuple[str, str, str, Callable[[ModelRows], str]], ...] = (
-    ("GAP, Overall", "points, text minus speech; 95 % interval", "table2_gap", _gap),
-    ("Scores, Overall", "text / speech / ASR text, 0-100", "table2_gap", _scores),
+    (
+        "GAP, Overall",
+        "points by which written questions score higher than spoken ones; 95 % interval. Near 0 also where both fail",
+        "table2_gap",
+        _gap,
+    ),
+    ("Scores, Overall", "text / speech / ASR text, 0-100, mean over subsets", "table2_gap", _scores),
     ("GAP before training", "the first checkpoint", "table2_gap", _first_gap),
     ("GAP, knowledge subsets", "points; 95 % interval", "figure-decline", _knowledge),
-    ("Loss gap", "nats per token of the reference answer; 95 % interval", "figure-aps_gap", _loss_gap),
+    (
+        "Loss gap",
+        "nats per token by which the reference answer is less likely after speech; 95 % interval. Needs no parser",
+        "figure-aps_gap",
+        _loss_gap,
+    ),
     ("Letter-margin gap", "nats by which speech lowers the lead of the right option", "multiple_choice", _letter_gap),
-    ("Erosion", "points of text score lost by tuning; 95 % interval", "figure-decline", _erosion),
-    ("Unparsed answers", "text / speech / ASR text", "table2_gap", _unparsed),
-    ("WER of repeating", "first to last checkpoint", "figure-learning", _repeat),
-    ("Similarity, cosine", "beside the shuffled-pair null", "figure-layers", _beside_null("sim_cosine")),
-    ("APS, cosine", "beside the null", "table9_alignment", _beside_null("aps_cosine")),
+    (
+        "Erosion",
+        "points of the text score lost by tuning; 95 % interval. A small gap may be bought with it",
+        "figure-decline",
+        _erosion,
+    ),
+    ("Unparsed answers", "text / speech / ASR text; counted as wrong", "table2_gap", _unparsed),
+    (
+        "WER of repeating",
+        "first to last checkpoint, asked aloud; 100 % is what silence gets",
+        "figure-learning",
+        _repeat,
+    ),
+    (
+        "Similarity, cosine",
+        "beside the null, speech against the text of another question: equal numbers mean no alignment",
+        "figure-layers",
+        _beside_null("sim_cosine"),
+    ),
+    ("APS, cosine", "mean along the alignment path, beside the null", "table9_alignment", _beside_null("aps_cosine")),
     ("APS, Euclid", "a distance: smaller is closer; beside the null", "figure-aps_gap", _beside_null("aps_euclidean")),
-    ("Monotonicity, cosine", "beside the null", "figure-monotonicity", _beside_null("monotonicity_cosine")),
+    (
+        "Monotonicity, cosine",
+        "does the path run forward (1) or anyhow (0); beside the null",
+        "figure-monotonicity",
+        _beside_null("monotonicity_cosine"),
+    ),
     ("Monotonicity, Euclid", "beside the null", "figure-monotonicity", _beside_null("monotonicity_euclidean")),
-    ("Consistency", "beside the null", "figure-monotonicity", _beside_null("consistency")),
+    (
+        "Consistency",
+        "share of tokens where cosine and Euclid agree; beside the null",
+        "figure-monotonicity",
+        _beside_null("consistency"),
+    ),
 )
 
 

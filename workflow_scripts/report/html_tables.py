@@ -1,5 +1,6 @@
 """CSV tables as the page shows them: headings, numbers with fixed decimals, which columns hold numbers."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from workflow_scripts.report.captions import COUNTS, HEADINGS, JUDGEMENTS, TABLE
 
 NOTHING = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
+NUMBER = r"-?\d+(\.\d+)?"
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,16 @@ def fixed(value: float | None, digits: int = 2) -> str:
     return f"{value:.{digits}f}".replace("-", MINUS)
 
 
+def is_numeric(text: str) -> bool:
+    """Whether a text is a number or an interval, such as `-1.2 [-3.0, 0.5]`."""
+    return re.fullmatch(rf"{NUMBER}|({NUMBER} )?\[{NUMBER}, {NUMBER}\]", text) is not None
+
+
+def signed(text: str, minus: str = MINUS) -> str:
+    """A numeric text with true minus signs."""
+    return text.replace("-", minus)
+
+
 def with_interval(row: Mapping[str, Any], column: str, digits: int = 1) -> str:
     """`value [low, high]` of a column with `_low` and `_high` beside it."""
     if row.get(column) is None:
@@ -56,6 +68,10 @@ def shown_table(path: Path, subsets: Mapping[str, str], digits: int = 2) -> Show
     path = Path(path)
     rows = read_table(path)
     columns = list(rows[0]) if rows else []
+    if path.stem == "claims" and "verdict" in columns:
+        # Beside its claim, where it is seen without scrolling.
+        columns.remove("verdict")
+        columns.insert(1, "verdict")
     title, caption = (JUDGEMENTS | TABLES).get(path.stem, (path.stem.replace("_", " "), ""))
     return ShownTable(
         name=path.stem,
@@ -71,4 +87,6 @@ def shown_table(path: Path, subsets: Mapping[str, str], digits: int = 2) -> Show
 def _cell(value: Any, digits: int) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return value if isinstance(value, str) else fixed(value, digits)
+    if isinstance(value, str):
+        return signed(value) if is_numeric(value) else value
+    return fixed(value, digits)

@@ -7,6 +7,7 @@ the page comes from the copied files.
 import json
 import shutil
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from workflow_scripts.report.claims import RULE, Claim, regression_claims
 from workflow_scripts.report.headline import Headline, headlines
 from workflow_scripts.report.html_tables import fixed, with_interval
 
+LINE = 120
 TABLES = (
     "evaluation/gap.csv",
     "evaluation/decline.csv",
@@ -69,28 +71,36 @@ def page(manifest: Mapping[str, Any], read: Mapping[str, Sequence[Mapping[str, A
         for name, facts in sorted(manifest["utterances"].items())
     )
     times = ", ".join(f"{stage} {value:.0f}" for stage, value in sorted(seconds.items(), key=lambda item: -item[1]))
+    title = f"Reference study{f': {Path(study).stem}' if study else ''}"
+    command = f"make all{f' STUDY={study}' if study else ''}"
     lines = [
-        f"# Reference study{f': {Path(study).stem}' if study else ''}",
+        f"# {title}",
         "",
-        f"One run of `make all{f' STUDY={study}' if study else ''}`, written by `make reference-study`. Stand-ins and",
-        "limits: the front page of this repository.",
-        f"{_runs(manifest['settings'])}: read it as a check of the instrument, not as evidence about speech LLMs in",
-        "general.",
+        *_wrapped(
+            f"One run of `{command}`, written by `make reference-study`. Stand-ins and limits: the front page of this "
+            f"repository. {_runs(manifest['settings'])}: read it as a check of the instrument, not as evidence about "
+            "speech LLMs in general."
+        ),
         "",
-        f"- Code {_short(manifest['code_version'])}, settings {manifest['settings_hash']}, {hardware['processor']}, "
-        f"{hardware['cores']} cores, {hardware['memory_gb']} GB, no GPU",
-        f"- Utterances kept of spoken: {spoken}",
-        f"- Job seconds by stage, two cores: {times}",
+        *_wrapped(
+            f"- Code {_short(manifest['code_version'])}, settings {manifest['settings_hash']}, "
+            f"{hardware['processor']}, {hardware['cores']} cores, {hardware['memory_gb']} GB"
+        ),
+        *_wrapped(f"- Utterances kept of spoken: {spoken}"),
+        *_wrapped(f"- Job seconds by stage: {times}"),
         "",
         "## Headline numbers",
         "",
-        "Last checkpoint unless the line says otherwise; details in `tables/`.",
+        *_wrapped(
+            "Of each model's last checkpoint, unless the line says otherwise; details in `tables/`. Brackets hold 95 % "
+            "intervals over questions. A value beside a null counts only by how far it lies from the null."
+        ),
         "",
         *_markdown_table(["", *models], [_headline_cells(line) for line in found]),
         "",
         "## Does similarity predict the gap better than training time?",
         "",
-        RULE,
+        *_wrapped(RULE),
         "",
         *_markdown_table(
             ["outcome", "measure", "verdict", "R2 [95 %]", "R2 of training time", "checkpoints", "runs"],
@@ -99,8 +109,10 @@ def page(manifest: Mapping[str, Any], read: Mapping[str, Sequence[Mapping[str, A
         "",
         "## The paper's claims, judged",
         "",
-        "Verdicts by the rule in each row of `tables/claims.csv`; fewer than three runs that a claim is about:",
-        "underpowered.",
+        *_wrapped(
+            "Verdicts by the rule in each row of `tables/claims.csv`; fewer than three runs that a claim is about: "
+            "underpowered."
+        ),
         "",
         *_markdown_table(
             ["claim", "measure", "estimate [95 %]", "runs", "checkpoints", "verdict"],
@@ -108,6 +120,11 @@ def page(manifest: Mapping[str, Any], read: Mapping[str, Sequence[Mapping[str, A
         ),
         "",
         "## Edits of speech tokens",
+        "",
+        *_wrapped(
+            "Against the unedited answers; loss of the reference answer in nats per token, with its 95 % interval. An "
+            "edit is evidence only where it also leaves its controls behind: `tables/interventions_controls.csv`."
+        ),
         "",
         *_markdown_table(
             ["model", "edit", "n", "gained", "lost", "p (Holm)", "change of reference loss", "verdict"],
@@ -117,9 +134,16 @@ def page(manifest: Mapping[str, Any], read: Mapping[str, Sequence[Mapping[str, A
         "## Figures",
         "",
     ]
-    for name, (title, caption) in FIGURES.items():
-        lines += [f"### {title}", "", f"![{title}](figures/{name}.png)", "", caption, ""]
+    for name, (heading, caption) in FIGURES.items():
+        lines += [f"### {heading}", "", f"![{heading}](figures/{name}.png)", "", *_wrapped(caption), ""]
     return "\n".join(lines)
+
+
+def _wrapped(text: str) -> list[str]:
+    """A paragraph or one list entry in lines of even length; none begins like a heading, list or table."""
+    return textwrap.wrap(
+        text, LINE, subsequent_indent="  " * text.startswith("- "), break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _runs(settings: Mapping[str, Any]) -> str:
@@ -131,7 +155,9 @@ def _runs(settings: Mapping[str, Any]) -> str:
         (len({model.get("seed") for model in models}), "seed"),
     ]
     named = ", ".join(f"{n} {what}{'' if n == 1 else 's'}" for n, what in counts)
-    return f"{named}, one synthetic voice"
+    speech = settings.get("speech", {})
+    engine = speech.get("voices", {}).get(speech.get("voice"), {}).get("engine")
+    return f"{named}, {'recorded questions' if engine == 'recorded' else 'one synthetic voice'}"
 
 
 def _short(version: str) -> str:
