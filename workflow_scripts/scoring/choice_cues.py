@@ -100,6 +100,9 @@ _AFTER_TEXT = re.compile(
     r" (?:is|are|would be|must be)(?: the| my| most| best| only){0,3} (?:correct|right|best|answer)\b"
 )
 _MENTION = re.compile(rf"\b(?:option|choice|letter|answer)s? {_LETTER_LIST}", re.IGNORECASE)
+_ALTERNATIVE_BEFORE = re.compile(
+    r"(?<![A-Za-z0-9'])[A-Za-z][)\"']?(?:,? or|,? nor|/) ?\Z"
+)  # "A, B, or C is the answer"
 _REJECTED_AFTER = re.compile(
     r"^ ?(?:\([^)\n]{0,80}\) ?)?(?:is|are|was|can|could|does|do|would|has|might|may)(?: be)?"
     r"(?: clearly| also| definitely)?"
@@ -193,6 +196,10 @@ def find_statements(text: str, count: int) -> Iterator[Statement]:
             if not letters or (len(letters) == count and count > 2):
                 continue
             if _REJECTED_AFTER.match(text[match.end() : match.end() + 120]):
+                continue
+            if pattern is _AFTER_LETTER and _ALTERNATIVE_BEFORE.search(
+                text[max(0, match.start() - 12) : match.start()]
+            ):
                 continue
             strength = _strength(text, match, default)
             if strength is not None:
