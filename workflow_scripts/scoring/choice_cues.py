@@ -100,6 +100,11 @@ _AFTER_TEXT = re.compile(
     r" (?:is|are|would be|must be)(?: the| my| most| best| only){0,3} (?:correct|right|best|answer)\b"
 )
 _MENTION = re.compile(rf"\b(?:option|choice|letter|answer)s? {_LETTER_LIST}", re.IGNORECASE)
+# "the behaviour that fits is:" in the first line, and one option on a line of its own
+_SET_APART = re.compile(
+    r"\A(?![(\[]?[A-Z][.):] )[^\n]*\b(?:is|would be):\n(?P<letters>[A-Z](?P<rest>))[.):] [^\n]*"
+    r"(?!\n[(\[]?[A-Z][.):] )(?=\n|$)"
+)
 _ALTERNATIVE_BEFORE = re.compile(
     r"(?<![A-Za-z0-9'])[A-Za-z][)\"']?(?:,? or|,? nor|/) ?\Z"
 )  # "A, B, or C is the answer"
@@ -189,7 +194,7 @@ def _strength(text: str, match: re.Match[str], default: str) -> str | None:
 def find_statements(text: str, count: int) -> Iterator[Statement]:
     """Statements in ``text`` (single spaces, plain quotes) about ``count`` options, in no particular order."""
     patterns = [(pattern, "cue") for pattern in (*_BEFORE_LETTER, _ANSWER_LETTER, _AFTER_LETTER, _AFTER_TEXT, _CHINESE)]
-    patterns += [(_BARE_CONCLUSION, "final"), (_MENTION, "mention")]
+    patterns += [(_BARE_CONCLUSION, "final"), (_MENTION, "mention"), (_SET_APART, "mention")]
     for pattern, default in patterns:
         for match in pattern.finditer(text):
             letters = stated_letters(text, match, count)

@@ -32,6 +32,7 @@ from workflow_scripts.scoring.option_lists import (
     LETTERS,
     MASK,
     announces_review,
+    before_review,
     continues_list,
     inline_list,
     is_no_choice,
@@ -56,7 +57,8 @@ _LINE_LEADING = re.compile(
     r"(?:^|(?<=\n))[\"'(\[]{0,2}([A-Za-z])"
     r"(?:(?=[)\]]{0,2}(?:\n|$))|[)\]]{1,2}[.:]?(?= |$)|[.:,](?= |\n|$)|:(?=\w)| ?[-–—](?= )|(?= because\b))"
 )
-_ENUMERATED = re.compile(r"(?<![A-Za-z0-9'])\(?([A-Za-z])[.):](?=\s)")
+_ENUMERATED = re.compile(r"(?<![A-Za-z0-9'])(?<!\bnot )\(?([A-Za-z])[.):](?=\s|$)")
+_BOLD_SPAN = re.compile(r"\*\*([^*\n]{1,200})\*\*")
 _ENDS_IN_LETTER = re.compile(r"(?<![A-Za-z0-9])[A-Za-z][\W_]*\Z")  # "C. d": d is a text, not a conclusion
 _SENTENCE = re.compile(r"[.!?:](?: |$)|\n")
 
@@ -131,6 +133,12 @@ def _by_cue(statements: list[Statement], cued: Collection[int]) -> Choice | None
 def _by_bold(marked: str, count: int) -> Choice | None:
     letters = {letter for character in _BOLD.findall(marked) if (letter := _letter(character, count))}
     return None if len(letters) == count and count > 2 else _decide(letters, "bold")
+
+
+def _by_bold_text(marked: str, options: Sequence[str]) -> Choice | None:
+    """An option's text in bold before a review is announced; the headings of the review are bold as well."""
+    spans = _BOLD_SPAN.findall(before_review(marked))
+    return _decide({LETTERS[index] for span in spans if (index := sole_option(span, options)) is not None}, "bold")
 
 
 def _enumerated(text: str, count: int) -> set[str]:
@@ -223,7 +231,9 @@ def parse_choice(response: str, options: Sequence[str]) -> Choice:
         if not rejected_at(said.masked, statement.position, options)
     ]
     found = _decide(boxed, "boxed") or _stated(statements, "final", "final") or _by_cue(statements, said.cued)
-    if found is None and not announces_review(text) and last is None:
+    if found is None and announces_review(text):
+        found = _by_bold_text(marked, options)
+    elif found is None and last is None:
         prose = _without_inline_list(text, options)
         if prose != text:
             text, said = prose, options_said(prose, options)

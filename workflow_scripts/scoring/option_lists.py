@@ -35,6 +35,12 @@ def announces_review(text: str) -> bool:
     return bool(_REVIEW.search(text))
 
 
+def before_review(text: str) -> str:
+    """The text before a review is announced; all of it if none is."""
+    announced = _REVIEW.search(text)
+    return text[: announced.start()] if announced else text
+
+
 def opening_letters(text: str, count: int) -> set[str]:
     """Option letters that open a line as "A." or "A)" would; two or more of them are a list."""
     return {letter for letter in _OPENS_LINE.findall(text) if letter in LETTERS[:count]}
