@@ -40,7 +40,7 @@ from workflow_scripts.scoring.option_lists import (
     rejected_at,
     rejected_openings,
 )
-from workflow_scripts.scoring.option_texts import options_said, sole_option
+from workflow_scripts.scoring.option_texts import OptionsSaid, options_said, sole_option
 from workflow_scripts.scoring.text_normalisation import plain_characters
 
 NAME = "multiple_choice"
@@ -175,12 +175,12 @@ def _without_inline_list(text: str, options: Sequence[str]) -> str:
     return text
 
 
-def _by_text(text: str, contained: Collection[int], options: Sequence[str]) -> Choice | None:
+def _by_text(text: str, said: OptionsSaid, options: Sequence[str]) -> Choice | None:
     """The one option named by its text; silent for a list of options, and if other options are named by letter."""
     if len(opening_letters(text, len(options))) > 1:
         return None
-    choice = _decide({LETTERS[index] for index in set(contained) - rejected_openings(text, options)}, "text")
-    named = _enumerated(text, len(options))
+    choice = _decide({LETTERS[index] for index in said.contained - rejected_openings(text, options)}, "text")
+    named = _enumerated(said.masked, len(options))
     return None if choice and choice.letter and named - {choice.letter} else choice
 
 
@@ -241,6 +241,6 @@ def parse_choice(response: str, options: Sequence[str]) -> Choice:
             _by_bold(marked, count)
             or _by_leading(said.masked, options)
             or _stated(statements, "mention", "mention")
-            or _by_text(text, said.contained, options)
+            or _by_text(text, said, options)
         )
     return _doubt_letter_texts(found or Choice(None, "unparsed"), options)
