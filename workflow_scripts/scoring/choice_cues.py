@@ -19,14 +19,14 @@ from dataclasses import dataclass
 _OPEN, _CLOSE = r"[(\[{\"'<]{0,2}", r"[)\]}\"'>]{0,2}"
 _LATIN = "A-Za-z0-9À-ɏ"  # not \\w: Chinese text has no spaces around a letter
 _HERE = rf"(?![{_LATIN}+#&°])(?!['-][A-Za-z0-9])(?!\.[A-Za-z]\.)"
-_ADVERB = (
+ADVERB = (
     r"(?:most likely|likely|probably|definitely|clearly|certainly|actually|simply|therefore|thus|obviously|indeed|then|"
     r"now|surely|perhaps|really)"
 )
-_FILLER = rf"(?: ?(?:the|my|an?|option|options|choice|letter|answer|number|either|both|{_ADVERB})\b){{0,4}}"
+_FILLER = rf"(?: ?(?:the|my|an?|option|options|choice|letter|answer|number|either|both|{ADVERB})\b){{0,4}}"
 _COPULA = (
     r"(?: ?(?:is|was|are|be|being|'s|has to be|can only be|seems to be|appears to be|ought to be|to be|"
-    rf"(?:should|would|must|will|could|might|may)(?: {_ADVERB})? be)\b)"
+    rf"(?:should|would|must|will|could|might|may)(?: {ADVERB})? be)\b)"
 )
 _NOUN = r"(?:answer|ans|option|choice|solution|response|selection|pick|guess|conclusion|one|statement|alternative)"
 _AFTER_NOUN = (
@@ -91,7 +91,7 @@ _BARE_CONCLUSION = re.compile(
 _CHINESE = re.compile(rf"(?:答案|正确答案|选项?|选择)(?:应该|应当)?(?:是|为|选)?(?P<neg>不是)?[::]? ?{_LETTER_LIST}")
 _AFTER_LETTER = re.compile(
     rf"{_NOT_INSIDE}{_LETTER_LIST} ?(?:is|would be|should be|must be|seems|looks|appears|fits|'s)\b"
-    rf"(?: (?:to be|the|my|{_ADVERB}|most|single|only|best|final|clearly|closest|correct)){{0,4}} {_VERDICT}\b",
+    rf"(?: (?:to be|the|my|{ADVERB}|most|single|only|best|final|clearly|closest|correct)){{0,4}} {_VERDICT}\b",
     re.IGNORECASE,
 )
 # "A. the light in the hall is the correct answer"

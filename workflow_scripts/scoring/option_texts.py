@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from workflow_scripts.scoring.choice_cues import ADVERB
 from workflow_scripts.scoring.option_lists import MASK
 from workflow_scripts.scoring.text_normalisation import normalise_words, plain_characters
 
@@ -27,7 +28,7 @@ _CUE = re.compile(
     r"(?: (?:to|for) (?:this |that |your |above )?question)?"
     r"(?: (?:is|was|would be|should be|must be|will be))?"
     r"| (?:select|choose|chose|pick|go with|say|opt for)| (?:it|that) (?:is|would be|must be|should be))"
-    r"(?: (?:most likely|probably|likely|definitely|clearly|therefore|option|choice))? $"
+    rf"(?: (?:{ADVERB}|option|choice))? $"
 )
 _CUE_AFTER = re.compile(r" (?:is|would be|must be) (?:my |most |clearly )?(?:correct|right|best|answer)\b")
 _LETTER_BEFORE = re.compile(r" (?:lettera|[b-z]) $")  # "A. marsh is correct" states the letter, whatever its text is
