@@ -140,6 +140,13 @@ def test_the_conclusion_of_a_very_long_answer_is_found():
         "The correct answer is:\nC. a desert is incorrect.",
         "Camels do not live there, while B. and C. are dry, so think of a marsh",
         "It is a place with sand. This is a",
+        "A, a marsh, B, a lake, C, a desert, D, a jungle.",
+        "A. a marsh B a lake C a desert D a jungle",
+        "A, B, or C is the answer to the question.",
+        "A. a marsh has D.",
+        "It can live in marshes, a lake, deserts, and jungles.",
+        "A. a marsh is not dry. The right place is:\nB. a lake is not dry. The right place is:\nC. a",
+        "Let's go through the options:\n\nA. **a marsh**: wet",
     ],
 )
 def test_options_that_are_listed_reviewed_or_rejected_are_not_chosen(answer):
@@ -159,6 +166,15 @@ def test_options_that_are_listed_reviewed_or_rejected_are_not_chosen(answer):
         ('The answer to the question "Where do camels live?" is C.', "C"),
         ("A: The correct answer is C: a lake.", "C"),
         ("A. a marsh, since it is wet and not dry.", "A"),
+        ("A. A", "A"),
+        ("A. a lake\nWater is not dry. The correct answer is indeed a desert.", "C"),
+        ("A. A\n\nCamels like sand", "A"),
+        ("A. a marsh B. a lake C.\n\nThe place with water is a marsh, which is", "A"),
+        ("A. a desert is the correct answer.", "A"),
+        ("A. dry sand is hot, but the answer is not D. Sand is hot", "A"),
+        ("The dry place is:\n\nC. a desert\n\nThe others are wrong because:\n\nA. a marsh - wet", "C"),
+        ("It is called **a desert**.\n\nLet's break down the options:\n\nA. **a marsh**: wet", "C"),
+        ("Camels live in deserts, see above", "C"),
     ],
 )
 def test_a_choice_beside_lists_reviews_and_rejections_is_read(answer, letter):

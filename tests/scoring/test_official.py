@@ -152,6 +152,10 @@ def test_what_cannot_be_used_is_named(checkout, tmp_path):
     harm.write_text("import a_package_nobody_has\n")
     with pytest.raises(OfficialError, match=r"harm\.py imports 'a_package_nobody_has', which is not installed"):
         official_score(checkout, "refusal", answers("x"), seed=0)
+    checkers = checkout / "src/evaluator/instruction_following_eval/instructions.py"
+    checkers.write_text("import another_package_nobody_has\n" + INSTRUCTIONS)
+    with pytest.raises(OfficialError, match=r"ifeval\.py imports 'another_package_nobody_has'.*install it"):
+        official_score(checkout, "instruction_following", answers("x"), seed=0)
     harm.write_text(HARM.replace("HarmEvaluator", "Other"))
     with pytest.raises(OfficialError, match="no class HarmEvaluator"):
         official_score(checkout, "refusal", answers("x"), seed=0)

@@ -65,6 +65,9 @@ def score_official(
         if file.scorer in FILES:
             inputs = _inputs(path, file, found[Path(path).parent, file.form], asked)
             rows.append(_row(file, inputs, Path(official), nltk.parent / "nltk_data", seed) | identity)
+    for row in rows:
+        if row.get("note"):
+            logger.warning("%s, %s, %s, %s: %s", *(row[name] for name in COLUMNS[:4]), row["note"])
     write_table(table, rows, COLUMNS)
     logger.info("ours and VoiceBench %s, %d score files\n%s", identity["commit"][:12], len(rows), _printed(rows))
 

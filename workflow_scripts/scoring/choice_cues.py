@@ -19,14 +19,14 @@ from dataclasses import dataclass
 _OPEN, _CLOSE = r"[(\[{\"'<]{0,2}", r"[)\]}\"'>]{0,2}"
 _LATIN = "A-Za-z0-9À-ɏ"  # not \\w: Chinese text has no spaces around a letter
 _HERE = rf"(?![{_LATIN}+#&°])(?!['-][A-Za-z0-9])(?!\.[A-Za-z]\.)"
-_ADVERB = (
+ADVERB = (
     r"(?:most likely|likely|probably|definitely|clearly|certainly|actually|simply|therefore|thus|obviously|indeed|then|"
     r"now|surely|perhaps|really)"
 )
-_FILLER = rf"(?: ?(?:the|my|an?|option|options|choice|letter|answer|number|either|both|{_ADVERB})\b){{0,4}}"
+_FILLER = rf"(?: ?(?:the|my|an?|option|options|choice|letter|answer|number|either|both|{ADVERB})\b){{0,4}}"
 _COPULA = (
     r"(?: ?(?:is|was|are|be|being|'s|has to be|can only be|seems to be|appears to be|ought to be|to be|"
-    rf"(?:should|would|must|will|could|might|may)(?: {_ADVERB})? be)\b)"
+    rf"(?:should|would|must|will|could|might|may)(?: {ADVERB})? be)\b)"
 )
 _NOUN = r"(?:answer|ans|option|choice|solution|response|selection|pick|guess|conclusion|one|statement|alternative)"
 _AFTER_NOUN = (
@@ -91,7 +91,7 @@ _BARE_CONCLUSION = re.compile(
 _CHINESE = re.compile(rf"(?:答案|正确答案|选项?|选择)(?:应该|应当)?(?:是|为|选)?(?P<neg>不是)?[::]? ?{_LETTER_LIST}")
 _AFTER_LETTER = re.compile(
     rf"{_NOT_INSIDE}{_LETTER_LIST} ?(?:is|would be|should be|must be|seems|looks|appears|fits|'s)\b"
-    rf"(?: (?:to be|the|my|{_ADVERB}|most|single|only|best|final|clearly|closest|correct)){{0,4}} {_VERDICT}\b",
+    rf"(?: (?:to be|the|my|{ADVERB}|most|single|only|best|final|clearly|closest|correct)){{0,4}} {_VERDICT}\b",
     re.IGNORECASE,
 )
 # "A. the light in the hall is the correct answer"
@@ -100,6 +100,14 @@ _AFTER_TEXT = re.compile(
     r" (?:is|are|would be|must be)(?: the| my| most| best| only){0,3} (?:correct|right|best|answer)\b"
 )
 _MENTION = re.compile(rf"\b(?:option|choice|letter|answer)s? {_LETTER_LIST}", re.IGNORECASE)
+# "the behaviour that fits is:" in the first line, and one option on a line of its own
+_SET_APART = re.compile(
+    r"\A(?![(\[]?[A-Z][.):] )[^\n]*\b(?:is|would be):\n(?P<letters>[A-Z](?P<rest>))[.):] [^\n]*"
+    r"(?!\n[(\[]?[A-Z][.):] )(?=\n|$)"
+)
+_ALTERNATIVE_BEFORE = re.compile(
+    r"(?<![A-Za-z0-9'])[A-Za-z][)\"']?(?:,? or|,? nor|/) ?\Z"
+)  # "A, B, or C is the answer"
 _REJECTED_AFTER = re.compile(
     r"^ ?(?:\([^)\n]{0,80}\) ?)?(?:is|are|was|can|could|does|do|would|has|might|may)(?: be)?"
     r"(?: clearly| also| definitely)?"
@@ -186,13 +194,17 @@ def _strength(text: str, match: re.Match[str], default: str) -> str | None:
 def find_statements(text: str, count: int) -> Iterator[Statement]:
     """Statements in ``text`` (single spaces, plain quotes) about ``count`` options, in no particular order."""
     patterns = [(pattern, "cue") for pattern in (*_BEFORE_LETTER, _ANSWER_LETTER, _AFTER_LETTER, _AFTER_TEXT, _CHINESE)]
-    patterns += [(_BARE_CONCLUSION, "final"), (_MENTION, "mention")]
+    patterns += [(_BARE_CONCLUSION, "final"), (_MENTION, "mention"), (_SET_APART, "mention")]
     for pattern, default in patterns:
         for match in pattern.finditer(text):
             letters = stated_letters(text, match, count)
             if not letters or (len(letters) == count and count > 2):
                 continue
             if _REJECTED_AFTER.match(text[match.end() : match.end() + 120]):
+                continue
+            if pattern is _AFTER_LETTER and _ALTERNATIVE_BEFORE.search(
+                text[max(0, match.start() - 12) : match.start()]
+            ):
                 continue
             strength = _strength(text, match, default)
             if strength is not None:

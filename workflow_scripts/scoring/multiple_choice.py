@@ -16,7 +16,8 @@ or more than one option. Rules, first one that speaks wins; a rule that finds tw
 Options are also named without being chosen. An answer that announces a review ("let's analyze each option") chooses by
 statement only, rules 1 to 4: small models are cut off after the first option they discuss, and reading its heading as a
 choice would make every such answer an A. Two or more lines that open with different letters are a list of options, and
-so is "A, B, or C"; a lone letter at the end that continues such a list is its next heading.
+so are "A. gold B. iron" within one, and "A, B, or C"; a lone letter at the end that continues such a list is its next
+heading.
 
 A letter outranks a contradicting text ("C. marsh" where C is desert), because the questions ask for a letter. A bare
 lower-case "a" is a letter only where it cannot be an article.
@@ -29,18 +30,21 @@ from dataclasses import dataclass
 from workflow_scripts.scoring.choice_cues import Statement, find_statements
 from workflow_scripts.scoring.option_lists import (
     LETTERS,
+    MASK,
     announces_review,
+    before_review,
     continues_list,
+    inline_list,
     is_no_choice,
     opening_letters,
     rejected_at,
     rejected_openings,
 )
-from workflow_scripts.scoring.option_texts import options_said, sole_option
+from workflow_scripts.scoring.option_texts import OptionsSaid, options_said, sole_option
 from workflow_scripts.scoring.text_normalisation import plain_characters
 
 NAME = "multiple_choice"
-VERSION = "2"
+VERSION = "3"
 
 _LONGEST_ANSWER = 20_000  # characters; of a longer answer the beginning and the end are read
 
@@ -53,7 +57,8 @@ _LINE_LEADING = re.compile(
     r"(?:^|(?<=\n))[\"'(\[]{0,2}([A-Za-z])"
     r"(?:(?=[)\]]{0,2}(?:\n|$))|[)\]]{1,2}[.:]?(?= |$)|[.:,](?= |\n|$)|:(?=\w)| ?[-–—](?= )|(?= because\b))"
 )
-_ENUMERATED = re.compile(r"(?<![A-Za-z0-9'])\(?([A-Za-z])[.):](?=\s)")
+_ENUMERATED = re.compile(r"(?<![A-Za-z0-9'])(?<!\bnot )\(?([A-Za-z])[.):](?=\s|$)")
+_BOLD_SPAN = re.compile(r"\*\*([^*\n]{1,200})\*\*")
 _ENDS_IN_LETTER = re.compile(r"(?<![A-Za-z0-9])[A-Za-z][\W_]*\Z")  # "C. d": d is a text, not a conclusion
 _SENTENCE = re.compile(r"[.!?:](?: |$)|\n")
 
@@ -130,6 +135,12 @@ def _by_bold(marked: str, count: int) -> Choice | None:
     return None if len(letters) == count and count > 2 else _decide(letters, "bold")
 
 
+def _by_bold_text(marked: str, options: Sequence[str]) -> Choice | None:
+    """An option's text in bold before a review is announced; the headings of the review are bold as well."""
+    spans = _BOLD_SPAN.findall(before_review(marked))
+    return _decide({LETTERS[index] for span in spans if (index := sole_option(span, options)) is not None}, "bold")
+
+
 def _enumerated(text: str, count: int) -> set[str]:
     """Upper-case option letters that stand anywhere with a delimiter."""
     return {
@@ -150,17 +161,26 @@ def _by_leading(text: str, options: Sequence[str]) -> Choice | None:
         if character.islower() and not re.search(r"[.):]$", opened) and after[:1] not in ("", "\n"):
             continue
         letter = _letter(character, count)
-        if letter and not is_no_choice(text[match.end() : match.end() + 400], options[LETTERS.index(letter)]):
+        if letter and not is_no_choice(text[match.end() : match.end() + 400], letter, options[LETTERS.index(letter)]):
             found.add(letter)
     return Choice(found.pop(), "leading") if len(found) == 1 and len(enumerated | found) == 1 else None
 
 
-def _by_text(text: str, contained: Collection[int], options: Sequence[str]) -> Choice | None:
+def _without_inline_list(text: str, options: Sequence[str]) -> str:
+    """The text without options that are listed within one line, nor the next heading of that list ("B. carbon C.")."""
+    listed = inline_list(text, options)
+    for start, end in reversed(listed):
+        after = re.sub(r"^[ .,:)]*[A-Z][.)]?(?=\n|$)", "", text[end:])
+        text = f"{text[:start]}{MASK}{after}"
+    return text
+
+
+def _by_text(text: str, said: OptionsSaid, options: Sequence[str]) -> Choice | None:
     """The one option named by its text; silent for a list of options, and if other options are named by letter."""
     if len(opening_letters(text, len(options))) > 1:
         return None
-    choice = _decide({LETTERS[index] for index in set(contained) - rejected_openings(text, options)}, "text")
-    named = _enumerated(text, len(options))
+    choice = _decide({LETTERS[index] for index in said.contained - rejected_openings(text, options)}, "text")
+    named = _enumerated(said.masked, len(options))
     return None if choice and choice.letter and named - {choice.letter} else choice
 
 
@@ -211,11 +231,16 @@ def parse_choice(response: str, options: Sequence[str]) -> Choice:
         if not rejected_at(said.masked, statement.position, options)
     ]
     found = _decide(boxed, "boxed") or _stated(statements, "final", "final") or _by_cue(statements, said.cued)
-    if found is None and not announces_review(text) and last is None:
+    if found is None and announces_review(text):
+        found = _by_bold_text(marked, options)
+    elif found is None and last is None:
+        prose = _without_inline_list(text, options)
+        if prose != text:
+            text, said = prose, options_said(prose, options)
         found = (
             _by_bold(marked, count)
             or _by_leading(said.masked, options)
             or _stated(statements, "mention", "mention")
-            or _by_text(text, said.contained, options)
+            or _by_text(text, said, options)
         )
     return _doubt_letter_texts(found or Choice(None, "unparsed"), options)

@@ -6,6 +6,7 @@ heading "A. ..." of such a list as a choice would turn every cut-off answer into
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 MASK = "…"
@@ -13,6 +14,7 @@ MASK = "…"
 
 _OPENS_LINE = re.compile(r"(?:^|(?<=\n))(?:(?:Option|Choice|Statement) )?[(\[]?([A-Z])[.):](?=\s)")
 _OTHER_LETTERS = re.compile(r" ?(?:[A-Za-z]\b[,.;)/]?(?: (?:and|or|&)\b)? ?)+(?:\n|$)")
+_ALTERNATIVES = re.compile(r"(?:[A-Za-z]\b[,;/]? ?){0,24}or [A-Z]\b")
 _REJECTED = re.compile(
     r"[.,]? ?(?:is|are|was|were|does|do|can|could|would|will)(?: (?:not|incorrect|wrong|false)\b|n't)", re.IGNORECASE
 )
@@ -33,6 +35,12 @@ def announces_review(text: str) -> bool:
     return bool(_REVIEW.search(text))
 
 
+def before_review(text: str) -> str:
+    """The text before a review is announced; all of it if none is."""
+    announced = _REVIEW.search(text)
+    return text[: announced.start()] if announced else text
+
+
 def opening_letters(text: str, count: int) -> set[str]:
     """Option letters that open a line as "A." or "A)" would; two or more of them are a list."""
     return {letter for letter in _OPENS_LINE.findall(text) if letter in LETTERS[:count]}
@@ -44,16 +52,42 @@ def continues_list(text: str, letter: str, count: int) -> bool:
     return bool(opened) and letter not in opened and ord(letter) == ord(max(opened)) + 1
 
 
-def is_no_choice(after: str, option: str) -> bool:
+def is_no_choice(after: str, letter: str, option: str) -> bool:
     """Does what follows an opening letter show that it is none: "A is not", "A. <its text> is wrong", "A, B, or C"?
+
+    "A. A" says one letter twice and stays a choice.
 
     Args:
         after: text behind the letter and its delimiter.
+        letter: the opening letter, upper case.
         option: text of the letter's option.
     """
-    return rejects(after, option, anywhere=True) or (
-        after.strip(" .\n").lower() != option.lower() and bool(_OTHER_LETTERS.match(after.lstrip(" ")))
-    )
+    if rejects(after, option, anywhere=True) or _ALTERNATIVES.match(after.lstrip(" ")):
+        return True
+    others = _OTHER_LETTERS.match(after.lstrip(" "))
+    if others is None or after.strip(" .\n").lower() == option.lower():
+        return False
+    return set(re.findall(r"\b[A-Z]\b", others.group().upper())) != {letter}
+
+
+def inline_list(text: str, options: Sequence[str]) -> list[tuple[int, int]]:
+    """Spans of two or more options of one line, each its letter and its text: "A. copper B carbon, C, germanium".
+
+    Such a list repeats the question, whatever stands between letter and text. Options on lines of their own are
+    `opening_letters`.
+    """
+    spans = []
+    for letter, option in zip(LETTERS, options):
+        if words := re.findall(r"\w+", option):
+            wording = r"[^\w\n]{1,3}".join(words)
+            said = rf"(?<![A-Za-z0-9']){letter}[.,:)]{{0,2}} ?(?i:{wording})(?!\w)"
+            spans += [(match.start(), match.end(), letter) for match in re.finditer(said, text)]
+    spans.sort()
+    listed = []
+    for first, second in pairwise(spans):
+        if first[2] < second[2] and re.fullmatch(r"[^\w\n]{0,4}(?:(?:and|or) )?", text[first[1] : second[0]]):
+            listed += [first[:2], second[:2]]
+    return sorted(set(listed))
 
 
 def rejects(after: str, option: str, anywhere: bool = False) -> bool:

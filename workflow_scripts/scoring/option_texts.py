@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from workflow_scripts.scoring.choice_cues import ADVERB
 from workflow_scripts.scoring.option_lists import MASK
 from workflow_scripts.scoring.text_normalisation import normalise_words, plain_characters
 
@@ -27,9 +28,10 @@ _CUE = re.compile(
     r"(?: (?:to|for) (?:this |that |your |above )?question)?"
     r"(?: (?:is|was|would be|should be|must be|will be))?"
     r"| (?:select|choose|chose|pick|go with|say|opt for)| (?:it|that) (?:is|would be|must be|should be))"
-    r"(?: (?:most likely|probably|likely|definitely|clearly|therefore|option|choice))? $"
+    rf"(?: (?:{ADVERB}|option|choice))? $"
 )
 _CUE_AFTER = re.compile(r" (?:is|would be|must be) (?:my |most |clearly )?(?:correct|right|best|answer)\b")
+_LETTER_BEFORE = re.compile(r" (?:lettera|[b-z]) $")  # "A. marsh is correct" states the letter, whatever its text is
 _NEGATED_BEFORE = re.compile(
     r" (?:not|never|unlike|than|instead of|without|except|neither|nor|exclude|eliminate|reject|rule out)"
     r"(?: (?:be|option|choice|because of|due to))? $"
@@ -92,13 +94,20 @@ def _masked(text: str, options: Sequence[str]) -> str:
     return text
 
 
-def _spans(joined: str, option: list[str]) -> list[tuple[int, int]]:
-    """Character spans of an option's words in a space-padded, space-joined answer."""
-    needle, spans, start = f" {' '.join(option)} ", [], 0
-    while option and (start := joined.find(needle, start)) >= 0:
-        spans.append((start, start + len(needle)))
-        start += 1
-    return spans
+def _wording(option: list[str], number: bool) -> str:
+    """Pattern of an option's words; with `number`, singular and plural of a content word are the same."""
+    words = []
+    for word in option:
+        counts = number and word.isalpha() and len(word) > 2 and word not in _FUNCTION_WORDS and word[-2:] != "ss"
+        words.append(rf"{word.removesuffix('s') if len(word) > 3 else word}s?" if counts else re.escape(word))
+    return " ".join(words)
+
+
+def _spans(joined: str, wording: str) -> list[tuple[int, int]]:
+    """Character spans of an option's words in a space-padded, space-joined answer; they may overlap."""
+    if not wording:
+        return []
+    return [match.span(1) for match in re.finditer(rf"(?=( {wording} ))", joined)]
 
 
 def options_said(text: str, options: Sequence[str]) -> OptionsSaid:
@@ -106,7 +115,9 @@ def options_said(text: str, options: Sequence[str]) -> OptionsSaid:
     joined = f" {' '.join(option_tokens(_LETTER_A.sub('letterA', text)))} "
     wanted = [option_tokens(option) for option in options]
     letters = [[chr(ord("a") + index)] for index in range(len(options))]
-    spans = {index: _spans(joined, option) for index, option in enumerate(wanted)}
+    loose = [_wording(option, number=True) for option in wanted]
+    wordings = [text if loose.count(text) == 1 else _wording(wanted[index], False) for index, text in enumerate(loose)]
+    spans = {index: _spans(joined, wording) for index, wording in enumerate(wordings)}
     longer = {
         index: [
             span for other, option in enumerate(wanted) if len(option) > len(wanted[index]) for span in spans[other]
@@ -131,7 +142,7 @@ def options_said(text: str, options: Sequence[str]) -> OptionsSaid:
                 cue = None  # "let us analyze each option: ..." lists them
             if function_words and cue and cue.group().split()[-1] in _CUE_NOUNS:
                 cue = None  # "the answer is": here an option "is" is the verb
-            if cue or _CUE_AFTER.match(after):
+            if cue or (_CUE_AFTER.match(after) and not _LETTER_BEFORE.search(before)):
                 cued.add(index)
             if not function_words or tuple(option) in sentences:
                 contained.add(index)
