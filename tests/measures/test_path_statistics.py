@@ -13,7 +13,7 @@ paths = st.integers(4, 30).flatmap(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(paths)
 def test_monotonicity_equals_spearman_with_averaged_ties(rows):
     i_star = np.array(rows)

@@ -18,7 +18,7 @@ from workflow_scripts.measures import (
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(n=st.integers(2, 60), draws=st.integers(1, 20), quantiles=st.integers(1, 5), seed=st.integers(0, 999))
 def test_rows_are_permutations_without_fixed_points_inside_bins(n, draws, quantiles, seed):
     rng = np.random.default_rng(seed)

@@ -113,7 +113,7 @@ def test_a_layer_mean_needs_a_layer_beyond_the_embeddings_and_skips_undefined_on
     assert np.isnan(mean_over_layers(np.array([1.0, np.nan])))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     layers=st.integers(1, 4),
     T_s=st.integers(1, 12),

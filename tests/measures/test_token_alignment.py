@@ -126,7 +126,7 @@ def test_prepared_states_give_the_same_bits():
     np.testing.assert_array_equal(plain.euclidean.path_score, again.euclidean.path_score)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(units=st.lists(st.integers(0, 4), min_size=2, max_size=40), d=st.integers(2, 33), seed=st.integers(0, 999))
 def test_among_repeated_speech_vectors_the_first_is_chosen(units, d, seed):
     table = states(seed, 2, 5, d)
@@ -188,7 +188,7 @@ def test_alignment_path_takes_the_first_of_tied_frames():
     assert alignment_path(matrix, "euclidean")[0].tolist() == [[2, 0]]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     layers=st.integers(1, 3),
     T_s=st.integers(1, 14),

@@ -1,7 +1,7 @@
 """Two spellings of the same words become one; different words stay different."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from workflow_scripts.scoring.text_normalisation import normalise_words, word_error_rate
@@ -80,7 +80,6 @@ def test_other_scripts_keep_their_words():
     assert normalise_words("是巴黎。") == "是 巴 黎"
 
 
-@settings(deadline=None)
 @given(st.one_of(st.text(), st.lists(st.sampled_from(NUMBER_WORDS.split()), max_size=7).map(" ".join)))
 def test_normalising_twice_changes_nothing(text):
     once = normalise_words(text)

@@ -36,7 +36,7 @@ def test_speech_positions_hold_the_adapter_outputs_and_are_labelled_with_their_s
 TEXT = st.text(st.characters(min_codepoint=33, max_codepoint=0x2FF, exclude_categories=("Cs", "Cc")), min_size=1)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(TEXT, min_size=1, max_size=6))
 def test_the_span_holds_exactly_the_query(tokenizer, words):
     text = " ".join(words)

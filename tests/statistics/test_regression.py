@@ -34,7 +34,7 @@ def test_a_noiseless_line_is_recovered():
     assert fit.note == ""
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(3, 40), st.integers(0, 9999), st.sampled_from([-2.0, 0.0, 1.0]))
 def test_a_simple_fit_agrees_with_scipy(n, seed, slope):
     x, y = points(seed, n, slope)
