@@ -72,7 +72,8 @@ def page(manifest: Mapping[str, Any], read: Mapping[str, Sequence[Mapping[str, A
     )
     times = ", ".join(f"{stage} {value:.0f}" for stage, value in sorted(seconds.items(), key=lambda item: -item[1]))
     title = f"Reference study{f': {Path(study).stem}' if study else ''}"
-    command = f"make all{f' STUDY={study}' if study else ''}"
+    files = f'"{study}"' if study and " " in study else study
+    command = f"make all STUDY={files}" if study else "make all"
     lines = [
         f"# {title}",
         "",

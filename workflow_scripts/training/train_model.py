@@ -83,6 +83,9 @@ def train_model(
     }
     collator = make_collator(template, settings.adapter.stack, with_written=entry.distill is not None)
     lslm = new_lslm(backbone, reader.width, entry, settings, warmup)
+    adapter_rate = settings.adapter_learning_rate or settings.learning_rate[entry.strategy]
+    if warmup is not None:
+        warn_of_swamping(lslm, adapter_rate, entry.recipe)
     inputs = {path.name: sha256_file(path) for path in (questions, manifest, features, answers, warmup) if path}
     facts = provenance(
         {"model": dict(model), "recipe": dict(recipe), "system_prompt": system_prompt},
@@ -113,9 +116,6 @@ def train_model(
         steps=settings.checkpoint_steps[-1],
         seed=entry.seed,
     )
-    adapter_rate = settings.adapter_learning_rate or settings.learning_rate[entry.strategy]
-    if warmup is not None and resume is None:
-        warn_of_swamping(lslm, adapter_rate, entry.recipe)
     trainer = LSLMTrainer(
         lslm,
         args,
