@@ -1,5 +1,6 @@
 """Questions, a speech model and audio features for the performance programs: the study's own, or seeded stand-ins."""
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from workflow_scripts.artifacts.features import FeatureReader, write_features
 from workflow_scripts.artifacts.questions import Question
 from workflow_scripts.benchmark.layouts import read_candidates
 from workflow_scripts.speech_lm.adapter import AdapterShape, SpeechAdapter
+from workflow_scripts.speech_lm.anatomy import decoder_of
 from workflow_scripts.speech_lm.checkpoint import load_backbone
 from workflow_scripts.speech_lm.composite import CompositeSpeechLM
 from workflow_scripts.speech_lm.device import resolve_dtype
@@ -63,6 +65,27 @@ def draw_features(path: Path, questions: Sequence[Question], seed: int, width: i
     blocks = ((number, rng.standard_normal((n, width), dtype=np.float32)) for number, n in enumerate(frames))
     write_features(path, [question.id for question in questions], seconds, frames, width, blocks, {})
     return FeatureReader(path)
+
+
+def product_rate(dtype: str, size: int = 1024, repeats: int = 5) -> float:
+    """Best operations per second of a square matrix product by torch in `dtype`, with the threads that are set."""
+    matrix = torch.randn(size, size, generator=torch.Generator().manual_seed(0)).to(getattr(torch, dtype))
+    seconds = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        matrix @ matrix
+        seconds.append(time.perf_counter() - started)
+    return 2 * size**3 / min(seconds)
+
+
+def products(model: torch.nn.Module, positions: int, tokens: int) -> int:
+    """Fewest operations that read prompts of `positions` in all and choose `tokens`: two per weight and row.
+
+    The vocabulary's weights count once per token chosen, the layers' once per position and token; attention, norms and
+    the adapter are left out.
+    """
+    layers = sum(weight.numel() for weight in decoder_of(model).layers.parameters() if weight.ndim == 2)
+    return 2 * layers * (positions + tokens) + 2 * model.get_input_embeddings().weight.numel() * tokens
 
 
 def open_model(backbone: Path, checkpoint: Path | None, dtype: str, seed: int) -> CompositeSpeechLM:

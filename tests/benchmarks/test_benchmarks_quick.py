@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import activations, evaluation, harness, measures, transcription, word_times
 from benchmarks.synthetic import draw_lengths, write_state_file
+from benchmarks.workload import products
 from tests.tiny_study import write_tiny_study
 from workflow_scripts.artifacts.states import StateReader
 from workflow_scripts.speech_lm.spoken_shard import read_spoken_shard
@@ -78,6 +80,15 @@ def test_batched_answers_equal_those_of_the_loop(workload, form):
     ours = evaluation.answer_batched(workload.lm, encoders, 12)
     assert ours == evaluation.answer_loop(workload.lm, encoders, 12)
     assert len({tuple(ids) for ids in ours}) > 1  # the answers depend on the questions
+
+
+def test_the_limit_counts_the_products_that_a_pass_makes(workload):
+    model, n = workload.lm.model, 5
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        model(torch.arange(n)[None])
+    made = counter.get_flop_counts()["Global"]
+    assert products(model, 0, n) == sum(made.get(kind, 0) for kind in (torch.ops.aten.mm, torch.ops.aten.addmm))
+    assert products(model, n, n) > 1.2 * products(model, 0, n)
 
 
 def test_the_loops_answers_end_before_the_stop_token(workload, monkeypatch):

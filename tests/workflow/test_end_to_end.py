@@ -5,10 +5,12 @@ import os
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.workflow.workflow_copy import Workflow
 from workflow_scripts.artifacts.answers import EDITED_ANSWERS
+from workflow_scripts.artifacts.measurements import ALIGNMENT, read_measurements
 from workflow_scripts.artifacts.questions import QUESTIONS
 from workflow_scripts.artifacts.tables import read_table
 from workflow_scripts.artifacts.utterances import UTTERANCES
@@ -122,3 +124,18 @@ def test_snakemake_builds_its_own_report(finished):
     page = (finished.folder / "report.html").read_text(encoding="utf-8")
     assert "Alignment" in page and "Similarity" in page
     assert re.search(r"token_matrix", page)
+
+
+def test_chosen_layers_are_dumped_and_measured_alone(finished):
+    """Last in this file: it overwrites one checkpoint's measurements."""
+    (finished.folder / "layers.yaml").write_text("activations: {layers: [0, 12]}")
+    target = "results/alignment/smollm2-lora/step-000003/nq/00-of-01.h5"
+    every = read_measurements(finished.folder / target, ALIGNMENT)
+    finished.run(target, "--configfile", "tiny.yaml", "layers.yaml", "--cores", "2")
+    chosen = read_measurements(finished.folder / target, ALIGNMENT)
+    assert json.loads(chosen.attributes["layers"]) == [0, 12]
+    for name, measure in chosen.measures.items():
+        found, expected = measure.raw[:, [0, 12]], every.measures[name].raw[:, [0, 12]]
+        # The forward pass ends at layer 12: the same states but for rounding, which moves a few ties of a path.
+        assert np.isclose(found, expected, rtol=0.05, atol=0.05, equal_nan=True).mean() > 0.8, name
+        assert np.isnan(np.delete(measure.raw, [0, 12], axis=1)).all(), name
