@@ -139,6 +139,7 @@ rule build_gap_table:
         gap="results/evaluation/gap.csv",
         decline="results/evaluation/decline.csv",
         cascade="results/evaluation/cascade.csv",
+        twins="results/evaluation/twins.csv",
     log:
         "logs/evaluation/gap.log",
     benchmark:
@@ -154,6 +155,7 @@ rule build_gap_table:
         overall=plan.overall_subsets,
         knowledge=plan.knowledge_subsets,
         backbones=plan.model_backbones(),
+        twins=plan.twins(),
         draws=config["evaluation"]["bootstrap_draws"],
         seed=config["seed"],
     message:

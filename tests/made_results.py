@@ -20,6 +20,7 @@ from workflow_scripts.correlation.judge_claims import judge_claims
 from workflow_scripts.correlation.regress_gap import regress_gap
 from workflow_scripts.evaluation.build_gap_table import DECLINE_COLUMNS, DIFFERENCES, GAP_COLUMNS, REFERENCES
 from workflow_scripts.evaluation.cascade import CASCADE_COLUMNS
+from workflow_scripts.evaluation.twins import TWIN_COLUMNS
 from workflow_scripts.intervention.list_cases import COLUMNS as CASE_COLUMNS
 from workflow_scripts.intervention.test_edits import COLUMNS as TEST_COLUMNS
 from workflow_scripts.training.curve import COLUMNS as CURVE_COLUMNS
@@ -76,6 +77,7 @@ def write_made_tables(
     write_table(made.table("gap"), [*_gap_rows(made, rng)], GAP_COLUMNS)
     write_table(made.table("decline"), [*_decline_rows(made, rng)], DECLINE_COLUMNS)
     write_table(made.table("cascade"), [*_cascade_rows(made)], CASCADE_COLUMNS)
+    write_table(made.table("twins"), [], TWIN_COLUMNS)
     write_table(made.table("layers"), [*_layer_rows(made)], LAYER_COLUMNS)
     write_table(made.table("checkpoints"), [*_checkpoint_rows(made, rng)], CHECKPOINT_COLUMNS)
     write_table(made.table("cka"), [*_cka_rows(made)], CKA_COLUMNS)

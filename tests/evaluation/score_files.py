@@ -6,7 +6,7 @@ from workflow_scripts.artifacts.scores import EstimateRecord, OptionScoreRecord,
 from workflow_scripts.artifacts.tables import read_table
 from workflow_scripts.evaluation.build_gap_table import build_gap_table
 
-OPTIONS = {"overall": ["a", "b"], "knowledge": ["b"], "backbones": {"m": "lm"}, "draws": 400, "seed": 1}
+OPTIONS = {"overall": ["a", "b"], "knowledge": ["b"], "backbones": {"m": "lm"}, "twins": {}, "draws": 400, "seed": 1}
 
 
 def write(folder, subset, form, scores, model="m", checkpoint="step-000400", nll=None, **changes):
@@ -60,7 +60,7 @@ def study(folder):
 
 def build(folder, files, **changes):
     gap, decline = folder / "gap.csv", folder / "decline.csv"
-    build_gap_table(files, gap, decline, folder / "cascade.csv", **(OPTIONS | changes))
+    build_gap_table(files, gap, decline, folder / "cascade.csv", folder / "twins.csv", **(OPTIONS | changes))
     return read_table(gap), read_table(decline)
 
 

@@ -93,8 +93,8 @@ def test_scores_and_tables_follow_without_a_model_and_repeat(study, tmp_path):
     assert score(study, folder) == first
     assert first["speech"].estimates["letter_accuracy"].n == first["speech"].n == 4
     paths = [folder / f"{form}.scores.json" for form in FORMS]
-    tables = [tmp_path / name for name in ("gap.csv", "decline.csv", "cascade.csv")]
-    build_gap_table(paths, *tables, overall=["tiny"], knowledge=[], backbones={}, draws=200, seed=1)
+    tables = [tmp_path / name for name in ("gap.csv", "decline.csv", "cascade.csv", "twins.csv")]
+    build_gap_table(paths, *tables, overall=["tiny"], knowledge=[], backbones={}, twins={}, draws=200, seed=1)
     (row,) = [row for row in read_table(tables[0]) if row["subset"] == "tiny"]
     by_form = {form: first[form].estimates["letter_margin"].value for form in FORMS}
     assert row["letter_margin_gap"] == pytest.approx(by_form["text"] - by_form["speech"], abs=1e-4)

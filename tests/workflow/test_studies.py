@@ -1,10 +1,16 @@
 """Studies that cannot run here, for want of a hub, still plan: offline, and in seconds."""
 
 import time
+from pathlib import Path
 
 import pytest
+import yaml
+
+from workflow_scripts.plan import Plan
+from workflow_scripts.settings import parse_config
 
 pytestmark = pytest.mark.xdist_group("dag")
+ROOT = Path(__file__).resolve().parents[2]
 JOBS = {
     "paper": {"train_model": 8, "dump_states": 840, "warm_up_adapter": None, "answer_instructions": 4},
     "public_models": {"train_model": None, "encode_speech": None, "synthesize_speech": 6, "dump_states": 27},
@@ -31,6 +37,15 @@ def test_subsets_that_are_not_answered_still_keep_their_questions_out_of_the_tra
     assert counts["build_questions"] == 6 and counts["build_instructions"] == 1
     assert counts["synthesize_speech"] == 2 + 1
     assert counts["answer_questions"] == 2 * 5 * 2 and counts["dump_states"] == 2 * 5
+
+
+def test_a_model_with_an_alignment_loss_is_compared_with_the_same_training_without_it():
+    values = yaml.safe_load((ROOT / "assets.yaml").read_text()) | yaml.safe_load((ROOT / "config.yaml").read_text())
+    study = yaml.safe_load((ROOT / "studies/distill.yaml").read_text())
+    values["models"] |= study["models"]
+    assert Plan(parse_config(values), ROOT).twins() == {"smollm2-lora-distill": "smollm2-lora"}
+    values["models"]["smollm2-lora-distill"]["seed"] = 7
+    assert Plan(parse_config(values), ROOT).twins() == {}
 
 
 def test_own_checkpoints_are_measured_without_training(workflow):

@@ -1,4 +1,4 @@
-"""gap.csv, decline.csv and cascade.csv: scores by form, the modality gap, what the decline consists of, and cascades.
+"""gap.csv, decline.csv, cascade.csv and twins.csv: scores by form, the modality gap, and what it consists of.
 
 Paper (sections 4, 5 and 8): GAP = M_text - M_speech in points of 0 to 100; Overall is the unweighted mean of subsets.
 Ours: the knowledge-only mean, chance-corrected accuracy and option probabilities of multiple choice, ASR text as third
@@ -24,6 +24,7 @@ from workflow_scripts.artifacts.tables import write_table
 from workflow_scripts.evaluation.cascade import CASCADE_COLUMNS, cascade_rows
 from workflow_scripts.evaluation.resampling import Resampled, Resampler, mean_of, mean_over_subsets
 from workflow_scripts.evaluation.score_index import BASE, FORMS, MEASURES, FormScores, Subsets, read_scores, step_of
+from workflow_scripts.evaluation.twins import TWIN_COLUMNS, twin_rows
 from workflow_scripts.scoring.overall import overall as overall_score
 
 logger = logging.getLogger(__name__)
@@ -73,12 +74,17 @@ class Cell:
     scores: dict[str, Resampled]
     unparsed: dict[str, float]
     nll: dict[str, float]
-    loss_gap: Resampled | None
+    losses: dict[str, Resampled]
     wer: dict[str, float] = field(default_factory=dict)
     chance: float | None = None
     n_options: int = 0
     measures: dict[str, dict[str, Resampled]] = field(default_factory=dict)
     """By name of `MEASURES`, then by form and `gap`."""
+
+    @property
+    def loss_gap(self) -> Resampled | None:
+        """nll_speech - nll_text, nats per reference token; None without questions that have both."""
+        return self.losses["speech"] - self.losses["text"] if self.losses else None
 
 
 def build_gap_table(
@@ -86,20 +92,23 @@ def build_gap_table(
     gap: Path,
     decline: Path,
     cascade: Path,
+    twin_table: Path,
     *,
     overall: Sequence[str],
     knowledge: Sequence[str],
     backbones: Mapping[str, str],
+    twins: Mapping[str, str],
     draws: int,
     seed: int,
 ) -> None:
-    """Write gap.csv, decline.csv and cascade.csv.
+    """Write gap.csv, decline.csv, cascade.csv and twins.csv.
 
     Args:
         scores: score files of all models, checkpoints, subsets and forms, in any order.
         overall, knowledge: subsets of the two means; an empty `knowledge` gives no knowledge rows.
         backbones: model -> key of its untuned backbone; models without one, and public models
             whose backbone was not scored, are not in decline.csv.
+        twins: model trained with an alignment loss -> the same without it.
         draws, seed: of the bootstrap.
 
     Raises:
@@ -125,6 +134,7 @@ def build_gap_table(
     write_table(gap, gap_rows, GAP_COLUMNS)
     write_table(decline, decline_rows, DECLINE_COLUMNS)
     write_table(cascade, cascade_rows(order, index, backbones, resampler), CASCADE_COLUMNS)
+    write_table(twin_table, twin_rows(order, cells, twins), TWIN_COLUMNS)
     logger.info("%d gap rows, %d decline rows from %d score files", len(gap_rows), len(decline_rows), len(scores))
 
 
@@ -138,7 +148,7 @@ def subset_cell(subset: str, forms: Mapping[str, FormScores], resampler: Resampl
         },
         unparsed={form: one.unparsed for form, one in forms.items()},
         nll={form: one.nll_per_token for form, one in forms.items() if one.nll_per_token is not None},
-        loss_gap=loss_gap(subset, forms, resampler),
+        losses=reference_losses(subset, forms, resampler),
         wer={form: one.secondary["word_error_rate"] for form, one in forms.items() if one.scorer == "repeat"},
         chance=None if np.isnan(chance := next(iter(forms.values())).chance) else chance,
         n_options=len(_with_options(forms)),
@@ -171,20 +181,20 @@ def _with_options(forms: Mapping[str, FormScores]) -> np.ndarray:
     )
 
 
-def loss_gap(subset: str, forms: Mapping[str, FormScores], resampler: Resampler) -> Resampled | None:
-    """nll_speech - nll_text, nats per reference token; None without questions that have both."""
+def reference_losses(subset: str, forms: Mapping[str, FormScores], resampler: Resampler) -> dict[str, Resampled]:
+    """Nats per token of the reference answer after text and speech, over the questions that have both; else none."""
     if "speech" not in forms or "text" not in forms:
-        return None
+        return {}
     text, speech = forms["text"], forms["speech"]
     both = np.flatnonzero((text.tokens > 0) & (speech.tokens > 0) & ~np.isnan(text.nll) & ~np.isnan(speech.nll))
     if not len(both):
-        return None
+        return {}
 
     def per_token(one: FormScores) -> Resampled:
         above, below = one.nll[both], one.tokens[both]
         return Resampled(above.sum() / below.sum(), resampler.ratios(subset, len(one.ids), both, above, below))
 
-    return per_token(speech) - per_token(text)
+    return {"text": per_token(text), "speech": per_token(speech)}
 
 
 def mean_cell(cells: Mapping[str, Cell], subsets: Sequence[str]) -> Cell:
@@ -198,14 +208,14 @@ def mean_cell(cells: Mapping[str, Cell], subsets: Sequence[str]) -> Cell:
         )
         for form in forms
     }
-    gaps = [cell.loss_gap for cell in members if cell.loss_gap is not None]
+    having = [cell.losses for cell in members if cell.losses]
     losses = {form: [cell.nll[form] for cell in members if form in cell.nll] for form in forms}
     return Cell(
         n=sum(cell.n for cell in members),
         scores=scores,
         unparsed={form: float(np.mean([cell.unparsed[form] for cell in members])) for form in forms},
         nll={form: float(np.mean(values)) for form, values in losses.items() if values},
-        loss_gap=mean_of(gaps) if gaps else None,
+        losses={form: mean_of([found[form] for found in having]) for form in ("text", "speech")} if having else {},
         n_options=sum(cell.n_options for cell in members),
         measures=_mean_measures(members),
     )
@@ -285,9 +295,11 @@ if __name__ == "__main__":
             Path(s.output.gap),
             Path(s.output.decline),
             Path(s.output.cascade),
+            Path(s.output.twins),
             overall=s.params.overall,
             knowledge=s.params.knowledge,
             backbones=s.params.backbones,
+            twins=s.params.twins,
             draws=s.params.draws,
             seed=s.params.seed,
         ),

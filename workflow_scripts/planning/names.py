@@ -107,6 +107,19 @@ class StudyNames:
         known = {name: self.config.models[name].backbone for name in self.models}
         return {name: backbone for name, backbone in known.items() if backbone is not None}
 
+    def twins(self) -> dict[str, str]:
+        """Each model trained with an alignment loss, and the first whose entry differs from it in nothing else."""
+        entries = {name: self.config.models[name] for name in self.trained_models}
+        plain = {name: entry for name, entry in entries.items() if entry.distill is None}
+        found = {
+            name: next(
+                (other for other, own in plain.items() if own == entry.model_copy(update={"distill": None})), None
+            )
+            for name, entry in entries.items()
+            if entry.distill is not None
+        }
+        return {name: twin for name, twin in found.items() if twin is not None}
+
     def identity(self) -> dict[str, Any]:
         """All settings that decide numbers, for the manifest: the whole config without display."""
         return self.config.model_dump(mode="json", exclude={"display"})

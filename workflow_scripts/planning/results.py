@@ -80,6 +80,7 @@ class StudyResults(StudyNames):
             "results/evaluation/gap.csv",
             "results/evaluation/decline.csv",
             "results/evaluation/cascade.csv",
+            "results/evaluation/twins.csv",
             *self.published_scores(),
             "results/correlation/layers.csv",
             "results/correlation/checkpoints.csv",

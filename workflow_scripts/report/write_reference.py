@@ -18,12 +18,14 @@ from workflow_scripts.report.captions import FIGURES
 from workflow_scripts.report.claims import RULE, Claim, regression_claims
 from workflow_scripts.report.headline import Headline, headlines
 from workflow_scripts.report.html_tables import fixed, with_interval
+from workflow_scripts.report.twin_section import twin_section
 
 LINE = 120
 TABLES = (
     "evaluation/gap.csv",
     "evaluation/decline.csv",
     "evaluation/cascade.csv",
+    "evaluation/twins.csv",
     "correlation/layers.csv",
     "correlation/checkpoints.csv",
     "correlation/points.csv",
@@ -132,6 +134,7 @@ def page(manifest: Mapping[str, Any], read: Mapping[str, Sequence[Mapping[str, A
             [_edit_cells(row) for row in read["tests"] if row["against"] == "none"],
         ),
         "",
+        *twin_section(read["twins"], read["points"]),
         "## Figures",
         "",
     ]

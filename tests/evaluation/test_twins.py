@@ -1,0 +1,52 @@
+"""twins.csv: what an alignment loss changed, question by question."""
+
+import pytest
+
+from tests.evaluation.score_files import build, pick, write
+from workflow_scripts.artifacts.tables import read_table
+
+FORMS = ("text", "speech")
+
+
+def pair(folder, with_, without):
+    """Score files of `aligned` and its twin `plain`; each a dict form -> (scores, nats)."""
+    return [
+        write(folder, "a", form, scores[form][0], model=model, nll=[(nats, 1) for nats in scores[form][1]])
+        for model, scores in (("aligned", with_), ("plain", without))
+        for form in FORMS
+    ]
+
+
+def twins(folder, files, **changes):
+    build(folder, files, **({"overall": ["a"], "knowledge": [], "backbones": {}} | changes))
+    return read_table(folder / "twins.csv")
+
+
+def test_changes_are_those_of_the_model_with_the_loss_minus_its_twin(tmp_path):
+    with_ = {"text": ([1, 0, 0, 0], [2, 2, 2, 2]), "speech": ([1, 0, 0, 0], [3, 3, 3, 3])}
+    without = {"text": ([1, 1, 0, 0], [1, 1, 1, 1]), "speech": ([0, 0, 0, 0], [5, 5, 5, 5])}
+    rows = twins(tmp_path, pair(tmp_path, with_, without), twins={"aligned": "plain"})
+    found = {row["quantity"]: row["change"] for row in rows if row["subset"] == "overall"}
+    assert found == {"text": -25, "speech": 25, "gap": -50, "loss_text": 1, "loss_speech": -2, "loss_gap": -3}
+    row = pick(rows, subset="a", quantity="gap")
+    assert (row["model"], row["twin"], row["step"], row["n"]) == ("aligned", "plain", 400, 4)
+    assert (row["with"], row["without"]) == (0, 50)
+    assert row["change_low"] < -50 < row["change_high"]
+
+
+def test_what_both_runs_share_is_no_uncertainty(tmp_path):
+    nats = [1.0, 2.0, 3.0, 7.0]
+    without = {"text": ([1, 0, 1, 0], nats), "speech": ([1, 0, 0, 0], nats)}
+    with_ = without | {"speech": ([1, 0, 0, 0], [value - 0.5 for value in nats])}
+    row = pick(
+        twins(tmp_path, pair(tmp_path, with_, without), twins={"aligned": "plain"}), subset="a", quantity="loss_gap"
+    )
+    assert [row[name] for name in ("change", "change_low", "change_high")] == pytest.approx([-0.5] * 3)
+
+
+def test_models_without_a_twin_are_not_in_the_table(tmp_path):
+    same = {form: ([1, 0], [1, 1]) for form in FORMS}
+    assert twins(tmp_path, pair(tmp_path, same, same)) == []
+    other_step = write(tmp_path, "a", "text", [1, 0], model="aligned", checkpoint="step-000010")
+    rows = twins(tmp_path, [*pair(tmp_path, same, same), other_step], twins={"aligned": "plain"})
+    assert {row["checkpoint"] for row in rows} == {"step-000400"}

@@ -1,0 +1,33 @@
+"""The reference page's table on training with an alignment loss."""
+
+from workflow_scripts.report.twin_section import twin_section
+
+
+def row(quantity, change, step=100, subset="overall"):
+    keys = {"model": "aligned", "twin": "plain", "checkpoint": f"step-{step:06d}", "step": step, "subset": subset}
+    return keys | {
+        "quantity": quantity,
+        "with": 5.0,
+        "without": 5.0 - change,
+        "change": change,
+        "change_low": change - 1,
+        "change_high": change + 1,
+    }
+
+
+def point(model, calibrated, step=100):
+    measures = {"aps_cosine_calibrated": calibrated, "sim_cosine_calibrated": 0.1, "kl_forgetting": None}
+    return {"model": model, "checkpoint": f"step-{step:06d}", "step": step} | measures
+
+
+def test_the_last_checkpoint_stands_beside_the_twin_with_its_paired_interval():
+    twins = [row("gap", -9.0, step=50), row("gap", -2.0), row("text", 0.5, subset="a")]
+    lines = twin_section(twins, [point("aligned", 0.4), point("plain", 0.25), point("aligned", 0.9, step=50)])
+    assert "| aligned | plain | GAP, Overall (points) | 5.00 | 7.00 | −2.00 [−3.00, −1.00] |" in lines
+    assert not any("Score on text" in line or "9.00" in line for line in lines)
+    assert any("APS, cosine, calibrated" in line and line.endswith("| 0.400 | 0.250 | 0.150 |") for line in lines)
+    assert any("KL to the untuned model" in line and line.endswith("| – | – | – |") for line in lines)
+
+
+def test_a_study_without_twins_has_no_such_section():
+    assert twin_section([], [point("plain", 0.2)]) == []
