@@ -99,7 +99,10 @@ _AFTER_TEXT = re.compile(
     r"(?:^|(?<=\n))[(\[]?(?P<letters>[A-Z](?P<rest>))[.):]+ (?:(?! not\b)[^.\n]){1,160}?"
     r" (?:is|are|would be|must be)(?: the| my| most| best| only){0,3} (?:correct|right|best|answer)\b"
 )
-_MENTION = re.compile(rf"\b(?:option|choice|letter|answer)s? {_LETTER_LIST}", re.IGNORECASE)
+# "letters" are those of the alphabet
+_MENTION = re.compile(rf"\b(?:options?|choices?|letter|answers?) {_LETTER_LIST}", re.IGNORECASE)
+# "the answer is A. B. dry": a second letter where the first one's text should stand
+_RUNS_ON = re.compile(r"[.):] ?(?P<next>[A-Z])[.):](?= ?\n| [^a-z]|$)")
 # "the behaviour that fits is:" in the first line, and one option on a line of its own
 _SET_APART = re.compile(
     r"\A(?![(\[]?[A-Z][.):] )[^\n]*\b(?:is|would be):\n(?P<letters>[A-Z](?P<rest>))[.):] [^\n]*"
@@ -202,6 +205,8 @@ def find_statements(text: str, count: int) -> Iterator[Statement]:
                 continue
             if _REJECTED_AFTER.match(text[match.end() : match.end() + 120]):
                 continue
+            if (runs_on := _RUNS_ON.match(text, match.end())) and ord(runs_on["next"]) - ord("A") < count:
+                letters = tuple(dict.fromkeys((*letters, runs_on["next"])))
             if pattern is _AFTER_LETTER and _ALTERNATIVE_BEFORE.search(
                 text[max(0, match.start() - 12) : match.start()]
             ):

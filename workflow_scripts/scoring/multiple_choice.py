@@ -36,6 +36,7 @@ from workflow_scripts.scoring.option_lists import (
     continues_list,
     inline_list,
     is_no_choice,
+    listed_at,
     opening_letters,
     rejected_at,
     rejected_openings,
@@ -44,7 +45,7 @@ from workflow_scripts.scoring.option_texts import OptionsSaid, options_said, sol
 from workflow_scripts.scoring.text_normalisation import plain_characters
 
 NAME = "multiple_choice"
-VERSION = "3"
+VERSION = "4"
 
 _LONGEST_ANSWER = 20_000  # characters; of a longer answer the beginning and the end are read
 
@@ -60,6 +61,7 @@ _LINE_LEADING = re.compile(
 _ENUMERATED = re.compile(r"(?<![A-Za-z0-9'])(?<!\bnot )\(?([A-Za-z])[.):](?=\s|$)")
 _BOLD_SPAN = re.compile(r"\*\*([^*\n]{1,200})\*\*")
 _ENDS_IN_LETTER = re.compile(r"(?<![A-Za-z0-9])[A-Za-z][\W_]*\Z")  # "C. d": d is a text, not a conclusion
+_CUT_ARTICLE = re.compile(r"(?<=[.!?\"'])[ \n]A\Z")  # a new sentence that was cut off after its first word
 _SENTENCE = re.compile(r"[.!?:](?: |$)|\n")
 
 
@@ -218,6 +220,7 @@ def parse_choice(response: str, options: Sequence[str]) -> Choice:
         return _doubt_letter_texts(Choice(letter, "whole"), options)
     if (index := sole_option(text, options)) is not None:
         return Choice(LETTERS[index], "option_text")
+    text = _CUT_ARTICLE.sub("", text)
     pieces = [piece for piece in _SENTENCE.split(text[-400:]) if re.search(r"\w", piece)]
     last = _only_letter(pieces[-1], count) if len(pieces) > 1 and not _ENDS_IN_LETTER.search(pieces[-2]) else None
     if last and not continues_list(text, last, count):
@@ -229,6 +232,7 @@ def parse_choice(response: str, options: Sequence[str]) -> Choice:
         statement
         for statement in find_statements(said.masked, count)
         if not rejected_at(said.masked, statement.position, options)
+        and not listed_at(said.masked, statement.position, options)
     ]
     found = _decide(boxed, "boxed") or _stated(statements, "final", "final") or _by_cue(statements, said.cued)
     if found is None and announces_review(text):

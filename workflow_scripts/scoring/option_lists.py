@@ -27,6 +27,7 @@ _REVIEW = re.compile(
     r"|\beach (?:of the )?(?:options?|statements?|choices?|requirements?)\b[^.\n]{0,60}:",
     re.IGNORECASE,
 )
+_LISTED = re.compile(rf"[\"'(\[]{{0,2}}[A-Za-z][.):,]{{0,2}} ?{MASK}[ ,;]{{0,2}}[A-Z][.):,]{{0,2}} ?{MASK}")
 _STATED_AT = re.compile(r"[\"'(\[{<]{0,2}[A-Za-z][\"')\]}>]{0,2}[.:]? ?")
 
 
@@ -88,6 +89,13 @@ def inline_list(text: str, options: Sequence[str]) -> list[tuple[int, int]]:
         if first[2] < second[2] and re.fullmatch(r"[^\w\n]{0,4}(?:(?:and|or) )?", text[first[1] : second[0]]):
             listed += [first[:2], second[:2]]
     return sorted(set(listed))
+
+
+def listed_at(text: str, position: int, options: Sequence[str]) -> bool:
+    """Does the letter at `position` belong to a list of options within one line, their texts blanked out or not?"""
+    letter = re.compile(r"[A-Za-z]").search(text, position)
+    place = -1 if letter is None else letter.start()
+    return bool(_LISTED.match(text, position)) or any(start <= place < end for start, end in inline_list(text, options))
 
 
 def rejects(after: str, option: str, anywhere: bool = False) -> bool:
