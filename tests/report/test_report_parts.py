@@ -187,6 +187,7 @@ def test_the_verdict_of_a_claim_stands_beside_it(tmp_path):
 
 def test_shown_numbers_have_fixed_decimals_a_minus_sign_and_a_dash_for_nothing():
     assert (fixed(4), fixed(-1.005, 1), fixed(None), fixed(12, 0)) == ("4.00", "\u22121.0", "\u2013", "12")
+    assert fixed(-0.004) == "0.00"
     assert with_interval({"a": 1, "a_low": -2.0, "a_high": 3.0}, "a") == "1.0 [\u22122.0, 3.0]"
     assert with_interval({"a": None}, "a") == "\u2013"
 

@@ -35,10 +35,10 @@ class ShownTable:
 
 
 def fixed(value: float | None, digits: int = 2) -> str:
-    """A number with `digits` decimals, a true minus sign, and a dash for nothing."""
+    """A number with `digits` decimals, a true minus sign unless it rounds to 0, and a dash for nothing."""
     if value is None:
         return NOTHING
-    return f"{value:.{digits}f}".replace("-", MINUS)
+    return f"{value:z.{digits}f}".replace("-", MINUS)
 
 
 def is_numeric(text: str) -> bool:
