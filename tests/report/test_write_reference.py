@@ -54,6 +54,24 @@ def test_page_holds_every_models_last_gap_and_every_edit(results, tmp_path):
         assert f"| {row['model']} | {row['edit']} | {row['n']} | {row['b']} | {row['c']} |" in page
 
 
+def test_controls_follow_the_edit_that_they_are_for(results, tmp_path):
+    write_reference(results, tmp_path / "target")
+    page = (tmp_path / "target" / "README.md").read_text().splitlines()
+    rows = [row for row in read_table(results / "intervention/tests.csv") if row["against"] == "none"]
+    place = {
+        (row["model"], row["edit"]): next(
+            number for number, line in enumerate(page) if line.startswith(f"| {row['model']} | {row['edit']} | ")
+        )
+        for row in rows
+    }
+    controls = [row for row in rows if row["kind"] == "control"]
+    assert controls
+    for row in controls:
+        first, last = place[row["model"], row["of"]], place[row["model"], row["edit"]]
+        between = [other for other in rows if first < place[other["model"], other["edit"]] < last]
+        assert first < last and all(other["of"] == row["of"] for other in between)
+
+
 def test_every_claim_stands_with_its_verdict(results, tmp_path):
     write_reference(results, tmp_path / "target")
     page = (tmp_path / "target" / "README.md").read_text()

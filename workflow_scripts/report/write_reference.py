@@ -131,7 +131,7 @@ def page(manifest: Mapping[str, Any], read: Mapping[str, Sequence[Mapping[str, A
         "",
         *_markdown_table(
             ["model", "edit", "n", "gained", "lost", "p (Holm)", "change of reference loss", "verdict"],
-            [_edit_cells(row) for row in read["tests"] if row["against"] == "none"],
+            [_edit_cells(row) for row in _beside_controls(read["tests"])],
         ),
         "",
         *twin_section(read["twins"], read["points"]),
@@ -195,6 +195,18 @@ def _judged_cells(row: Mapping[str, Any]) -> list[str]:
     interval = "" if row["low"] is None else f" [{fixed(row['low'])}, {fixed(row['high'])}]"
     counts = [fixed(row[name], 0) for name in ("n_runs", "n_checkpoints")]
     return [row["claim"], row["measure"], fixed(row["estimate"]) + interval, *counts, row["verdict"]]
+
+
+def _beside_controls(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The comparisons with unedited speech, each edit followed by its controls."""
+    unedited = [row for row in rows if row["against"] == "none"]
+    controls: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for row in unedited:
+        if row["kind"] == "control":
+            controls.setdefault((row["model"], row["of"]), []).append(row)
+    edits = [row for row in unedited if row["kind"] != "control"]
+    ordered = [one for row in edits for one in (row, *controls.pop((row["model"], row["edit"]), ()))]
+    return ordered + [row for left in controls.values() for row in left]
 
 
 def _edit_cells(row: Mapping[str, Any]) -> list[str]:
