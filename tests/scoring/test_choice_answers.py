@@ -18,8 +18,8 @@ ROWS = {
 ANSWERS = ROWS["choice_answers"]
 REASONS = {"nothing", "empty", "list", "review", "contradiction", "rejected"}
 PRECISION_GOAL, RECALL_GOAL = 0.99, 0.97
-HELD_OUT = {"choice_answers_unseen_4": 0.96}
-"""Never used to correct the parser: its first reading (docs/scoring.md) misses the goals; both rates must not sink."""
+HELD_OUT = {"choice_answers_unseen_4": 0.96, "choice_answers_unseen_6": 1.0}
+"""Never used to correct the parser: first readings (docs/scoring.md), of which one misses the goals; none may sink."""
 
 
 def counts(rows) -> Counter:
