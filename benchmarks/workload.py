@@ -1,6 +1,5 @@
 """Questions, a speech model and audio features for the performance programs: the study's own, or seeded stand-ins."""
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -65,17 +64,6 @@ def draw_features(path: Path, questions: Sequence[Question], seed: int, width: i
     blocks = ((number, rng.standard_normal((n, width), dtype=np.float32)) for number, n in enumerate(frames))
     write_features(path, [question.id for question in questions], seconds, frames, width, blocks, {})
     return FeatureReader(path)
-
-
-def product_rate(dtype: str, size: int = 1024, repeats: int = 5) -> float:
-    """Best operations per second of a square matrix product by torch in `dtype`, with the threads that are set."""
-    matrix = torch.randn(size, size, generator=torch.Generator().manual_seed(0)).to(getattr(torch, dtype))
-    seconds = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        matrix @ matrix
-        seconds.append(time.perf_counter() - started)
-    return 2 * size**3 / min(seconds)
 
 
 def products(model: torch.nn.Module, positions: int, tokens: int) -> int:

@@ -40,10 +40,11 @@ def twin_rows(
         for subset, cell in cells[model, checkpoint].items() if other else ():
             ours, theirs = _quantities(cell), _quantities(other[subset])
             keys = {"model": model, "twin": twins[model], "checkpoint": checkpoint, "step": step_of(checkpoint)}
-            for name in [name for name in ours if name in theirs]:
-                change = ours[name] - theirs[name]
-                row = {"subset": subset, "n": cell.n, "quantity": name}
-                yield keys | row | {"with": ours[name].value, "without": theirs[name].value} | change.columns("change")
+            for name, value in ours.items():
+                if name in theirs:
+                    row = {"subset": subset, "n": cell.n, "quantity": name}
+                    row |= {"with": value.value, "without": theirs[name].value}
+                    yield keys | row | (value - theirs[name]).columns("change")
 
 
 def _quantities(cell: "Cell") -> dict[str, Resampled]:

@@ -43,10 +43,15 @@ def swept_edits(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str
 
 
 def plot_edited_layers(tests: Path, pdf: Path, svg: Path, png: Path, display: Mapping[str, Any]) -> None:
-    """Draw one row of panels per model: a curve per swept edit, a box per layer over the controls' intervals."""
+    """Draw one row of panels per model: a curve per swept edit, a box per layer over the controls' intervals.
+
+    A study that sweeps no edit gets one row, which says so.
+    """
     table = read_table(tests)
     models = sorted({row["model"] for row in table})
     look = Look(display, models)
+    if not any(swept_edits([row for row in table if row["model"] == model]) for model in models):
+        table, models = [], [""]
     height = panel_inches(len(models), 1.9) * len(models) + 0.5
     with figure(len(models), 2, PAGE_INCHES, height, sharex=True, sharey="col") as (drawn, axes):
         for pair, model in zip(axes, models):
@@ -56,7 +61,8 @@ def plot_edited_layers(tests: Path, pdf: Path, svg: Path, png: Path, display: Ma
             for axis, (column, label) in zip(pair, COLUMNS.items()):
                 _draw(axis, rows, curves, column)
                 axis.set_ylabel(label, fontsize=7)
-            pair[0].set_title(f"{look.label(model)} (n={n})" if n else look.label(model), loc="left")
+            if model:
+                pair[0].set_title(f"{look.label(model)} (n={n})" if n else look.label(model), loc="left")
         for axis in axes[-1]:
             axis.set_xlabel("layer edited")
             integer_ticks(axis.xaxis)

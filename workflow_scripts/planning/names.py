@@ -110,15 +110,12 @@ class StudyNames:
     def twins(self) -> dict[str, str]:
         """Each model trained with an alignment loss, and the first whose entry differs from it in nothing else."""
         entries = {name: self.config.models[name] for name in self.trained_models}
-        plain = {name: entry for name, entry in entries.items() if entry.distill is None}
-        found = {
-            name: next(
-                (other for other, own in plain.items() if own == entry.model_copy(update={"distill": None})), None
-            )
+        alike = {
+            name: [other for other, own in entries.items() if own == entry.model_copy(update={"distill": None})]
             for name, entry in entries.items()
             if entry.distill is not None
         }
-        return {name: twin for name, twin in found.items() if twin is not None}
+        return {name: others[0] for name, others in alike.items() if others}
 
     def identity(self) -> dict[str, Any]:
         """All settings that decide numbers, for the manifest: the whole config without display."""

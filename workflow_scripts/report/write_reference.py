@@ -18,7 +18,8 @@ from workflow_scripts.report.captions import FIGURES
 from workflow_scripts.report.claims import RULE, Claim, regression_claims
 from workflow_scripts.report.headline import Headline, headlines
 from workflow_scripts.report.html_tables import fixed, with_interval
-from workflow_scripts.report.twin_section import twin_section
+from workflow_scripts.report.twin_table import HEADER as TWIN_HEADER
+from workflow_scripts.report.twin_table import twin_cells
 
 LINE = 120
 TABLES = (
@@ -134,13 +135,30 @@ def page(manifest: Mapping[str, Any], read: Mapping[str, Sequence[Mapping[str, A
             [_edit_cells(row) for row in _beside_controls(read["tests"])],
         ),
         "",
-        *twin_section(read["twins"], read["points"]),
+        *_twin_section(twin_cells(read["twins"], read["points"])),
         "## Figures",
         "",
     ]
     for name, (heading, caption) in FIGURES.items():
         lines += [f"### {heading}", "", f"![{heading}](figures/{name}.png)", "", *_wrapped(caption), ""]
     return "\n".join(lines)
+
+
+def _twin_section(cells: Sequence[Sequence[str]]) -> list[str]:
+    """The section on training with an alignment loss; nothing if no model has a twin."""
+    if not cells:
+        return []
+    return [
+        "## Training with an alignment loss",
+        "",
+        *_wrapped(
+            "Last checkpoint, beside the same training without that loss (`distill`). Changes with 95 % intervals are "
+            "paired over questions and hold for this pair of runs; what runs differ by themselves, other seeds tell."
+        ),
+        "",
+        *_markdown_table(TWIN_HEADER, cells),
+        "",
+    ]
 
 
 def _wrapped(text: str) -> list[str]:

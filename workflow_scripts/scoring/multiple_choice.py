@@ -228,11 +228,12 @@ def parse_choice(response: str, options: Sequence[str]) -> Choice:
 
     boxed = {letter for character in _BOX.findall(marked) if (letter := _letter(character, count))}
     said = options_said(text, options)
+    listed = inline_list(said.masked, options)
     statements = [
         statement
         for statement in find_statements(said.masked, count)
         if not rejected_at(said.masked, statement.position, options)
-        and not listed_at(said.masked, statement.position, options)
+        and not listed_at(said.masked, statement.position, listed)
     ]
     found = _decide(boxed, "boxed") or _stated(statements, "final", "final") or _by_cue(statements, said.cued)
     if found is None and announces_review(text):

@@ -27,6 +27,7 @@ _REVIEW = re.compile(
     r"|\beach (?:of the )?(?:options?|statements?|choices?|requirements?)\b[^.\n]{0,60}:",
     re.IGNORECASE,
 )
+_LETTER = re.compile(r"[A-Za-z]")
 _LISTED = re.compile(rf"[\"'(\[]{{0,2}}[A-Za-z][.):,]{{0,2}} ?{MASK}[ ,;]{{0,2}}[A-Z][.):,]{{0,2}} ?{MASK}")
 _STATED_AT = re.compile(r"[\"'(\[{<]{0,2}[A-Za-z][\"')\]}>]{0,2}[.:]? ?")
 
@@ -91,11 +92,11 @@ def inline_list(text: str, options: Sequence[str]) -> list[tuple[int, int]]:
     return sorted(set(listed))
 
 
-def listed_at(text: str, position: int, options: Sequence[str]) -> bool:
-    """Does the letter at `position` belong to a list of options within one line, their texts blanked out or not?"""
-    letter = re.compile(r"[A-Za-z]").search(text, position)
-    place = -1 if letter is None else letter.start()
-    return bool(_LISTED.match(text, position)) or any(start <= place < end for start, end in inline_list(text, options))
+def listed_at(text: str, position: int, listed: Sequence[tuple[int, int]]) -> bool:
+    """Does the letter at `position` belong to one of `listed` (`inline_list`), or to a list of blanked-out texts?"""
+    letter = _LETTER.search(text, position)
+    inside = letter is not None and any(start <= letter.start() < end for start, end in listed)
+    return inside or _LISTED.match(text, position) is not None
 
 
 def rejects(after: str, option: str, anywhere: bool = False) -> bool:

@@ -1,4 +1,4 @@
-"""The reference page's section on training with an alignment loss: gap, forgetting and alignment beside the twin's."""
+"""The reference page's table on training with an alignment loss: gap, forgetting and alignment beside the twin's."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -7,6 +7,7 @@ from workflow_scripts.report.html_tables import NOTHING, fixed, with_interval
 from workflow_scripts.report.score_tables import last_rows
 
 Row = Mapping[str, Any]
+HEADER = ("model", "twin", "quantity", "with", "without", "change [95 %]")
 QUANTITIES = {
     "gap": "GAP, Overall (points)",
     "speech": "Score on speech, Overall (0-100)",
@@ -24,31 +25,21 @@ MEASURES = {
 """Columns of points.csv: means over questions without a paired interval."""
 
 
-def twin_section(twins: Sequence[Row], points: Sequence[Row]) -> list[str]:
-    """Markdown lines; none if no model of the study has a twin.
+def twin_cells(twins: Sequence[Row], points: Sequence[Row]) -> list[list[str]]:
+    """Cells of `HEADER`; none if no model of the study has a twin.
 
     Args:
         twins: twins.csv; the rows of Overall at each model's last checkpoint are shown.
         points: points.csv, for the measures of alignment and forgetting that have no paired interval.
     """
     shown = last_rows([row for row in twins if row["subset"] == "overall"])
-    if not shown:
-        return []
     last = {row["model"]: row for row in last_rows(points)}
-    lines = [
-        "## Training with an alignment loss",
-        "",
-        "Last checkpoint, beside the same training without that loss (`distill`). Changes with 95 % intervals are",
-        "paired over questions and hold for this pair of runs; what runs differ by themselves, seeds of the twin tell.",
-        "",
-        "| model | twin | quantity | with | without | change [95 %] |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
+    cells = []
     for model, twin in {row["model"]: row["twin"] for row in shown}.items():
         paired = {row["quantity"]: row for row in shown if row["model"] == model}
-        lines += [_line(model, twin, *cells) for cells in _paired(paired)]
-        lines += [_line(model, twin, *cells) for cells in _measured(last.get(model, {}), last.get(twin, {}))]
-    return [*lines, ""]
+        measured = _measured(last.get(model, {}), last.get(twin, {}))
+        cells += [[model, twin, *own] for own in (*_paired(paired), *measured)]
+    return cells
 
 
 def _paired(rows: Mapping[str, Row]) -> Iterator[tuple[str, str, str, str]]:
@@ -63,7 +54,3 @@ def _measured(ours: Row, theirs: Row) -> Iterator[tuple[str, str, str, str]]:
         first, second = ours.get(column), theirs.get(column)
         change = NOTHING if first is None or second is None else fixed(first - second, 3)
         yield name, fixed(first, 3), fixed(second, 3), change
-
-
-def _line(*cells: str) -> str:
-    return "| " + " | ".join(cells) + " |"
