@@ -7,11 +7,14 @@ import pytest
 import torch
 
 from tests.speech_lm.tiny_models import FAMILIES, POSITIONS, speech_lm
+from workflow_scripts.speech_lm import generation
+from workflow_scripts.speech_lm.generation import common_beginning
 from workflow_scripts.speech_lm.hf import HfSpeechLM
 from workflow_scripts.speech_lm.hooks import edited_inputs, hook_count
 from workflow_scripts.speech_lm.packed import LEAST_STEPS
 from workflow_scripts.speech_lm.protocol import Edit, Wanted
 from workflow_scripts.speech_lm.speech_checks import CHECKS, clip, run_checks
+from workflow_scripts.speech_lm.whole_model import WholeModelSpeechLM
 
 torch.set_num_threads(1)
 TEXTS = ["what is the water", "river?", "the user and the assistant in the river"]
@@ -62,6 +65,27 @@ def test_batched_and_single_answers_have_the_same_ids(lm, form):
     single = [lm.generate([query], max_new_tokens=LEAST_STEPS + 2, stop_ids=[])[0] for query in queries]
     assert [answer.token_ids for answer in together] == [answer.token_ids for answer in single]
     assert {len(answer.token_ids) for answer in together} == {LEAST_STEPS + 2}
+
+
+@pytest.mark.parametrize("form", ["speech", "text"])
+def test_a_beginning_that_is_run_once_for_all_rows_leaves_states_cache_and_answers_as_they_are(lm, form, monkeypatch):
+    if isinstance(lm, WholeModelSpeechLM):
+        pytest.skip("one query at a time")
+    queries = spoken(lm, 1.0, 0.6, 0.4) if form == "speech" else [lm.encode_text(text) for text in TEXTS]
+    embeds, lengths = lm._pad(queries, None)
+    if not common_beginning(embeds, lengths):
+        pytest.skip("the template puts nothing before the query")
+    found = {}
+    for least in (10**9, 1):
+        monkeypatch.setattr(generation, "LEAST_SAVED", least)
+        cache, last, _ = generation.prefill(lm.model, embeds, lengths, following=4)
+        kept = [(layer.keys[row, :, :n], layer.values[row, :, :n]) for layer in cache.layers
+                for row, n in enumerate(lengths)]  # fmt: skip
+        found[least] = (last, kept, lm.generate(queries, max_new_tokens=6, stop_ids=[]))
+    (last, kept, answers), (whole_last, whole_kept, whole_answers) = found[1], found[10**9]
+    torch.testing.assert_close(last, whole_last, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(kept, whole_kept, rtol=1e-4, atol=1e-4)
+    assert [one.token_ids for one in answers] == [one.token_ids for one in whole_answers]
 
 
 def test_answers_equal_the_models_own_generate(lm):

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workflow_scripts.speech_lm.batching import batches
-from workflow_scripts.speech_lm.generation import _shrink, greedy
+from workflow_scripts.speech_lm import generation
+from workflow_scripts.speech_lm.generation import _shrink, common_beginning, greedy
 from workflow_scripts.speech_lm.protocol import SpeechLMError
 from workflow_scripts.speech_lm.ragged_cache import RaggedCache
 
@@ -39,6 +40,35 @@ def test_a_query_gets_the_same_answer_alone_and_in_a_batch(lm, queries_of):
     together = lm.generate(queries, max_new_tokens=N_NEW, stop_ids=[])
     alone = [lm.generate([query], max_new_tokens=N_NEW, stop_ids=[])[0] for query in queries]
     assert [a.token_ids for a in together] == [a.token_ids for a in alone]
+
+
+@pytest.mark.parametrize(
+    ("first_difference", "lengths", "expected"), [(3, [8, 6], 3), (0, [8, 6], 0), (7, [8, 8], 7), (7, [8, 6], 5)]
+)
+def test_the_common_beginning_ends_at_the_first_difference_and_before_the_shortest_rows_last_position(
+    first_difference, lengths, expected
+):
+    embeds = torch.randn(1, 8, 4, generator=torch.Generator().manual_seed(3)).repeat(2, 1, 1)
+    embeds[1, first_difference, 2] += 1e-6
+    assert common_beginning(embeds, lengths) == expected
+
+
+def test_a_common_beginning_passes_the_layers_once_and_an_edit_brings_every_row_back(llama, queries_of, monkeypatch):
+    queries = queries_of(llama)[:3]
+    embeds, lengths = llama._pad(queries, None)
+    shared = common_beginning(embeds, lengths)
+    assert shared > 0, "queries without a common beginning show nothing"
+    monkeypatch.setattr(generation, "LEAST_SAVED", 2 * shared)
+    seen = []
+    hook = llama.decoder_layers[0].register_forward_pre_hook(
+        lambda _module, args, kwargs: seen.append(tuple((args[0] if args else kwargs["hidden_states"]).shape[:2])),
+        with_kwargs=True,
+    )
+    for edits in (None, [[], [], []]):
+        generation.prefill(llama.model, embeds, lengths, following=1, edits=edits)
+    hook.remove()
+    width = embeds.shape[1]
+    assert seen == [(1, shared), (3, width - shared), (3, width)]
 
 
 def test_rows_that_stop_are_cut_at_the_stop_token_and_do_not_disturb_the_others(llama, queries_of):

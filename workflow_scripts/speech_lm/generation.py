@@ -17,6 +17,9 @@ from workflow_scripts.speech_lm.ragged_cache import RaggedCache
 # The batch shrinks only to these sizes, so that kernels meet few different shapes.
 _BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
+LEAST_SAVED = 64
+"""Positions that a common beginning must save to be run apart: its pass, of one row, costs about a decoding step."""
+
 
 @dataclass(frozen=True)
 class Decoded:
@@ -62,22 +65,51 @@ def prefill(
     """Keys and values of right-padded prompts, with room for `following` positions behind the longest.
 
     embeds: (B, T, d) input embeddings; lengths: (B,) real positions. Edits act here only; later steps see them through
-    the cache. Gives the cache, the final states (B, d) at each row's last position, and `lengths` as a tensor. Raises
+    the cache. What all rows begin with (a chat template's system prompt) is run once, for one row, unless there are
+    edits. Gives the cache, the final states (B, d) at each row's last position, and `lengths` as a tensor. Raises
     SpeechLMError for layers with another kind of cache. That the model's positions reach (`check_reach`) is the
     caller's to check.
     """
     decoder = decoder_of(model)
-    cache = RaggedCache(len(decoder.layers), embeds.shape[1] + following)
+    n_layers, capacity = len(decoder.layers), embeds.shape[1] + following
     slots = torch.tensor(list(lengths), device=embeds.device)
-    with edited_inputs(decoder.layers, edits):
-        hidden = decoder(inputs_embeds=embeds, past_key_values=cache, use_cache=True).last_hidden_state
+    shared = 0 if edits is not None else common_beginning(embeds, lengths)
+    if shared * (len(embeds) - 1) < LEAST_SAVED:
+        cache = RaggedCache(n_layers, capacity)
+        with edited_inputs(decoder.layers, edits):
+            hidden = decoder(inputs_embeds=embeds, past_key_values=cache, use_cache=True).last_hidden_state
+        _check_cache(decoder, cache)
+        return cache, hidden[torch.arange(len(slots), device=embeds.device), slots - 1], slots
+    beginning = RaggedCache(n_layers, shared)
+    decoder(inputs_embeds=embeds[:1, :shared], past_key_values=beginning, use_cache=True)
+    _check_cache(decoder, beginning)
+    cache = beginning.copy(torch.zeros_like(slots), capacity=capacity)
+    places = torch.arange(shared, embeds.shape[1], device=embeds.device).repeat(len(embeds), 1)
+    hidden = decoder(
+        inputs_embeds=embeds[:, shared:],
+        attention_mask=cache.place(places, embeds.dtype),
+        position_ids=places,
+        past_key_values=cache,
+        use_cache=True,
+    ).last_hidden_state
+    return cache, hidden[torch.arange(len(slots), device=embeds.device), slots - 1 - shared], slots
+
+
+def common_beginning(embeds: Tensor, lengths: Sequence[int]) -> int:
+    """Positions, from the first on, at which all rows of (B, T, d) are equal bit for bit; a row's last is never one."""
+    end = min(lengths) - 1
+    unequal = (embeds[:, :end] != embeds[:1, :end]).any(dim=-1).any(dim=0).nonzero()
+    return int(unequal[0]) if len(unequal) else end
+
+
+def _check_cache(decoder: nn.Module, cache: RaggedCache) -> None:
+    """Raise SpeechLMError for layers that put nothing into the cache during prefill."""
     if not all(layer.is_initialized for layer in cache.layers):
         unused = [index for index, layer in enumerate(cache.layers) if not layer.is_initialized]
         raise SpeechLMError(
             f"{type(decoder).__name__}: layers {unused} keep their state outside past_key_values; "
             "this decoder loop cannot serve them, write an adapter class with its own generate"
         )
-    return cache, hidden[torch.arange(len(slots), device=embeds.device), slots - 1], slots
 
 
 @torch.no_grad()

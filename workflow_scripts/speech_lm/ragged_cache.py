@@ -11,6 +11,7 @@ import weakref
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 from transformers.cache_utils import Cache, CacheLayerMixin
 
 
@@ -108,11 +109,12 @@ class RaggedCache(Cache):
         other = (column >= 0)[:, None, :] & (owner[:, None, :] != part[:, :, None])
         return mask.masked_fill_(other[:, None], torch.finfo(dtype).min)
 
-    def copy(self, rows: Tensor) -> RaggedCache:
-        """A cache of its own with copies of `rows` (indices, repeats allowed)."""
-        copied = RaggedCache(len(self.layers), self.capacity)
+    def copy(self, rows: Tensor, capacity: int | None = None) -> RaggedCache:
+        """A cache of its own with copies of `rows` (indices, repeats allowed); `capacity` may only be larger."""
+        copied = RaggedCache(len(self.layers), capacity or self.capacity)
+        more = copied.capacity - self.capacity
         for layer, source in zip(copied.layers, self.layers):
-            layer.keys, layer.values = source.keys[rows], source.values[rows]
+            layer.keys, layer.values = (pad(part[rows], (0, 0, 0, more)) for part in (source.keys, source.values))
             layer.is_initialized = True
         copied.visible = self.visible
         return copied
