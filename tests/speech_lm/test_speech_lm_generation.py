@@ -5,8 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workflow_scripts.speech_lm.batching import batches
 from workflow_scripts.speech_lm import generation
+from workflow_scripts.speech_lm.batching import batches
 from workflow_scripts.speech_lm.generation import _shrink, common_beginning, greedy
 from workflow_scripts.speech_lm.protocol import SpeechLMError
 from workflow_scripts.speech_lm.ragged_cache import RaggedCache
