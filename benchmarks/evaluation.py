@@ -11,8 +11,9 @@ length, all lengths represented); ours always answers all, in the batches that e
 must give the same token ids; in bfloat16 kernels of different shape round differently, and the share of questions
 whose answers differ is reported.
 
-The limit is what no batching passes: the products that every prompt position and every answer token needs, at the rate
-of a large matrix product on this machine. Long prompts bring it down, as both arms have to read them.
+The limit is what no batching passes: the products that every prompt position and every answer token needs (positions
+that all prompts begin with count once), at the rate of a large matrix product on this machine. Long prompts bring it
+down, as both arms have to read them.
 """
 
 import json
@@ -89,6 +90,18 @@ def encoders_of(lm: Any, questions: Sequence[Any], features: Any, form: str) -> 
     ]
 
 
+def needed_positions(lm: Any, encoders: Sequence[Any]) -> int:
+    """Positions of all prompts, those of their common beginning counted once."""
+    import torch
+
+    from workflow_scripts.speech_lm.generation import common_beginning
+
+    rows = [lm.embed(encode()) for encode in encoders]
+    lengths = [len(row) for row in rows]
+    shared = common_beginning(torch.stack([row[: min(lengths)] for row in rows]), lengths)
+    return sum(lengths) - shared * (len(rows) - 1)
+
+
 def work(request: dict[str, Any]) -> dict[str, Any]:
     """One arm in one number format: seconds, answers and question count per form, and this process's peak memory."""
     import torch
@@ -117,7 +130,7 @@ def work(request: dict[str, Any]) -> dict[str, Any]:
             answers = answer(lm, chosen, request["max_new_tokens"])
             seconds = time.perf_counter() - started
             ids = {questions[index].id: ids for index, ids in zip(asked, answers)}
-            needed = products(lm.model, sum(lengths[index] for index in asked), sum(map(len, answers)))
+            needed = products(lm.model, needed_positions(lm, chosen), sum(map(len, answers)))
             found[form] = {"seconds": seconds, "n": len(asked), "answers": ids, "least_seconds": needed / rate}
     return {"forms": found, "peak_mib": harness.peak_rss_mib()}
 

@@ -68,7 +68,7 @@ def test_batched_and_single_answers_have_the_same_ids(lm, form):
 
 
 @pytest.mark.parametrize("form", ["speech", "text"])
-def test_a_beginning_that_is_run_once_for_all_rows_leaves_states_cache_and_answers_as_they_are(lm, form, monkeypatch):
+def test_a_beginning_run_once_and_rows_run_apart_leave_states_cache_and_answers_as_they_are(lm, form, monkeypatch):
     if isinstance(lm, WholeModelSpeechLM):
         pytest.skip("one query at a time")
     queries = spoken(lm, 1.0, 0.6, 0.4) if form == "speech" else [lm.encode_text(text) for text in TEXTS]
@@ -78,6 +78,7 @@ def test_a_beginning_that_is_run_once_for_all_rows_leaves_states_cache_and_answe
     found = {}
     for least in (10**9, 1):
         monkeypatch.setattr(generation, "LEAST_SAVED", least)
+        monkeypatch.setattr(generation, "PASS_POSITIONS", max(1000 * (least > 1), max(lengths)))
         cache, last, _ = generation.prefill(lm.model, embeds, lengths, following=4)
         kept = [(layer.keys[row, :, :n], layer.values[row, :, :n]) for layer in cache.layers
                 for row, n in enumerate(lengths)]  # fmt: skip

@@ -71,6 +71,20 @@ def test_a_common_beginning_passes_the_layers_once_and_an_edit_brings_every_row_
     assert seen == [(1, shared), (3, width - shared), (3, width)]
 
 
+def test_rows_of_like_length_pass_together_and_come_back_in_their_own_order(llama, queries_of, monkeypatch):
+    queries = [query for query in queries_of(llama) for _ in range(2)]
+    embeds, lengths = llama._pad(queries, None)
+    whole_cache, whole_last, _ = generation.prefill(llama.model, embeds, lengths, following=3)
+    monkeypatch.setattr(generation, "PASS_POSITIONS", 2 * max(lengths))
+    cache, last, slots = generation.prefill(llama.model, embeds, lengths, following=3)
+    assert slots.tolist() == lengths and len(set(lengths)) > 2
+    torch.testing.assert_close(last, whole_last, rtol=1e-4, atol=1e-4)
+    for layer, whole in zip(cache.layers, whole_cache.layers):
+        for row, n in enumerate(lengths):
+            torch.testing.assert_close(layer.keys[row, :, :n], whole.keys[row, :, :n], rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(layer.values[row, :, :n], whole.values[row, :, :n], rtol=1e-4, atol=1e-4)
+
+
 def test_rows_that_stop_are_cut_at_the_stop_token_and_do_not_disturb_the_others(llama, queries_of):
     queries = queries_of(llama) * 3  # more than one allowed batch size, so finished rows are dropped on the way
     free = llama.generate(queries, max_new_tokens=N_NEW, stop_ids=[])

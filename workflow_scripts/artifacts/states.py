@@ -15,6 +15,7 @@ import numpy as np
 
 from workflow_scripts.artifacts import hdf5
 from workflow_scripts.artifacts.files import ArtifactError
+from workflow_scripts.artifacts.whole_datasets import read_float32
 
 SCHEMA = "activations/1"
 LAYER_CONVENTION = (
@@ -172,8 +173,8 @@ class StateReader:
         return [(int(a), int(b)) for a, b in spans[start:end]]
 
     def layer(self, form: str, layer: int) -> np.ndarray:
-        """All positions of one layer, float32 (sum T, d): one contiguous read."""
-        return hdf5.bfloat16_to_float32(self._file[f"{form}/states/{layer:03d}"][:])
+        """All positions of one layer, float32 (sum T, d): one dataset."""
+        return read_float32(self._file[f"{form}/states/{layer:03d}"])
 
     def offsets(self, form: str) -> np.ndarray:
         """Ragged offsets (N+1,) of a form."""

@@ -25,7 +25,7 @@ def plot_layers_controlled(layers: Path, pdf: Path, svg: Path, png: Path, displa
     models = sorted({row["model"] for row in rows})
     look = Look(display, models)
     height = panel_inches(len(models), 1.7) * len(models) + 0.5
-    with figure(len(models), len(PANELS), PAGE_INCHES, height, sharex=True) as (drawn, axes):
+    with figure(len(models), len(PANELS), PAGE_INCHES, height, sharex=True, sharey="col") as (drawn, axes):
         for line, model in enumerate(models):
             own = sorted((row for row in rows if row["model"] == model), key=lambda row: row["layer"])
             for axis, (name, (label, colors)) in zip(axes[line], PANELS.items()):

@@ -16,6 +16,7 @@ from workflow_scripts.speech_lm.anatomy import causal_lm, decoder_of, final_norm
 from workflow_scripts.speech_lm.branches import branch_log_probs, cached_branch_log_probs, n_columns
 from workflow_scripts.speech_lm.edited_generation import SharedPrompts
 from workflow_scripts.speech_lm.generation import (
+    WIDTH_STEP,
     Decoded,
     NotFiniteError,
     check_length,
@@ -37,7 +38,6 @@ from workflow_scripts.speech_lm.protocol import (
     Wanted,
 )
 
-_LENGTH_STEP = 16
 _LOGIT_ROWS = 256  # rows of the vocabulary product held at once in answer_loss
 
 
@@ -294,7 +294,7 @@ class DecoderSpeechLM(SpeechLM):
         if following is not None:
             table = causal_lm(self.model).get_input_embeddings()
             rows = [torch.cat([r, table(torch.tensor(list(i), device=self.device))]) for r, i in zip(rows, following)]
-        width = -(-max(len(row) for row in rows) // _LENGTH_STEP) * _LENGTH_STEP
+        width = -(-max(len(row) for row in rows) // WIDTH_STEP) * WIDTH_STEP
         check_reach(self.model, max(len(row) for row in rows))
         embeds = torch.zeros((len(rows), width, self.hidden_size), device=self.device, dtype=self.dtype)
         for index, row in enumerate(rows):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from workflow_scripts.speech_lm.anatomy import causal_lm, decoder_of, sliding_window_of, vocabulary_logits
+from workflow_scripts.speech_lm.batching import batches
 from workflow_scripts.speech_lm.hooks import edited_inputs
 from workflow_scripts.speech_lm.packed import packed_linears
 from workflow_scripts.speech_lm.protocol import Edit, SpeechLMError
@@ -16,6 +17,11 @@ from workflow_scripts.speech_lm.ragged_cache import RaggedCache
 
 # The batch shrinks only to these sizes, so that kernels meet few different shapes.
 _BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
+WIDTH_STEP = 16  # lengths are rounded up to a multiple, so that kernels meet few different shapes
+
+PASS_POSITIONS = 1024
+"""Positions that pass the layers together: products of so many rows are efficient, more would only add padding."""
 
 LEAST_SAVED = 64
 """Positions that a common beginning must save to be run apart: its pass, of one row, costs about a decoding step."""
@@ -65,34 +71,50 @@ def prefill(
     """Keys and values of right-padded prompts, with room for `following` positions behind the longest.
 
     embeds: (B, T, d) input embeddings; lengths: (B,) real positions. Edits act here only; later steps see them through
-    the cache. What all rows begin with (a chat template's system prompt) is run once, for one row, unless there are
-    edits. Gives the cache, the final states (B, d) at each row's last position, and `lengths` as a tensor. Raises
+    the cache. Rows of like length pass the layers together, so that little padding is computed. What all rows begin
+    with (a chat template's system prompt) is run once, for one row, unless there are edits.
+
+    Gives the cache, the final states (B, d) at each row's last position, and `lengths` as a tensor. Raises
     SpeechLMError for layers with another kind of cache. That the model's positions reach (`check_reach`) is the
     caller's to check.
     """
     decoder = decoder_of(model)
     n_layers, capacity = len(decoder.layers), embeds.shape[1] + following
-    slots = torch.tensor(list(lengths), device=embeds.device)
     shared = 0 if edits is not None else common_beginning(embeds, lengths)
-    if shared * (len(embeds) - 1) < LEAST_SAVED:
-        cache = RaggedCache(n_layers, capacity)
-        with edited_inputs(decoder.layers, edits):
-            hidden = decoder(inputs_embeds=embeds, past_key_values=cache, use_cache=True).last_hidden_state
-        _check_cache(decoder, cache)
-        return cache, hidden[torch.arange(len(slots), device=embeds.device), slots - 1], slots
-    beginning = RaggedCache(n_layers, shared)
-    decoder(inputs_embeds=embeds[:1, :shared], past_key_values=beginning, use_cache=True)
-    _check_cache(decoder, beginning)
-    cache = beginning.copy(torch.zeros_like(slots), capacity=capacity)
-    places = torch.arange(shared, embeds.shape[1], device=embeds.device).repeat(len(embeds), 1)
+    beginning = None
+    if shared * (len(embeds) - 1) >= LEAST_SAVED:
+        beginning = RaggedCache(n_layers, shared)
+        decoder(inputs_embeds=embeds[:1, :shared], past_key_values=beginning, use_cache=True)
+        _check_cache(decoder, beginning)
+    cache, ends = RaggedCache(n_layers, capacity), []
+    grouped = batches(lengths, len(lengths), PASS_POSITIONS)
+    for group in grouped:
+        rows = torch.tensor(group, device=embeds.device)
+        width = min(-(-max(lengths[row] for row in group) // WIDTH_STEP) * WIDTH_STEP, embeds.shape[1])
+        part = RaggedCache(n_layers, width)
+        with edited_inputs(decoder.layers, None if edits is None else [edits[row] for row in group]):
+            ends.append(_pass(decoder, part, embeds[rows, :width], [lengths[row] for row in group], beginning))
+        _check_cache(decoder, part)
+        cache.put(rows, part, len(lengths))
+    order = torch.tensor([row for group in grouped for row in group], device=embeds.device)
+    return cache, torch.cat(ends)[order.argsort()], torch.tensor(list(lengths), device=embeds.device)
+
+
+def _pass(
+    decoder: nn.Module, cache: RaggedCache, embeds: Tensor, lengths: Sequence[int], beginning: RaggedCache | None
+) -> Tensor:
+    """Fill the empty `cache` with right-padded prompts; `beginning` has their first positions. Gives (B, d) states."""
+    shared, last = 0, torch.tensor(lengths, device=embeds.device) - 1
+    further: dict[str, Tensor] = {}
+    if beginning is not None:
+        shared = beginning.capacity
+        cache.put(torch.arange(len(embeds), device=embeds.device), beginning, len(embeds))
+        places = torch.arange(shared, embeds.shape[1], device=embeds.device).repeat(len(embeds), 1)
+        further = {"attention_mask": cache.place(places, embeds.dtype), "position_ids": places}
     hidden = decoder(
-        inputs_embeds=embeds[:, shared:],
-        attention_mask=cache.place(places, embeds.dtype),
-        position_ids=places,
-        past_key_values=cache,
-        use_cache=True,
+        inputs_embeds=embeds[:, shared:], past_key_values=cache, use_cache=True, **further
     ).last_hidden_state
-    return cache, hidden[torch.arange(len(slots), device=embeds.device), slots - 1 - shared], slots
+    return hidden[torch.arange(len(last), device=embeds.device), last - shared]
 
 
 def common_beginning(embeds: Tensor, lengths: Sequence[int]) -> int:

@@ -11,7 +11,6 @@ import weakref
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 from transformers.cache_utils import Cache, CacheLayerMixin
 
 
@@ -109,15 +108,26 @@ class RaggedCache(Cache):
         other = (column >= 0)[:, None, :] & (owner[:, None, :] != part[:, :, None])
         return mask.masked_fill_(other[:, None], torch.finfo(dtype).min)
 
-    def copy(self, rows: Tensor, capacity: int | None = None) -> RaggedCache:
-        """A cache of its own with copies of `rows` (indices, repeats allowed); `capacity` may only be larger."""
-        copied = RaggedCache(len(self.layers), capacity or self.capacity)
-        more = copied.capacity - self.capacity
+    def copy(self, rows: Tensor) -> RaggedCache:
+        """A cache of its own with copies of `rows` (indices, repeats allowed)."""
+        copied = RaggedCache(len(self.layers), self.capacity)
         for layer, source in zip(copied.layers, self.layers):
-            layer.keys, layer.values = (pad(part[rows], (0, 0, 0, more)) for part in (source.keys, source.values))
+            layer.keys, layer.values = source.keys[rows], source.values[rows]
             layer.is_initialized = True
         copied.visible = self.visible
         return copied
+
+    def put(self, rows: Tensor, part: RaggedCache, n_rows: int) -> None:
+        """Store the rows of `part` (one is stored for all) as first positions of `rows`; of `n_rows` in all."""
+        for layer, source in zip(self.layers, part.layers):
+            if not layer.is_initialized:
+                shape = (n_rows, source.keys.shape[1], self.capacity)
+                layer.keys = source.keys.new_zeros((*shape, source.keys.shape[-1]))
+                layer.values = source.values.new_zeros((*shape, source.values.shape[-1]))
+                layer.is_initialized = True
+            layer.keys[rows, :, : part.capacity] = source.keys
+            layer.values[rows, :, : part.capacity] = source.values
+        self.visible = max(self.visible, part.capacity)
 
     def keep(self, rows: Tensor) -> None:
         """Keep only `rows` (indices, in this order) in every layer."""

@@ -1,0 +1,145 @@
+"""Whole datasets of bfloat16 bits, read and decoded by threads (ours).
+
+HDF5 decodes one chunk after the other, under a lock. Here HDF5 only says where the chunks lie; they are read beside it
+and decoded on all cores, each straight into its rows of the result. Whatever is stored in another way than
+`hdf5.compression_options` does it is read by h5py.
+"""
+
+import ctypes
+import os
+import zlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+
+import h5py
+import hdf5plugin
+import numpy as np
+
+from workflow_scripts.artifacts.files import ArtifactError
+
+Decode = Callable[[bytes, np.ndarray], None]
+"""(stored bytes of a chunk, (rows, d) uint16 to fill)"""
+
+SHUFFLE, DEFLATE, BITSHUFFLE, LZ4 = 2, 1, 32008, 2
+"""Numbers of HDF5's filters, and of LZ4 among bitshuffle's compressors."""
+BITSHUFFLE_HEADER = 12
+"""Bytes of a bitshuffled chunk before its blocks: its size when decoded (8) and the size of a block (4), big endian."""
+THREADS = min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+def read_bits(dataset: h5py.Dataset) -> np.ndarray:
+    """The dataset (n, d) as stored, uint16."""
+    return _read(dataset, np.uint16, np.copyto)
+
+
+def read_float32(dataset: h5py.Dataset) -> np.ndarray:
+    """Values (n, d) of a dataset of bfloat16 bits, as float32.
+
+    Raises ArtifactError for a chunk that cannot be decoded.
+    """
+    return _read(dataset, np.uint32, _widen).view(np.float32)
+
+
+def _widen(out: np.ndarray, bits: np.ndarray) -> None:
+    np.left_shift(bits, 16, out=out, dtype=np.uint32)
+
+
+def _read(dataset: h5py.Dataset, dtype: type, put: Callable[[np.ndarray, np.ndarray], None]) -> np.ndarray:
+    out = np.empty(dataset.shape, dtype)
+    decode, chunks = _decoder(dataset), _chunks(dataset)
+    if decode is None or chunks is None:
+        put(out, dataset[:])
+        return out
+    rows, direct = dataset.chunks[0], dtype == np.uint16
+
+    def fill(chunk: tuple[int, int, int]) -> None:
+        first, place, size = chunk
+        target = out[first : first + rows]
+        # Chunks at the end of a dataset are stored whole.
+        block = target if direct and len(target) == rows else np.empty(dataset.chunks, np.uint16)
+        try:
+            decode(os.pread(descriptor, size, place), block)
+        except (ValueError, zlib.error) as error:
+            raise ArtifactError(
+                f"{dataset.file.filename}: {dataset.name}, rows {first} and after cannot be decoded ({error}); "
+                "delete the file and run again"
+            ) from error
+        if block is not target:
+            put(target, block[: len(target)])
+
+    descriptor = os.open(dataset.file.filename, os.O_RDONLY)
+    try:
+        with ThreadPoolExecutor(THREADS) as pool:
+            list(pool.map(fill, chunks))
+    finally:
+        os.close(descriptor)
+    return out
+
+
+def _chunks(dataset: h5py.Dataset) -> list[tuple[int, int, int]] | None:
+    """(first row, byte in the file, bytes) of every chunk in the order of the file; None if some are not as usual."""
+    if dataset.ndim != 2 or dataset.chunks is None or dataset.chunks[1] != dataset.shape[1] or not dataset.size:
+        return None
+    found: list[tuple[int, int, int]] = []
+    masks = set()
+
+    def note(chunk: h5py.h5d.StoreInfo) -> None:
+        found.append((chunk.chunk_offset[0], chunk.byte_offset, chunk.size))
+        masks.add(chunk.filter_mask)
+
+    dataset.id.chunk_iter(note)
+    if len(found) != -(-dataset.shape[0] // dataset.chunks[0]) or masks != {0} or dataset.file.userblock_size:
+        return None
+    return sorted(found, key=lambda chunk: chunk[1])
+
+
+def _decoder(dataset: h5py.Dataset) -> Decode | None:
+    """How a chunk of the dataset is decoded; None if only HDF5 knows."""
+    if dataset.dtype != np.dtype("<u2"):
+        return None
+    pipeline = dataset.id.get_create_plist()
+    filters = [pipeline.get_filter(number) for number in range(pipeline.get_nfilters())]
+    match [(code, options) for code, _, options, _ in filters]:
+        case []:
+            return _copy
+        case [(code, (_, _, 2, _, compressor, *_))] if (code, compressor) == (BITSHUFFLE, LZ4):
+            return None if _bitshuffle_lz4() is None else _unbitshuffle
+        case [(first, _), (second, _)] if (first, second) == (SHUFFLE, DEFLATE):
+            return _inflate
+    return None
+
+
+def _copy(stored: bytes, out: np.ndarray) -> None:
+    np.copyto(out, np.frombuffer(stored, "<u2").reshape(out.shape))
+
+
+def _inflate(stored: bytes, out: np.ndarray) -> None:
+    """gzip of all low bytes followed by all high bytes."""
+    halves = np.frombuffer(zlib.decompress(stored, bufsize=out.nbytes), np.uint8).reshape(2, *out.shape)
+    np.left_shift(halves[1], 8, out=out, dtype=np.uint16)
+    np.bitwise_or(out, halves[0], out=out)
+
+
+def _unbitshuffle(stored: bytes, out: np.ndarray) -> None:
+    size, block = int.from_bytes(stored[:8], "big"), int.from_bytes(stored[8:BITSHUFFLE_HEADER], "big")
+    if size != out.nbytes or block <= 0:
+        raise ValueError(f"a bitshuffled chunk of {size} bytes in blocks of {block}, expected {out.nbytes} bytes")
+    begin = ctypes.cast(ctypes.c_char_p(stored), ctypes.c_void_p).value + BITSHUFFLE_HEADER
+    read = _bitshuffle_lz4()(begin, out.ctypes.data, out.size, out.itemsize, block // out.itemsize)
+    if read != len(stored) - BITSHUFFLE_HEADER:
+        raise ValueError(f"bitshuffle read {read} of {len(stored) - BITSHUFFLE_HEADER} bytes")
+
+
+@cache
+def _bitshuffle_lz4() -> Callable[..., int] | None:
+    """The function behind hdf5plugin's filter, which runs without Python's lock; None if its library hides it."""
+    try:
+        library = ctypes.CDLL(str(next(Path(hdf5plugin.PLUGIN_PATH).glob("*h5bshuf*"))))
+        function = library.bshuf_decompress_lz4
+    except (StopIteration, OSError, AttributeError):
+        return None
+    function.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t, ctypes.c_size_t]
+    function.restype = ctypes.c_int64
+    return function
