@@ -192,6 +192,7 @@ def main() -> int:
         dtype={"default": "auto", "choices": ["auto", "float32", "bfloat16"], "help": "number format of the model"},
         model={"default": "default", "choices": ["default", RANDOM_QWEN2_AUDIO], "help": "which model is dumped"},
         n={"type": int, "help": "questions (default 128; with --quick 32)"},
+        repeats={"type": int, "help": "rounds (default 5; with --quick 1)"},
     )
     options = parser.parse_args()
     harness.set_threads(options.threads)
@@ -211,7 +212,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         work = build(request, Path(folder))
         print(f"number format {str(work.lm.dtype).removeprefix('torch.')}")
-        rows, ratios = measure(work, 1 if options.quick else 5)
+        rows, ratios = measure(work, options.repeats or (1 if options.quick else 5))
     header = ["arm", "questions", "seconds", "questions/s", "times ours"]
     print(harness.table(header, rows) + "\n", flush=True)
     peaks = {count: harness.run_apart(MODULE, request | {"n": count})["peak_mib"] for count in (n, 4 * n)}

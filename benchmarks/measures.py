@@ -6,7 +6,7 @@
     after the cache was dropped (cold).
 (c) Time and memory at growing numbers of questions, with the width of a 7B model and few layers, shard by shard.
 
-    python -m benchmarks.measures [--quick]
+    python -m benchmarks.measures [--quick] [--parts a b c]
 """
 
 import json
@@ -237,16 +237,21 @@ def compare_growth(quick: bool, threads: int) -> list[harness.Ratio]:
 
 def main() -> int:
     """Run and print; gives the exit status."""
-    options = harness.arguments(__doc__).parse_args()
+    parts = {"nargs": "+", "choices": ("a", "b", "c"), "default": ("a", "b", "c"), "help": "default: all three"}
+    options = harness.arguments(__doc__, parts=parts).parse_args()
     harness.set_threads(options.threads)
     if options.worker:
         print(json.dumps(work(json.loads(options.worker))))
         return 0
     harness.heading("Measures: ours against a NumPy transcription of the formulas", options.threads)
+    ratios: list[harness.Ratio] = []
     with tempfile.TemporaryDirectory() as folder:
-        ratios = compare_formulas(Path(folder), options.quick)
-        ratios += compare_reading(Path(folder), options.quick)
-    ratios += compare_growth(options.quick, options.threads)
+        if "a" in options.parts:
+            ratios += compare_formulas(Path(folder), options.quick)
+        if "b" in options.parts:
+            ratios += compare_reading(Path(folder), options.quick)
+    if "c" in options.parts:
+        ratios += compare_growth(options.quick, options.threads)
     return harness.verdict(ratios)
 
 

@@ -7,26 +7,28 @@ and decoded on all cores, each straight into its rows of the result. Whatever is
 
 import ctypes
 import os
-import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
+from queue import SimpleQueue
 
+import deflate
 import h5py
 import hdf5plugin
 import numpy as np
 
 from workflow_scripts.artifacts.files import ArtifactError
 
-Decode = Callable[[bytes, np.ndarray], None]
+Decode = Callable[[np.ndarray, np.ndarray], None]
 """(stored bytes of a chunk, (rows, d) uint16 to fill)"""
 
 SHUFFLE, DEFLATE, BITSHUFFLE, LZ4 = 2, 1, 32008, 2
 """Numbers of HDF5's filters, and of LZ4 among bitshuffle's compressors."""
 BITSHUFFLE_HEADER = 12
 """Bytes of a bitshuffled chunk before its blocks: its size when decoded (8) and the size of a block (4), big endian."""
-THREADS = min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+THREADS = 2 * min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+"""Two per core that this process may use: some wait for the disk or for memory while others decode."""
 
 
 def read_bits(dataset: h5py.Dataset) -> np.ndarray:
@@ -53,21 +55,31 @@ def _read(dataset: h5py.Dataset, dtype: type, put: Callable[[np.ndarray, np.ndar
         put(out, dataset[:])
         return out
     rows, direct = dataset.chunks[0], dtype == np.uint16
+    largest = max(size for _, _, size in chunks)
+    # Memory that is used again costs no page faults: per thread, for the stored bytes and for a decoded chunk.
+    free: SimpleQueue[tuple[np.ndarray, np.ndarray]] = SimpleQueue()
+    for _ in range(THREADS):
+        free.put((np.empty(largest, np.uint8), np.empty(dataset.chunks, np.uint16)))
 
     def fill(chunk: tuple[int, int, int]) -> None:
         first, place, size = chunk
-        target = out[first : first + rows]
+        buffers = free.get()
+        stored, target = buffers[0][:size], out[first : first + rows]
         # Chunks at the end of a dataset are stored whole.
-        block = target if direct and len(target) == rows else np.empty(dataset.chunks, np.uint16)
+        block = target if direct and len(target) == rows else buffers[1]
         try:
-            decode(os.pread(descriptor, size, place), block)
-        except (ValueError, zlib.error) as error:
+            if (n_read := os.preadv(descriptor, [stored], place)) != size:
+                raise ValueError(f"the file ends after {n_read} of {size} bytes")
+            decode(stored, block)
+            if block is not target:
+                put(target, block[: len(target)])
+        except (ValueError, deflate.DeflateError) as error:
             raise ArtifactError(
                 f"{dataset.file.filename}: {dataset.name}, rows {first} and after cannot be decoded ({error}); "
                 "delete the file and run again"
             ) from error
-        if block is not target:
-            put(target, block[: len(target)])
+        finally:
+            free.put(buffers)
 
     descriptor = os.open(dataset.file.filename, os.O_RDONLY)
     try:
@@ -111,25 +123,26 @@ def _decoder(dataset: h5py.Dataset) -> Decode | None:
     return None
 
 
-def _copy(stored: bytes, out: np.ndarray) -> None:
-    np.copyto(out, np.frombuffer(stored, "<u2").reshape(out.shape))
+def _copy(stored: np.ndarray, out: np.ndarray) -> None:
+    np.copyto(out, stored.view("<u2").reshape(out.shape))
 
 
-def _inflate(stored: bytes, out: np.ndarray) -> None:
+def _inflate(stored: np.ndarray, out: np.ndarray) -> None:
     """gzip of all low bytes followed by all high bytes."""
-    halves = np.frombuffer(zlib.decompress(stored, bufsize=out.nbytes), np.uint8).reshape(2, *out.shape)
+    halves = np.frombuffer(deflate.zlib_decompress(stored, out.nbytes), np.uint8).reshape(2, *out.shape)
     np.left_shift(halves[1], 8, out=out, dtype=np.uint16)
     np.bitwise_or(out, halves[0], out=out)
 
 
-def _unbitshuffle(stored: bytes, out: np.ndarray) -> None:
-    size, block = int.from_bytes(stored[:8], "big"), int.from_bytes(stored[8:BITSHUFFLE_HEADER], "big")
+def _unbitshuffle(stored: np.ndarray, out: np.ndarray) -> None:
+    header = stored[:BITSHUFFLE_HEADER].tobytes()
+    size, block = int.from_bytes(header[:8], "big"), int.from_bytes(header[8:], "big")
     if size != out.nbytes or block <= 0:
         raise ValueError(f"a bitshuffled chunk of {size} bytes in blocks of {block}, expected {out.nbytes} bytes")
-    begin = ctypes.cast(ctypes.c_char_p(stored), ctypes.c_void_p).value + BITSHUFFLE_HEADER
-    read = _bitshuffle_lz4()(begin, out.ctypes.data, out.size, out.itemsize, block // out.itemsize)
-    if read != len(stored) - BITSHUFFLE_HEADER:
-        raise ValueError(f"bitshuffle read {read} of {len(stored) - BITSHUFFLE_HEADER} bytes")
+    begin = stored.ctypes.data + BITSHUFFLE_HEADER
+    n_read = _bitshuffle_lz4()(begin, out.ctypes.data, out.size, out.itemsize, block // out.itemsize)
+    if n_read != stored.size - BITSHUFFLE_HEADER:
+        raise ValueError(f"bitshuffle read {n_read} of {stored.size - BITSHUFFLE_HEADER} bytes")
 
 
 @cache
