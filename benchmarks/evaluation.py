@@ -33,6 +33,8 @@ QUICK = {"n": 32, "max_new_tokens": 32, "loop_every": 4, "repeats": 1}
 MEMORY_ALLOWANCE_MIB = 1024
 SEED = 2510
 FORMS = ("text", "speech")
+BOTH = "both"
+"""Every question in both forms, which is what an evaluation answers."""
 DTYPES = ("float32", "bfloat16")
 ARMS = ("ours", "loop")
 WARM_UP_TOKENS = 2
@@ -136,7 +138,7 @@ def work(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def measure(request: dict[str, Any], repeats: int) -> tuple[list[list[Any]], list[harness.Ratio]]:
-    """Table rows and ratios over all number formats, forms and repeats."""
+    """Table rows and ratios over all number formats, forms (each, and both together) and repeats."""
     rows, ratios = [], []
     for dtype in DTYPES:
         runs: dict[str, list[dict[str, Any]]] = {arm: [] for arm in ARMS}
@@ -144,24 +146,34 @@ def measure(request: dict[str, Any], repeats: int) -> tuple[list[list[Any]], lis
             for arm in ARMS if number % 2 == 0 else reversed(ARMS):
                 runs[arm].append(harness.run_apart(MODULE, request | {"arm": arm, "dtype": dtype}))
         peak = {arm: max(run["peak_mib"] for run in runs[arm]) for arm in ARMS}
-        for form in FORMS:
-            per_question = {
-                arm: [run["forms"][form]["seconds"] / run["forms"][form]["n"] for run in runs[arm]] for arm in ARMS
+        for form in (*FORMS, BOTH):
+            parts = [form] if form != BOTH else FORMS
+            # Seconds of one question in each of the forms.
+            seconds = {
+                arm: [sum(run["forms"][one]["seconds"] / run["forms"][one]["n"] for one in parts) for run in runs[arm]]
+                for arm in ARMS
             }
-            ratio = harness.speed_ratio(per_question["ours"], per_question["loop"])
-            compared, different = harness.differing(*(runs[arm][0]["forms"][form]["answers"] for arm in ARMS))
-            own = runs["ours"][0]["forms"][form]["answers"]
-            least = harness.median([run["forms"][form]["least_seconds"] for run in runs["ours"]]) / len(own)
+            ratio = harness.speed_ratio(seconds["ours"], seconds["loop"])
+            answers = [
+                {(one, name): ids for one in parts for name, ids in runs[arm][0]["forms"][one]["answers"].items()}
+                for arm in ARMS
+            ]
+            compared, different = harness.differing(*answers)
+            own = answers[ARMS.index("ours")]
+            least = sum(
+                harness.median([run["forms"][one]["least_seconds"] / run["forms"][one]["n"] for run in runs["ours"]])
+                for one in parts
+            )
             rows.append(
                 [
                     dtype,
                     form,
                     len(own),
                     sum(map(len, own.values())) / len(own),
-                    1 / harness.median(per_question["ours"]),
-                    1 / harness.median(per_question["loop"]),
+                    len(parts) / harness.median(seconds["ours"]),
+                    len(parts) / harness.median(seconds["loop"]),
                     ratio,
-                    harness.median(per_question["loop"]) / least,
+                    harness.median(seconds["loop"]) / least,
                     f"{different} of {compared}",
                     peak["ours"],
                     peak["loop"],

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
-from queue import SimpleQueue
 
 import deflate
 import h5py
@@ -56,35 +55,31 @@ def _read(dataset: h5py.Dataset, dtype: type, put: Callable[[np.ndarray, np.ndar
         return out
     rows, direct = dataset.chunks[0], dtype == np.uint16
     largest = max(size for _, _, size in chunks)
-    # Memory that is used again costs no page faults: per thread, for the stored bytes and for a decoded chunk.
-    free: SimpleQueue[tuple[np.ndarray, np.ndarray]] = SimpleQueue()
-    for _ in range(THREADS):
-        free.put((np.empty(largest, np.uint8), np.empty(dataset.chunks, np.uint16)))
+    waiting = iter(chunks)
 
-    def fill(chunk: tuple[int, int, int]) -> None:
-        first, place, size = chunk
-        buffers = free.get()
-        stored, target = buffers[0][:size], out[first : first + rows]
-        # Chunks at the end of a dataset are stored whole.
-        block = target if direct and len(target) == rows else buffers[1]
-        try:
-            if (n_read := os.preadv(descriptor, [stored], place)) != size:
-                raise ValueError(f"the file ends after {n_read} of {size} bytes")
-            decode(stored, block)
+    def fill(_: int) -> None:
+        """Chunks, as long as any are waiting. Memory that is used again costs no page faults."""
+        buffer, whole = np.empty(largest, np.uint8), np.empty(dataset.chunks, np.uint16)
+        for first, place, size in waiting:
+            stored, target = buffer[:size], out[first : first + rows]
+            # Chunks at the end of a dataset are stored whole.
+            block = target if direct and len(target) == rows else whole
+            try:
+                if (n_read := os.preadv(descriptor, [stored], place)) != size:
+                    raise ValueError(f"the file ends after {n_read} of {size} bytes")
+                decode(stored, block)
+            except (ValueError, deflate.DeflateError) as error:
+                raise ArtifactError(
+                    f"{dataset.file.filename}: {dataset.name}, rows {first} and after cannot be decoded ({error}); "
+                    "delete the file and run again"
+                ) from error
             if block is not target:
                 put(target, block[: len(target)])
-        except (ValueError, deflate.DeflateError) as error:
-            raise ArtifactError(
-                f"{dataset.file.filename}: {dataset.name}, rows {first} and after cannot be decoded ({error}); "
-                "delete the file and run again"
-            ) from error
-        finally:
-            free.put(buffers)
 
     descriptor = os.open(dataset.file.filename, os.O_RDONLY)
     try:
         with ThreadPoolExecutor(THREADS) as pool:
-            list(pool.map(fill, chunks))
+            list(pool.map(fill, range(min(THREADS, len(chunks)))))
     finally:
         os.close(descriptor)
     return out

@@ -27,6 +27,7 @@ from workflow_scripts.speech_lm.generation import (
 )
 from workflow_scripts.speech_lm.hooks import captured_states, edited_inputs
 from workflow_scripts.speech_lm.option_tokens import OptionBranches, log_sum, option_branches
+from workflow_scripts.speech_lm.packed import packed_linears
 from workflow_scripts.speech_lm.protocol import (
     Answer,
     AnswerLoss,
@@ -133,9 +134,9 @@ class DecoderSpeechLM(SpeechLM):
         embeds, lengths = self._pad(queries, None)
         check_reach(self.model, embeds.shape[1] + max([max_new_tokens, *(len(ids) for own in branches for ids in own)]))
         room = max([max_new_tokens, *map(n_columns, branches)])
-        cache, last, slots = prefill(self.model, embeds, lengths, following=room)
-        found = cached_branch_log_probs(self.model, cache, last, slots, branches)
-        with self._named(queries):
+        with packed_linears(self.model, max_new_tokens, len(lengths)), self._named(queries):
+            cache, last, slots = prefill(self.model, embeds, lengths, following=room)
+            found = cached_branch_log_probs(self.model, cache, last, slots, branches)
             decoded = continue_greedily(
                 self.model, cache, last, slots, max_new_tokens=max_new_tokens, stop_ids=self.stop_ids
             )

@@ -43,6 +43,7 @@ class NotFiniteError(FloatingPointError):
         self.row = row
 
 
+@torch.no_grad()
 def greedy(
     model: nn.Module,
     embeds: Tensor,
@@ -55,8 +56,9 @@ def greedy(
     """`prefill` and `continue_greedily`, for prompts and answers that the model's positions and windows reach."""
     check_length(max_new_tokens)
     check_reach(model, embeds.shape[1] + max_new_tokens)
-    cache, hidden, slots = prefill(model, embeds, lengths, following=max_new_tokens, edits=edits)
-    return continue_greedily(model, cache, hidden, slots, max_new_tokens=max_new_tokens, stop_ids=stop_ids)
+    with packed_linears(model, n_steps=max_new_tokens, n_rows=len(lengths)):
+        cache, hidden, slots = prefill(model, embeds, lengths, following=max_new_tokens, edits=edits)
+        return continue_greedily(model, cache, hidden, slots, max_new_tokens=max_new_tokens, stop_ids=stop_ids)
 
 
 @torch.no_grad()
