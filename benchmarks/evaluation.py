@@ -155,7 +155,7 @@ def measure(request: dict[str, Any], repeats: int) -> tuple[list[list[Any]], lis
             }
             ratio = harness.speed_ratio(seconds["ours"], seconds["loop"])
             answers = [
-                {(one, name): ids for one in parts for name, ids in runs[arm][0]["forms"][one]["answers"].items()}
+                {f"{one} {name}": ids for one in parts for name, ids in runs[arm][0]["forms"][one]["answers"].items()}
                 for arm in ARMS
             ]
             compared, different = harness.differing(*answers)
