@@ -118,6 +118,12 @@ def test_one_model_and_eight_fit_on_a_page_with_every_label_readable_and_unclipp
     assert min(map(min, margins)) > -0.01
 
 
+def test_a_label_as_long_as_the_alignment_runs_fits_a_third_of_the_page(tmp_path, margins):
+    made = write_made_tables(tmp_path, ["a", "b", "SmolLM2-135M LoRA + alignment"])
+    draw("monotonicity", made, tmp_path)
+    assert min(map(min, margins)) > -0.01
+
+
 @pytest.mark.parametrize(
     ("name", "table", "columns"),
     [

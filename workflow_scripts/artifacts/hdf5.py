@@ -120,9 +120,11 @@ def offsets_of(lengths: Sequence[int]) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
 
 
-def bfloat16_to_float32(bits: np.ndarray) -> np.ndarray:
-    """Values of a uint16 array that holds bfloat16 bit patterns, as float32 of the same shape."""
-    return (bits.astype(np.uint32) << 16).view(np.float32)
+def bfloat16_to_float32(bits: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """Values of a uint16 array that holds bfloat16 bit patterns, as float32 of the same shape; into `out` if given."""
+    out = np.empty(bits.shape, np.float32) if out is None else out
+    np.left_shift(bits, 16, out=out.view(np.uint32), dtype=np.uint32)
+    return out
 
 
 def float32_to_bfloat16(values: np.ndarray) -> np.ndarray:

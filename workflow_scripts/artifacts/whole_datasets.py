@@ -18,6 +18,7 @@ import hdf5plugin
 import numpy as np
 
 from workflow_scripts.artifacts.files import ArtifactError
+from workflow_scripts.artifacts.hdf5 import bfloat16_to_float32
 
 Decode = Callable[[np.ndarray, np.ndarray], None]
 """(stored bytes of a chunk, (rows, d) uint16 to fill)"""
@@ -40,14 +41,10 @@ def read_float32(dataset: h5py.Dataset) -> np.ndarray:
 
     Raises ArtifactError for a chunk that cannot be decoded.
     """
-    return _read(dataset, np.uint32, _widen).view(np.float32)
+    return _read(dataset, np.float32, lambda out, bits: bfloat16_to_float32(bits, out))
 
 
-def _widen(out: np.ndarray, bits: np.ndarray) -> None:
-    np.left_shift(bits, 16, out=out, dtype=np.uint32)
-
-
-def _read(dataset: h5py.Dataset, dtype: type, put: Callable[[np.ndarray, np.ndarray], None]) -> np.ndarray:
+def _read(dataset: h5py.Dataset, dtype: type, put: Callable[[np.ndarray, np.ndarray], object]) -> np.ndarray:
     out = np.empty(dataset.shape, dtype)
     decode, chunks = _decoder(dataset), _chunks(dataset)
     if decode is None or chunks is None:

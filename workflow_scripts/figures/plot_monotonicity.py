@@ -1,6 +1,7 @@
 """Figure 8 of the paper: monotonicity (cosine, Euclid) and consistency by checkpoint, beside their nulls (ours)."""
 
 import math
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from workflow_scripts.figures.style import (
 )
 
 PANELS_PER_ROW = 3
+TITLE_LETTERS = 30  # what fits above a panel
 CURVES = {
     "monotonicity_cosine": ("monotonicity, cosine", COSINE, "o"),
     "monotonicity_euclidean": ("monotonicity, Euclid", EUCLIDEAN, "s"),
@@ -51,7 +53,8 @@ def plot_monotonicity(checkpoints: Path, pdf: Path, svg: Path, png: Path, displa
                     color=color,
                     linewidth=0.8,
                 )
-            axis.set_title(f"{look.label(model)} (n={max(row['n'] for row in own)})", loc="left")
+            title = f"{look.label(model)} (n={max(row['n'] for row in own)})"
+            axis.set_title(textwrap.fill(title, TITLE_LETTERS), loc="left")
             axis.set_xlabel("training step")
             axis.tick_params(labelbottom=True)
         axes[0, 0].set_ylim(min(-0.05, axes[0, 0].get_ylim()[0]), 1)

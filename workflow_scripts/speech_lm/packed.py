@@ -2,8 +2,8 @@
 
 A decoding step multiplies every weight with a few dozen rows. torch's linear function brings the weight into the order
 that the kernel reads anew at every call; with so few rows that takes about as long as the product. Here it is done once
-per batch, before its prompts, whose float32 products gain a sixth. The copies live as long as the `with` block: weights
-changed before or after it are never seen stale.
+per batch, before its prompts, which gain by it too. The copies live as long as the `with` block: weights changed before
+or after it are never seen stale.
 """
 
 from __future__ import annotations
