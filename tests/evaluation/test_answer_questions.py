@@ -13,7 +13,7 @@ from workflow_scripts.artifacts.questions import QUESTIONS, Question
 from workflow_scripts.artifacts.utterances import UTTERANCES, Utterance
 from workflow_scripts.evaluation import answer_questions as tuned
 from workflow_scripts.evaluation import answer_questions_base as base
-from workflow_scripts.evaluation.answering import answer_texts
+from workflow_scripts.evaluation.answering import answer_queries, answer_texts
 from workflow_scripts.settings.analysis import EvaluationSettings
 from workflow_scripts.speech_lm.protocol import Answer, AnswerLoss, OptionLogProbs, Query, SpeechLM, Wanted
 from workflow_scripts.speech_lm.trained import TrainedLM
@@ -308,3 +308,17 @@ def test_an_empty_prompt_is_refused():
 def test_the_longest_answer_length_reaches_the_model():
     found = answer_texts(FakeLM(), [("long prompt", Wanted())], EvaluationSettings(), 3)
     assert found["long prompt", Wanted()].answer.text == "T:l"
+
+
+@pytest.mark.parametrize(("max_positions", "again"), [(1000, set()), (24, {2, 3})])
+def test_queries_are_encoded_once_as_long_as_the_positions_of_a_batch_hold_them(max_positions, again):
+    lm, encoded = FakeLM(), []
+    prompts = ["a question", "two words", "the third", "one more"]
+
+    def encoder(number):
+        return lambda: encoded.append(number) or lm.encode_text(prompts[number])
+
+    settings = EvaluationSettings(max_positions=max_positions)
+    assert sum(lm.encode_text(prompt).length for prompt in prompts[:2]) <= 24 < 1000
+    answer_queries(lm, [encoder(number) for number in range(4)], [[]] * 4, settings, 3, "test")
+    assert sorted(encoded) == sorted([0, 1, 2, 3, *again])

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from tests.speech_lm.tiny_models import FAMILIES, POSITIONS, speech_lm
-from workflow_scripts.speech_lm import generation
+from workflow_scripts.speech_lm import generation, grouped_cache
 from workflow_scripts.speech_lm.generation import common_beginning
+from workflow_scripts.speech_lm.grouped_cache import GroupedCache, can_group
 from workflow_scripts.speech_lm.hf import HfSpeechLM
 from workflow_scripts.speech_lm.hooks import edited_inputs, hook_count
 from workflow_scripts.speech_lm.packed import LEAST_STEPS
@@ -87,6 +88,25 @@ def test_a_beginning_run_once_and_rows_run_apart_leave_states_cache_and_answers_
     torch.testing.assert_close(last, whole_last, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(kept, whole_kept, rtol=1e-4, atol=1e-4)
     assert [one.token_ids for one in answers] == [one.token_ids for one in whole_answers]
+
+
+@pytest.mark.parametrize("form", ["speech", "text"])
+def test_rows_kept_in_groups_give_the_answers_costs_and_options_of_one_rectangle(lm, form, monkeypatch):
+    if isinstance(lm, WholeModelSpeechLM):
+        pytest.skip("one query at a time")
+    queries = spoken(lm, 0.6, 1.0, 0.4) if form == "speech" else [lm.encode_text(text) for text in TEXTS]
+    wanted = [[Wanted("the water", ("river", "the user"))], [], [Wanted("river")]]
+    found, made = {}, []
+    monkeypatch.setattr(generation, "GroupedCache", lambda caches: made.append(len(caches)) or GroupedCache(caches))
+    for rows in (1000, 1):
+        monkeypatch.setattr(grouped_cache, "GROUP_ROWS", rows)
+        found[rows] = lm.answer_and_weigh(queries, wanted, max_new_tokens=LEAST_STEPS + 2)
+    assert made == ([3] if can_group(lm.decoder, lm.device) else [])
+    for (answer, weighed), (other, others) in zip(found[1], found[1000], strict=True):
+        assert answer.token_ids == other.token_ids
+        for one, two in zip(weighed, others, strict=True):
+            assert (*one.letters, *one.texts) == pytest.approx((*two.letters, *two.texts), abs=1e-3)
+            assert one.reference.nll == pytest.approx(two.reference.nll, abs=1e-3)
 
 
 def test_answers_equal_the_models_own_generate(lm):

@@ -68,7 +68,31 @@ def test_an_error_inside_leaves_plain_layers_and_an_inner_block_packs_nothing(mo
     assert not any("forward" in layer.__dict__ for layer in model)
 
 
-def test_nothing_is_packed_where_it_does_not_pay_or_would_break_something(model, monkeypatch):
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(48, 96), (47, 33), (300, 1)])
+def test_plain_weights_are_not_there_twice_and_come_back_bit_for_bit(dtype, shape):
+    layer = nn.Linear(*shape).to(dtype).requires_grad_(False)
+    model, parameter, before = nn.Sequential(layer), layer.weight, layer.weight.clone()
+    with pytest.raises(ZeroDivisionError), packed_linears(model, 20, 4) as n_packed:
+        assert n_packed == 1 and layer.weight is parameter
+        assert parameter.shape == before.shape and parameter.dtype == dtype and parameter.isnan().all()
+        assert parameter.untyped_storage().nbytes() == dtype.itemsize
+        raise ZeroDivisionError
+    assert layer.weight is parameter and parameter.is_contiguous() and torch.equal(parameter, before)
+
+
+def test_a_weight_that_an_embedding_shares_can_be_read_meanwhile():
+    table, head = nn.Embedding(300, 48), nn.Linear(48, 300, bias=False)
+    head.weight = table.weight
+    model = nn.ModuleList([table, head]).requires_grad_(False)
+    expected = head(table.weight[:5])
+    with packed_linears(model, 20, 4) as n_packed:
+        assert n_packed == 1
+        torch.testing.assert_close(head(table(torch.arange(5))), expected)
+    assert head.weight is table.weight
+
+
+def test_nothing_is_packed_where_it_does_not_pay_or_would_break_something(model):
     def n_packed(steps=20, rows=4):
         with packed_linears(model, steps, rows) as found:
             return found
@@ -78,9 +102,6 @@ def test_nothing_is_packed_where_it_does_not_pay_or_would_break_something(model,
     assert n_packed(rows=1) == 0
     with torch.enable_grad():
         assert n_packed() == 0
-    monkeypatch.setattr(packed, "BUDGET_BYTES", 1000)
-    assert n_packed() == 0
-    monkeypatch.undo()
     model[0].forward = lambda inputs: inputs  # somebody else's
     assert n_packed() == 2
     del model[0].forward
@@ -92,7 +113,7 @@ def test_nothing_is_packed_where_it_does_not_pay_or_would_break_something(model,
 
 
 def test_where_torch_lacks_the_operators_plain_products_run_and_the_log_says_so(model, monkeypatch, caplog):
-    def missing(linear, n_rows):
+    def missing(linear, weight):
         raise AttributeError("no operator _linear_pointwise")
 
     monkeypatch.setattr(packed, "_packed_forward", missing)

@@ -53,8 +53,8 @@ def answer_queries(
 ) -> list[dict[Wanted, Outcome]]:
     """Greedy answers, teacher-forced costs of reference answers and option probabilities, in batches of like length.
 
-    Queries are encoded twice, for their length and for their batch: the inputs of all spoken queries would not fit
-    memory at full scale, and encoding costs little beside the language model.
+    Queries are encoded for their length, which decides their batch. As many as have `max_positions` in all are kept for
+    it; later ones are encoded again, as the inputs of all spoken queries would not fit memory at full scale.
 
     Args:
         encoders: one function per query that encodes it.
@@ -65,11 +65,19 @@ def answer_queries(
         per query, the outcome of each thing wanted and that of `Wanted()`, the answer alone.
     """
     weighed = [[one for one in dict.fromkeys(all_) if one != Wanted()] for all_ in wanted]
-    sizes = [encode().length + sum(_n_tokens(model, one) for one in own) for encode, own in zip(encoders, weighed)]
+    kept: dict[int, Query] = {}
+    sizes, room = [], settings.max_positions
+    for index, (encode, own) in enumerate(zip(encoders, weighed, strict=True)):
+        query = encode()
+        sizes.append(query.length + sum(_n_tokens(model, one) for one in own))
+        room -= query.length
+        if room >= 0:
+            kept[index] = query
     grouped = batches(sizes, settings.batch_size, settings.max_positions)
     outcomes: dict[int, dict[Wanted, Outcome]] = {}
     for group in progress(grouped, len(grouped), f"{what}: batches"):
-        queries, own = [encoders[index]() for index in group], [weighed[index] for index in group]
+        queries = [kept.pop(index) if index in kept else encoders[index]() for index in group]
+        own = [weighed[index] for index in group]
         for index, (answer, found) in zip(
             group, model.answer_and_weigh(queries, own, max_new_tokens=max_new_tokens), strict=True
         ):

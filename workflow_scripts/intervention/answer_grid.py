@@ -21,6 +21,10 @@ from workflow_scripts.speech_lm.edited_generation import EditedAnswer, SharedPro
 from workflow_scripts.speech_lm.protocol import Answer, AnswerLoss, Edit, Query, SpeechLMError
 from workflow_scripts.speech_lm.spoken_shard import SpokenShard
 
+MOST_ROWS, MOST_POSITIONS = 32, 2**13
+"""At most so many rows, and rows times longest prompt, in a batch, whatever evaluation takes: keys and values are there
+twice, those of the prompts and those of the rows, and each batch is as long as its longest row (ours)."""
+
 
 @dataclass(frozen=True)
 class GridAnswer:
@@ -233,8 +237,8 @@ def answer_rows(
 
 def even_batches(n: int, batching: EvaluationSettings) -> tuple[int, int]:
     """Rows of a batch such that the last one is not much smaller than the others, and the positions allowed."""
-    parts = -(-n // batching.batch_size)
-    return -(-n // parts), batching.max_positions
+    parts = -(-n // min(batching.batch_size, MOST_ROWS))
+    return -(-n // parts), min(batching.max_positions, MOST_POSITIONS)
 
 
 def _identity(row: int, edits: Sequence[Edit]) -> tuple:

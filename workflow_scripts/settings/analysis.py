@@ -17,8 +17,8 @@ class EvaluationSettings(Settings):
         min_length=1,
         description="Subsets to answer; default: all. The others are still kept out of the training prompts.",
     )
-    batch_size: int = Field(default=32, gt=0, description="Rows decoded together.")
-    max_positions: int = Field(default=8192, gt=0, description="Rows times longest prompt in one batch at most.")
+    batch_size: int = Field(default=64, gt=0, description="Rows decoded together.")
+    max_positions: int = Field(default=24576, gt=0, description="Rows times longest prompt in one batch at most.")
     option_log_probs: bool = Field(
         default=True, description="Probabilities of the options of multiple-choice questions beside the answers."
     )

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from workflow_scripts.speech_lm.anatomy import causal_lm, decoder_of, final_norm_of, vocabulary_logits
+from workflow_scripts.speech_lm.batching import longest_first, put_back
 from workflow_scripts.speech_lm.branches import branch_log_probs, cached_branch_log_probs, n_columns
 from workflow_scripts.speech_lm.edited_generation import SharedPrompts
 from workflow_scripts.speech_lm.generation import (
@@ -113,11 +114,12 @@ class DecoderSpeechLM(SpeechLM):
         Raises SpeechLMError naming model and query if the logits are not finite.
         """
         start = time.perf_counter()
-        embeds, lengths = self._pad(queries, edits)
+        embeds, lengths, order = self._longest_first(queries, edits)
         stops = self.stop_ids if stop_ids is None else frozenset(stop_ids)
-        with self._named(queries):
+        edits = None if edits is None else [edits[index] for index in order]
+        with self._named([queries[index] for index in order]):
             decoded = greedy(self.model, embeds, lengths, max_new_tokens=max_new_tokens, stop_ids=stops, edits=edits)
-        return self._answers(decoded, time.perf_counter() - start)
+        return put_back(self._answers(decoded, time.perf_counter() - start), order)
 
     @torch.no_grad()
     def answer_and_weigh(
@@ -126,15 +128,16 @@ class DecoderSpeechLM(SpeechLM):
         """As in the protocol, from one pass over the prompts: options and references are read off its cache first."""
         start = time.perf_counter()
         check_length(max_new_tokens)
+        embeds, lengths, order = self._longest_first(queries, None)
         candidates = [
-            [option_branches(self.tokenizer, list(one.options), one.reference, self.name) for one in own]
-            for own in wanted
+            [option_branches(self.tokenizer, list(one.options), one.reference, self.name) for one in wanted[index]]
+            for index in order
         ]
         branches = [[ids for one in own for ids in one.branches] for own in candidates]
-        embeds, lengths = self._pad(queries, None)
         check_reach(self.model, embeds.shape[1] + max([max_new_tokens, *(len(ids) for own in branches for ids in own)]))
         room = max([max_new_tokens, *map(n_columns, branches)])
-        with packed_linears(self.model, max_new_tokens, len(lengths)), self._named(queries):
+        asked = [queries[index] for index in order]
+        with packed_linears(self.model, max_new_tokens, len(lengths)), self._named(asked):
             cache, last, slots = prefill(self.model, embeds, lengths, following=room)
             found = cached_branch_log_probs(self.model, cache, last, slots, branches)
             decoded = continue_greedily(
@@ -144,7 +147,7 @@ class DecoderSpeechLM(SpeechLM):
         for own, log_probs in zip(candidates, found):
             pieces = iter(log_probs)
             weighed.append([self._weighed(one, [next(pieces) for _ in one.branches]) for one in own])
-        return list(zip(self._answers(decoded, time.perf_counter() - start), weighed))
+        return put_back(list(zip(self._answers(decoded, time.perf_counter() - start), weighed)), order)
 
     def decode_answer(self, token_ids: Sequence[int]) -> str:
         """The text of an answer: its tokens without special ones."""
@@ -301,6 +304,16 @@ class DecoderSpeechLM(SpeechLM):
         for index, row in enumerate(rows):
             embeds[index, : len(row)] = row
         return embeds, lengths
+
+    def _longest_first(
+        self, queries: Sequence[Query], edits: Sequence[Sequence[Edit]] | None
+    ) -> tuple[Tensor, list[int], list[int]]:
+        """As `_pad`, the longest query first; and the order that made it so."""
+        embeds, lengths = self._pad(queries, edits)
+        order = longest_first(lengths)
+        if order != sorted(order):
+            embeds = embeds[torch.tensor(order, device=embeds.device)]
+        return embeds, [lengths[index] for index in order], order
 
     def _prepare(self, queries: Sequence[Query], edits: Sequence[Sequence[Edit]] | None) -> None:
         """Called before every pass: checks its arguments; a family may bring the model into the state they need."""

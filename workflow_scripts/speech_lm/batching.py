@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 def batches(lengths: Sequence[int], max_rows: int, max_positions: int) -> list[list[int]]:
@@ -15,10 +18,32 @@ def batches(lengths: Sequence[int], max_rows: int, max_positions: int) -> list[l
     if max_rows < 1 or max_positions < 1:
         raise ValueError(f"max_rows={max_rows} and max_positions={max_positions} must be at least 1")
     grouped: list[list[int]] = []
-    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+    for index in longest_first(lengths):
         group = grouped[-1] if grouped else []
         if not group or len(group) == max_rows or (len(group) + 1) * lengths[group[0]] > max_positions:
             grouped.append([index])
         else:
             group.append(index)
     return grouped
+
+
+def consecutive(lengths: Sequence[int], max_positions: int) -> list[slice]:
+    """Split rows, in their order, into runs of at most `max_positions` = rows times longest; a run has at least one."""
+    runs: list[slice] = []
+    start, longest = 0, 0
+    for index, length in enumerate(lengths):
+        longest = max(longest, length)
+        if index > start and (index - start + 1) * longest > max_positions:
+            runs.append(slice(start, index))
+            start, longest = index, length
+    return [*runs, slice(start, len(lengths))] if lengths else []
+
+
+def longest_first(lengths: Sequence[int]) -> list[int]:
+    """Indices in descending order of length; ties keep their order."""
+    return sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
+
+
+def put_back(values: Sequence[T], order: Sequence[int]) -> list[T]:
+    """The inverse of `[originals[index] for index in order]`."""
+    return [value for _, value in sorted(zip(order, values), key=lambda pair: pair[0])]

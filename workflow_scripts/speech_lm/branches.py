@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from workflow_scripts.speech_lm.anatomy import causal_lm, decoder_of, vocabulary_logits
 from workflow_scripts.speech_lm.generation import check_reach
+from workflow_scripts.speech_lm.grouped_cache import GroupedCache
 from workflow_scripts.speech_lm.ragged_cache import RaggedCache
 
 _WIDTH_STEP = 16
@@ -56,7 +57,7 @@ def n_columns(branches: Sequence[Sequence[int]]) -> int:
 @torch.no_grad()
 def cached_branch_log_probs(
     model: nn.Module,
-    cache: RaggedCache,
+    cache: RaggedCache | GroupedCache,
     last: Tensor,
     lengths: Tensor,
     branches: Sequence[Sequence[Sequence[int]]],
@@ -83,13 +84,15 @@ def cached_branch_log_probs(
                 part[index, start:end] = number
                 depth[index, start:end] = torch.arange(end - start)
         mask = cache.place_branches(lengths, part.to(last.device), last.dtype)
-        hidden = decoder_of(model)(
-            inputs_embeds=causal_lm(model).get_input_embeddings()(ids.to(last.device)),
-            attention_mask=mask,
-            position_ids=lengths[:, None] + depth.to(last.device),
-            past_key_values=cache,
-            use_cache=True,
-        ).last_hidden_state
+        decoder = decoder_of(model)
+        with cache.attention(decoder):
+            hidden = decoder(
+                inputs_embeds=causal_lm(model).get_input_embeddings()(ids.to(last.device)),
+                attention_mask=mask,
+                position_ids=lengths[:, None] + depth.to(last.device),
+                past_key_values=cache,
+                use_cache=True,
+            ).last_hidden_state
         states = torch.cat([states, hidden], dim=1)
     rows, columns, targets = _predictions([0] * len(branches), branches)
     return _split(_log_probs(model, states[rows.to(last.device), columns.to(last.device)], targets), branches)

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from workflow_scripts.speech_lm.anatomy import causal_lm, decoder_of, sliding_window_of, vocabulary_logits
-from workflow_scripts.speech_lm.batching import batches
+from workflow_scripts.speech_lm.batching import consecutive
+from workflow_scripts.speech_lm.grouped_cache import GroupedCache, can_group, row_groups
 from workflow_scripts.speech_lm.hooks import edited_inputs
 from workflow_scripts.speech_lm.packed import packed_linears
 from workflow_scripts.speech_lm.protocol import Edit, SpeechLMError
@@ -20,7 +21,7 @@ _BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 WIDTH_STEP = 16  # lengths are rounded up to a multiple, so that kernels meet few different shapes
 
-PASS_POSITIONS = 1024
+PASS_POSITIONS = 768
 """Positions that pass the layers together: products of so many rows are efficient, more would only add padding."""
 
 LEAST_SAVED = 64
@@ -69,37 +70,42 @@ def prefill(
     *,
     following: int,
     edits: Sequence[Sequence[Edit]] | None = None,
-) -> tuple[RaggedCache, Tensor, Tensor]:
+) -> tuple[RaggedCache | GroupedCache, Tensor, Tensor]:
     """Keys and values of right-padded prompts, with room for `following` positions behind the longest.
 
     embeds: (B, T, d) input embeddings; lengths: (B,) real positions. Edits act here only; later steps see them through
-    the cache. Rows of like length pass the layers together, so that little padding is computed. What all rows begin
-    with (a chat template's system prompt) is run once, for one row, unless there are edits.
+    the cache. A few rows at a time pass the layers; with the longest rows first little padding is computed, and keys
+    and values are kept in groups of like length (`GroupedCache`). What all rows begin with (a chat template's system
+    prompt) is run once, for one row, unless there are edits.
 
     Gives the cache, the final states (B, d) at each row's last position, and `lengths` as a tensor. Raises
     SpeechLMError for layers with another kind of cache. That the model's positions reach (`check_reach`) is the
     caller's to check.
     """
     decoder = decoder_of(model)
-    n_layers, capacity = len(decoder.layers), embeds.shape[1] + following
+    n_layers = len(decoder.layers)
     shared = 0 if edits is not None else common_beginning(embeds, lengths)
     beginning = None
     if shared * (len(embeds) - 1) >= LEAST_SAVED:
         beginning = RaggedCache(n_layers, shared)
         decoder(inputs_embeds=embeds[:1, :shared], past_key_values=beginning, use_cache=True)
         _check_cache(decoder, beginning)
-    cache, ends = RaggedCache(n_layers, capacity), []
-    grouped = batches(lengths, len(lengths), PASS_POSITIONS)
-    for group in grouped:
-        rows = torch.tensor(group, device=embeds.device)
-        width = min(-(-max(lengths[row] for row in group) // WIDTH_STEP) * WIDTH_STEP, embeds.shape[1])
-        part = RaggedCache(n_layers, width)
-        with edited_inputs(decoder.layers, None if edits is None else [edits[row] for row in group]):
-            ends.append(_pass(decoder, part, embeds[rows, :width], [lengths[row] for row in group], beginning))
-        _check_cache(decoder, part)
-        cache.put(rows, part, len(lengths))
-    order = torch.tensor([row for group in grouped for row in group], device=embeds.device)
-    return cache, torch.cat(ends)[order.argsort()], torch.tensor(list(lengths), device=embeds.device)
+    caches, ends = [], []
+    for group in row_groups(lengths) if can_group(decoder, embeds.device) else [slice(0, len(lengths))]:
+        longest = _width(lengths[group], embeds)
+        cache = RaggedCache(n_layers, longest + following, n_rows=group.stop - group.start)
+        for rows in consecutive(lengths[group], PASS_POSITIONS):
+            part, own = cache.part(rows), slice(group.start + rows.start, group.start + rows.stop)
+            with edited_inputs(decoder.layers, None if edits is None else edits[own]):
+                ends.append(_pass(decoder, part, embeds[own, : _width(lengths[own], embeds)], lengths[own], beginning))
+            _check_cache(decoder, part)
+        caches.append(cache)
+    whole = caches[0] if len(caches) == 1 else GroupedCache(caches)
+    return whole, torch.cat(ends), torch.tensor(list(lengths), device=embeds.device)
+
+
+def _width(lengths: Sequence[int], embeds: Tensor) -> int:
+    return min(-(-max(lengths) // WIDTH_STEP) * WIDTH_STEP, embeds.shape[1])
 
 
 def _pass(
@@ -110,7 +116,7 @@ def _pass(
     further: dict[str, Tensor] = {}
     if beginning is not None:
         shared = beginning.capacity
-        cache.put(torch.arange(len(embeds), device=embeds.device), beginning, len(embeds))
+        cache.begin_with(beginning)
         places = torch.arange(shared, embeds.shape[1], device=embeds.device).repeat(len(embeds), 1)
         further = {"attention_mask": cache.place(places, embeds.dtype), "position_ids": places}
     hidden = decoder(
@@ -139,7 +145,7 @@ def _check_cache(decoder: nn.Module, cache: RaggedCache) -> None:
 @torch.no_grad()
 def continue_greedily(
     model: nn.Module,
-    cache: RaggedCache,
+    cache: RaggedCache | GroupedCache,
     hidden: Tensor,
     slots: Tensor,
     *,
@@ -153,12 +159,18 @@ def continue_greedily(
     or after `max_new_tokens`. Raises NotFiniteError, ValueError for fewer than one token.
     """
     check_length(max_new_tokens)
-    with packed_linears(model, n_steps=max_new_tokens, n_rows=len(slots)):
+    packed = packed_linears(model, n_steps=max_new_tokens, n_rows=len(slots))
+    with packed, cache.attention(decoder_of(model)):
         return _continue_greedily(model, cache, hidden, slots, max_new_tokens, stop_ids)
 
 
 def _continue_greedily(
-    model: nn.Module, cache: RaggedCache, hidden: Tensor, slots: Tensor, max_new_tokens: int, stop_ids: Collection[int]
+    model: nn.Module,
+    cache: RaggedCache | GroupedCache,
+    hidden: Tensor,
+    slots: Tensor,
+    max_new_tokens: int,
+    stop_ids: Collection[int],
 ) -> list[Decoded]:
     decoder, embed = decoder_of(model), causal_lm(model).get_input_embeddings()
     rows = list(range(len(slots)))  # original row of every row still in the batch

@@ -2,13 +2,16 @@
 
 A decoding step multiplies every weight with a few dozen rows. torch's linear function brings the weight into the order
 that the kernel reads anew at every call; with so few rows that takes about as long as the product. Here it is done once
-per batch, before its prompts, which gain by it too. The copies live as long as the `with` block: weights changed before
-or after it are never seen stale.
+per batch, before its prompts, which gain by it too. Packed weights take the place of the plain ones, so that no model
+is in memory twice; when the `with` block ends, the plain ones are laid out again, bit for bit.
 """
 
 from __future__ import annotations
 
+import ctypes
 import logging
+import math
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -19,8 +22,6 @@ from torch import Tensor, nn
 logger = logging.getLogger(__name__)
 
 _DTYPES = (torch.float32, torch.bfloat16)
-BUDGET_BYTES = 2**30
-"""A model whose linear weights take more is left as it is: the copies would double its memory (ours)."""
 LEAST_STEPS = 8
 """Shorter runs do without. In one trial (135M parameters, 32 rows, two cores) laying out cost as much as seven steps
 saved in float32, and as eight saved in bfloat16."""
@@ -31,23 +32,44 @@ def packed_linears(model: nn.Module, n_steps: int, n_rows: int) -> Iterator[int]
     """While open, the model's linear layers multiply with packed weights; yields how many do.
 
     For at most `n_steps` products of about `n_rows` rows. Same results up to the order of summation. Hooks on the
-    layers act as always, parameters stay as they are. None are packed, and everything runs as before, for fewer than
-    `LEAST_STEPS` steps or two rows, while gradients are recorded, on other devices than CPUs, above `BUDGET_BYTES`, or
+    layers act as always. Weights of these layers read as NaN meanwhile, without memory of their own; those that another
+    module uses too (an embedding tied to the head) stay, and are copied. None are packed, and everything runs as
+    before, for fewer than `LEAST_STEPS` steps or two rows, while gradients are recorded, on other devices than CPUs, or
     where torch lacks the operators. Layers of a class of their own (quantized ones, adapters) are left alone; the plain
     ones inside them are packed.
     """
     wanted = n_steps >= LEAST_STEPS and n_rows > 1 and not torch.is_grad_enabled() and torch.backends.mkldnn.enabled
     linears = [module for module in model.modules() if _packable(module)] if wanted else []
-    n_bytes = sum(linear.weight.nbytes for linear in linears)
-    if n_bytes > BUDGET_BYTES or not all(_operators_work(dtype) for dtype in {one.weight.dtype for one in linears}):
+    if not all(_operators_work(dtype) for dtype in {one.weight.dtype for one in linears}):
         linears = []
+    users = Counter(id(weight) for module in model.modules() for weight in module._parameters.values())
+    released: list[tuple[nn.Parameter, Tensor]] = []
     try:
         for linear in linears:
-            linear.forward = _packed_forward(linear, n_rows)
+            packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), n_rows)
+            linear.forward = _packed_forward(linear, packed)
+            if users[id(linear.weight)] == 1:
+                released.append((linear.weight, packed))
+                linear.weight.data = linear.weight.new_full((), math.nan).expand(linear.weight.shape)
+        if released:
+            _return_free_memory()
         yield len(linears)
     finally:
         for linear in linears:
             linear.__dict__.pop("forward", None)
+        while released:
+            weight, packed = released.pop()
+            weight.data = packed.to_dense()
+            del packed
+        if linears:
+            _return_free_memory()
+
+
+def _return_free_memory() -> None:
+    """Give what was freed back to the system (glibc): its allocator keeps gaps between blocks that are in use."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def _packable(module: nn.Module) -> bool:
@@ -58,12 +80,11 @@ def _packable(module: nn.Module) -> bool:
     return type(weight) is nn.Parameter and weight.device.type == "cpu" and weight.dtype in _DTYPES
 
 
-def _packed_forward(linear: nn.Linear, n_rows: int) -> Callable[[Tensor], Tensor]:
-    weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), n_rows)
+def _packed_forward(linear: nn.Linear, packed: Tensor) -> Callable[[Tensor], Tensor]:
     bias = None if linear.bias is None else linear.bias.detach()
 
     def forward(input: Tensor) -> Tensor:
-        return torch.ops.mkldnn._linear_pointwise(input, weight, bias, "none", [], "")
+        return torch.ops.mkldnn._linear_pointwise(input, packed, bias, "none", [], "")
 
     return forward
 
@@ -75,8 +96,11 @@ def _operators_work(dtype: torch.dtype) -> bool:
     rows = torch.linspace(-1, 1, 64).reshape(4, 16).to(dtype)
     try:
         with torch.no_grad():
-            found, expected = _packed_forward(linear, len(rows))(rows), linear(rows)
+            packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight, len(rows))
+            found, expected = _packed_forward(linear, packed)(rows), linear(rows)
         fault = None if torch.allclose(found, expected, atol=1e-2) else "their product is wrong"
+        if fault is None and not torch.equal(packed.to_dense(), linear.weight):
+            fault = "packed weights cannot be laid out again"
     except (AttributeError, RuntimeError) as error:
         fault = str(error).splitlines()[0]
     if fault is not None:

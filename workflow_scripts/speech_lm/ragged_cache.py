@@ -7,11 +7,17 @@ then writes its next key and value over its own padding, and the buffers are all
 
 from __future__ import annotations
 
+import math
+import mmap
 import weakref
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers.cache_utils import Cache, CacheLayerMixin
+
+_OWN_PAGES_BYTES = 2**20
 
 
 class RaggedLayer(CacheLayerMixin):
@@ -21,16 +27,22 @@ class RaggedLayer(CacheLayerMixin):
     is_compileable = False
     is_croppable = False
 
-    def __init__(self, book: RaggedCache) -> None:
+    def __init__(self, book: RaggedCache, whole: RaggedLayer | None = None, rows: slice = slice(None)) -> None:
         super().__init__()
         # A plain reference would be a cycle, and buffers would stay until the garbage collector comes by.
         self.book = weakref.proxy(book)
+        self.whole, self.rows = whole, rows
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        """Allocate the buffers from the shape of the first keys and values."""
-        batch, heads, _, width = key_states.shape
-        self.keys = key_states.new_zeros((batch, heads, self.book.capacity, width))
-        self.values = value_states.new_zeros((batch, heads, self.book.capacity, value_states.shape[-1]))
+        """Allocate the buffers from the shape of the first keys and values, or share those of the whole layer."""
+        if self.whole is None:
+            shape = (self.book.n_rows or len(key_states), key_states.shape[1], self.book.capacity)
+            self.keys = zeros((*shape, key_states.shape[-1]), key_states)
+            self.values = zeros((*shape, value_states.shape[-1]), value_states)
+        else:
+            if not self.whole.is_initialized:
+                self.whole.lazy_initialization(key_states, value_states)
+            self.keys, self.values = self.whole.keys[self.rows], self.whole.values[self.rows]
         self.is_initialized = True
 
     def update(self, key_states: Tensor, value_states: Tensor, *args, **kwargs) -> tuple[Tensor, Tensor]:
@@ -72,10 +84,14 @@ class RaggedCache(Cache):
     """One `RaggedLayer` per decoder layer and the bookkeeping they share.
 
     Call `place` before every decode step; it returns the attention mask of that step.
+
+    Args:
+        capacity: positions of a row.
+        n_rows: if the rows are filled in parts (`part`); default: as many as come first.
     """
 
-    def __init__(self, n_layers: int, capacity: int) -> None:
-        self.capacity = capacity
+    def __init__(self, n_layers: int, capacity: int, n_rows: int | None = None) -> None:
+        self.capacity, self.n_rows = capacity, n_rows
         self.rows: Tensor | None = None
         self.slots: Tensor | None = None
         self.visible = 0
@@ -117,19 +133,42 @@ class RaggedCache(Cache):
         copied.visible = self.visible
         return copied
 
-    def put(self, rows: Tensor, part: RaggedCache, n_rows: int) -> None:
-        """Store the rows of `part` (one is stored for all) as first positions of `rows`; of `n_rows` in all."""
-        for layer, source in zip(self.layers, part.layers):
-            if not layer.is_initialized:
-                shape = (n_rows, source.keys.shape[1], self.capacity)
-                layer.keys = source.keys.new_zeros((*shape, source.keys.shape[-1]))
-                layer.values = source.values.new_zeros((*shape, source.values.shape[-1]))
-                layer.is_initialized = True
-            layer.keys[rows, :, : part.capacity] = source.keys
-            layer.values[rows, :, : part.capacity] = source.values
-        self.visible = max(self.visible, part.capacity)
+    def part(self, rows: slice) -> RaggedCache:
+        """A cache of some rows that stores into this one: prompts are run in parts, answers for all rows at once."""
+        part = RaggedCache(len(self.layers), self.capacity)
+        part.layers = [RaggedLayer(part, whole, rows) for whole in self.layers]
+        return part
+
+    def begin_with(self, beginning: RaggedCache) -> None:
+        """Store the only row of `beginning` as the first positions of every row; nothing may be stored before."""
+        for layer, source in zip(self.layers, beginning.layers):
+            layer.lazy_initialization(source.keys, source.values)
+            layer.keys[:, :, : beginning.capacity] = source.keys
+            layer.values[:, :, : beginning.capacity] = source.values
+        self.visible = beginning.capacity
+
+    def attention(self, decoder: nn.Module) -> AbstractContextManager[None]:
+        """The decoder's passes over this cache go inside: here attention is the decoder's own."""
+        return nullcontext()
 
     def keep(self, rows: Tensor) -> None:
         """Keep only `rows` (indices, in this order) in every layer."""
         for layer in self.layers:
             layer.keep(rows)
+
+
+def zeros(shape: Sequence[int], like: Tensor) -> Tensor:
+    """Zeros of `shape` with dtype and device of `like`.
+
+    Large ones on the CPU are pages of their own: the system hands them out as zeros when they are first written, in
+    large pages where it can, and has them back as soon as the tensor is gone. The process's allocator would fill them
+    first and keep them afterwards.
+    """
+    n_bytes = math.prod(shape) * like.dtype.itemsize
+    if like.device.type != "cpu" or n_bytes < _OWN_PAGES_BYTES:
+        return like.new_zeros(shape)
+    pages = mmap.mmap(-1, n_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        with suppress(OSError):  # a kernel without large pages
+            pages.madvise(mmap.MADV_HUGEPAGE)
+    return torch.frombuffer(pages, dtype=like.dtype).view(shape)
