@@ -153,6 +153,17 @@ def test_adding_a_model_leaves_the_rows_of_others_as_they_are(tmp_path):
     assert [row for row in after if row["model"] != "z"] == before
 
 
+def test_questions_with_a_loss_are_counted_apart_from_those_with_a_score(tmp_path):
+    files = [
+        write(tmp_path, "a", form, [1, 0, 1], nll=[(1.0, 2), (3.0, 1), None if form == "text" else (2.0, 1)])
+        for form in ("text", "speech")
+    ]
+    files += [write(tmp_path, "b", form, [1, 0], nll=[None, None]) for form in ("text", "speech")]
+    gap, _ = build(tmp_path, files, backbones={})
+    found = {row["subset"]: (row["n"], row["n_loss"], row["loss_gap"]) for row in gap}
+    assert found == {"overall": (5, 2, 0), "knowledge": (2, None, None), "a": (3, 2, 0), "b": (2, None, None)}
+
+
 def test_steps_are_sorted_by_number(tmp_path):
     files = [
         write(tmp_path, "a", form, [1, 0], checkpoint=f"step-{step:06d}")
@@ -177,11 +188,11 @@ def test_golden_table(tmp_path):
     assert GAP_COLUMNS[-len(LAST) :] == LAST
     assert {cell for row in gap[1:] for cell in row[-len(LAST) :]} == {""}, "measures of multiple choice only"
     assert [",".join(row[: -len(LAST)]) for row in gap[1:]] == [
-        "lm,base,,overall,2,100,100,100,,,,0,0,0,,,,0.25,,0.25,,,,,,,,,",
-        "lm,base,,a,2,100,10,90,,,,0,10,90,,,,0.25,,0.25,,,,,,,,,",
+        "lm,base,,overall,2,100,100,100,,,,0,0,0,,,,0.25,,0.25,,,,,,,,,,",
+        "lm,base,,a,2,100,10,90,,,,0,10,90,,,,0.25,,0.25,,,,,,,,,,",
         "m,step-000400,400,overall,2,100,100,100,0,0,0,100,100,100,100,100,100,"
-        "0.25,0.25,0.25,1,2.5,1.25,1.5,1.5,1.5,,,",
-        "m,step-000400,400,a,2,100,10,90,0,10,90,100,10,90,100,100,100,0.25,0.25,0.25,1,2.5,1.25,1.5,1.5,1.5,,,",
+        "0.25,0.25,0.25,1,2.5,1.25,1.5,1.5,1.5,2,,,",
+        "m,step-000400,400,a,2,100,10,90,0,10,90,100,10,90,100,100,100,0.25,0.25,0.25,1,2.5,1.25,1.5,1.5,1.5,2,,,",
     ]
     decline = (tmp_path / "decline.csv").read_text().splitlines()
     assert decline[0] == ",".join(DECLINE_COLUMNS)

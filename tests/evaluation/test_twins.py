@@ -44,6 +44,17 @@ def test_what_both_runs_share_is_no_uncertainty(tmp_path):
     assert [row[name] for name in ("change", "change_low", "change_high")] == pytest.approx([-0.5] * 3)
 
 
+def test_losses_count_their_own_questions(tmp_path):
+    files = [
+        write(tmp_path, "a", form, [1, 0, 1], model=model, nll=[(1.0, 1), (2.0, 1), None])
+        for model in ("aligned", "plain")
+        for form in FORMS
+    ]
+    rows = twins(tmp_path, files, twins={"aligned": "plain"})
+    found = {row["quantity"]: row["n"] for row in rows if row["subset"] == "overall"}
+    assert found == {"text": 3, "speech": 3, "gap": 3, "loss_text": 2, "loss_speech": 2, "loss_gap": 2}
+
+
 def test_models_without_a_twin_are_not_in_the_table(tmp_path):
     same = {form: ([1, 0], [1, 1]) for form in FORMS}
     assert twins(tmp_path, pair(tmp_path, same, same)) == []

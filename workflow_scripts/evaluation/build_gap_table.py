@@ -7,8 +7,8 @@ form, the reference-answer loss gap, the untuned backbone on written and on reco
 
 Intervals: those of a score or a measure in one subset are the scorer's own closed form (scores.json); every other
 interval is a paired bootstrap over questions within subsets (`resampling`). The loss gap is nll_speech - nll_text in
-nats per token of the reference answer, sums over the questions that have both. In `overall`, losses and measures are
-means over the subsets that have them.
+nats per token of the reference answer, sums over the `n_loss` questions that have both. In `overall`, losses and
+measures are means over the subsets that have them; `n_loss` and `n_options` count their questions there.
 """
 
 import logging
@@ -41,6 +41,7 @@ GAP_COLUMNS = (
     *_with_interval(*FORMS, "gap"),
     *(f"{name}_{form}" for name in ("unparsed", "nll") for form in FORMS),
     *_with_interval("loss_gap"),
+    "n_loss",
     *(f"wer_{form}" for form in FORMS),
     *("chance", "n_options"),
     *_with_interval(*(f"{name}_{of}" for name in MEASURES for of in (*FORMS, "gap"))),
@@ -77,6 +78,7 @@ class Cell:
     losses: dict[str, Resampled]
     wer: dict[str, float] = field(default_factory=dict)
     chance: float | None = None
+    n_loss: int = 0
     n_options: int = 0
     measures: dict[str, dict[str, Resampled]] = field(default_factory=dict)
     """By name of `MEASURES`, then by form and `gap`."""
@@ -149,6 +151,7 @@ def subset_cell(subset: str, forms: Mapping[str, FormScores], resampler: Resampl
         unparsed={form: one.unparsed for form, one in forms.items()},
         nll={form: one.nll_per_token for form, one in forms.items() if one.nll_per_token is not None},
         losses=reference_losses(subset, forms, resampler),
+        n_loss=len(_with_losses(forms)),
         wer={form: one.secondary["word_error_rate"] for form, one in forms.items() if one.scorer == "repeat"},
         chance=None if np.isnan(chance := next(iter(forms.values())).chance) else chance,
         n_options=len(_with_options(forms)),
@@ -181,14 +184,20 @@ def _with_options(forms: Mapping[str, FormScores]) -> np.ndarray:
     )
 
 
+def _with_losses(forms: Mapping[str, FormScores]) -> np.ndarray:
+    """Places of the questions whose reference answer has a loss after text and after speech."""
+    if "speech" not in forms or "text" not in forms:
+        return np.empty(0, dtype=int)
+    text, speech = forms["text"], forms["speech"]
+    return np.flatnonzero((text.tokens > 0) & (speech.tokens > 0) & ~np.isnan(text.nll) & ~np.isnan(speech.nll))
+
+
 def reference_losses(subset: str, forms: Mapping[str, FormScores], resampler: Resampler) -> dict[str, Resampled]:
     """Nats per token of the reference answer after text and speech, over the questions that have both; else none."""
-    if "speech" not in forms or "text" not in forms:
-        return {}
-    text, speech = forms["text"], forms["speech"]
-    both = np.flatnonzero((text.tokens > 0) & (speech.tokens > 0) & ~np.isnan(text.nll) & ~np.isnan(speech.nll))
+    both = _with_losses(forms)
     if not len(both):
         return {}
+    text, speech = forms["text"], forms["speech"]
 
     def per_token(one: FormScores) -> Resampled:
         above, below = one.nll[both], one.tokens[both]
@@ -216,6 +225,7 @@ def mean_cell(cells: Mapping[str, Cell], subsets: Sequence[str]) -> Cell:
         unparsed={form: float(np.mean([cell.unparsed[form] for cell in members])) for form in forms},
         nll={form: float(np.mean(values)) for form, values in losses.items() if values},
         losses={form: mean_of([found[form] for found in having]) for form in ("text", "speech")} if having else {},
+        n_loss=sum(cell.n_loss for cell in members),
         n_options=sum(cell.n_options for cell in members),
         measures=_mean_measures(members),
     )
@@ -258,7 +268,7 @@ def _gap_row(key: tuple[str, str], subset: str, cell: Cell) -> dict[str, Any]:
     if "text" in cell.scores and "speech" in cell.scores:
         row |= (cell.scores["text"] - cell.scores["speech"]).columns("gap")
     if cell.loss_gap is not None:
-        row |= cell.loss_gap.columns("loss_gap")
+        row |= cell.loss_gap.columns("loss_gap") | {"n_loss": cell.n_loss}
     for name, values in (("unparsed", cell.unparsed), ("nll", cell.nll), ("wer", cell.wer)):
         row |= {f"{name}_{form}": value for form, value in values.items()}
     row |= {"chance": cell.chance, "n_options": cell.n_options or None}

@@ -33,7 +33,7 @@ def twin_rows(
         twins: model -> the model it is compared with.
 
     Quantities: scores of `text` and `speech` (0 to 100) and their `gap`; `loss_text`, `loss_speech` and `loss_gap`,
-    nats per token of the reference answer, over the questions that have both.
+    nats per token of the reference answer, over the questions that have both. `n` counts each quantity's questions.
     """
     for model, checkpoint in order:
         other = cells.get((twins.get(model, ""), checkpoint), {})
@@ -42,7 +42,8 @@ def twin_rows(
             keys = {"model": model, "twin": twins[model], "checkpoint": checkpoint, "step": step_of(checkpoint)}
             for name, value in ours.items():
                 if name in theirs:
-                    row = {"subset": subset, "n": cell.n, "quantity": name}
+                    n = cell.n_loss if name.startswith("loss_") else cell.n
+                    row = {"subset": subset, "n": n, "quantity": name}
                     row |= {"with": value.value, "without": theirs[name].value}
                     yield keys | row | (value - theirs[name]).columns("change")
 
