@@ -118,7 +118,7 @@ def _gap_rows(made: Made, rng: np.random.Generator):
                 row |= {"unparsed_text": 0.02, "unparsed_asr": 0.03, "nll_text": 2.0, "nll_asr": 2.2}
                 if not base:
                     row |= _around("speech", speech, 6) | _around("gap", text - speech, 5)
-                    row |= _around("loss_gap", 1.5 - learnt, 0.2)
+                    row |= _around("loss_gap", 1.5 - learnt, 0.2) | {"n_loss": 81}
                     row |= {"unparsed_speech": 0.1, "nll_speech": 3.5 - learnt}
                 if subset in ("mmlu", "obqa", "overall", "knowledge"):
                     row |= {"chance": None if subset in ("overall", "knowledge") else 25.0, "n_options": 24}

@@ -154,7 +154,7 @@ def test_headline_numbers_are_those_of_the_last_checkpoint(page, parsed):
         gap, low, high = (fixed(rows["overall"][f"gap{end}"], 1) for end in ("", "_low", "_high"))
         assert f"{gap} [{low}, {high}], n = 156" in parsed.visible
         loss, low, high = (fixed(rows["overall"][f"loss_gap{end}"]) for end in ("", "_low", "_high"))
-        assert f"{loss} [{low}, {high}]" in parsed.visible
+        assert f"{loss} [{low}, {high}], n = 81" in parsed.visible
     assert "120.0 → 30.0 % (written: 4.0 %), n = 24" in parsed.visible
     assert "0.70 (null 0.12)" in parsed.visible
 

@@ -6,6 +6,7 @@ from workflow_scripts.report.twin_table import HEADER, twin_cells
 def row(quantity, change, step=100, subset="overall"):
     keys = {"model": "aligned", "twin": "plain", "checkpoint": f"step-{step:06d}", "step": step, "subset": subset}
     return keys | {
+        "n": 80,
         "quantity": quantity,
         "with": 5.0,
         "without": 5.0 - change,
@@ -23,7 +24,7 @@ def point(model, calibrated, step=100):
 def test_the_last_checkpoint_stands_beside_the_twin_with_its_paired_interval():
     twins = [row("gap", -9.0, step=50), row("gap", -2.0), row("text", 0.5, subset="a")]
     lines = twin_cells(twins, [point("aligned", 0.4), point("plain", 0.25), point("aligned", 0.9, step=50)])
-    assert ["aligned", "plain", "GAP, Overall (points)", "5.00", "7.00", "−2.00 [−3.00, −1.00]"] in lines
+    assert ["aligned", "plain", "GAP, Overall (points)", "5.00", "7.00", "−2.00 [−3.00, −1.00], n = 80"] in lines
     assert not any("Score on text" in line[2] or "9.00" in line[5] for line in lines)
     by_name = {line[2]: line[3:] for line in lines}
     assert by_name["APS, cosine, calibrated (0: chance, 1: equal)"] == ["0.400", "0.250", "0.150"]

@@ -67,8 +67,15 @@ def headlines(
     ]
 
 
+def _counted(row: Row | None, column: str, digits: int = 1, n: str = "n") -> str:
+    """The column with its interval and the number of its questions; nothing without a value."""
+    if not row or row.get(column) is None:
+        return ""
+    return f"{with_interval(row, column, digits)}, n = {fixed(row.get(n), 0)}"
+
+
 def _gap(rows: ModelRows) -> str:
-    return f"{with_interval(rows.last, 'gap')}, n = {fixed(rows.last['n'], 0)}" if rows.last else ""
+    return _counted(rows.last, "gap")
 
 
 def _scores(rows: ModelRows) -> str:
@@ -81,19 +88,19 @@ def _first_gap(rows: ModelRows) -> str:
 
 
 def _knowledge(rows: ModelRows) -> str:
-    return f"{with_interval(rows.knowledge, 'gap')}, n = {fixed(rows.knowledge['n'], 0)}" if rows.knowledge else ""
+    return _counted(rows.knowledge, "gap")
 
 
 def _loss_gap(rows: ModelRows) -> str:
-    return with_interval(rows.last, "loss_gap", 2) if rows.last else ""
+    return _counted(rows.last, "loss_gap", 2, n="n_loss")
 
 
 def _letter_gap(rows: ModelRows) -> str:
-    return with_interval(rows.last, "letter_margin_gap", 2) if rows.last else ""
+    return _counted(rows.last, "letter_margin_gap", 2, n="n_options")
 
 
 def _erosion(rows: ModelRows) -> str:
-    return with_interval(rows.decline, "erosion") if rows.decline else ""
+    return _counted(rows.decline, "erosion")
 
 
 def _unparsed(rows: ModelRows) -> str:

@@ -46,7 +46,8 @@ def _paired(rows: Mapping[str, Row]) -> Iterator[tuple[str, str, str, str]]:
     for quantity, name in QUANTITIES.items():
         if quantity in rows:
             row = rows[quantity]
-            yield name, fixed(row["with"]), fixed(row["without"]), with_interval(row, "change", 2)
+            change = f"{with_interval(row, 'change', 2)}, n = {fixed(row['n'], 0)}"
+            yield name, fixed(row["with"]), fixed(row["without"]), change
 
 
 def _measured(ours: Row, theirs: Row) -> Iterator[tuple[str, str, str, str]]:
