@@ -102,6 +102,9 @@ def test_nothing_is_packed_where_it_does_not_pay_or_would_break_something(model)
     assert n_packed(rows=1) == 0
     with torch.enable_grad():
         assert n_packed() == 0
+    with torch.inference_mode():
+        assert n_packed() == 0
+    assert not model[0].weight.is_inference()
     model[0].forward = lambda inputs: inputs  # somebody else's
     assert n_packed() == 2
     del model[0].forward

@@ -33,12 +33,15 @@ def packed_linears(model: nn.Module, n_steps: int, n_rows: int) -> Iterator[int]
 
     For at most `n_steps` products of about `n_rows` rows. Same results up to the order of summation. Hooks on the
     layers act as always. Weights of these layers read as NaN meanwhile, without memory of their own; those that another
-    module uses too (an embedding tied to the head) stay, and are copied. None are packed, and everything runs as
-    before, for fewer than `LEAST_STEPS` steps or two rows, while gradients are recorded, on other devices than CPUs, or
+    module uses too (an embedding tied to the head) stay, and are copied.
+
+    None are packed, and everything runs as before, for fewer than `LEAST_STEPS` steps or two rows, while gradients are
+    recorded, in inference mode (weights laid out there could never be trained again), on other devices than CPUs, or
     where torch lacks the operators. Layers of a class of their own (quantized ones, adapters) are left alone; the plain
     ones inside them are packed.
     """
-    wanted = n_steps >= LEAST_STEPS and n_rows > 1 and not torch.is_grad_enabled() and torch.backends.mkldnn.enabled
+    allowed = torch.backends.mkldnn.enabled and not (torch.is_grad_enabled() or torch.is_inference_mode_enabled())
+    wanted = allowed and n_steps >= LEAST_STEPS and n_rows > 1
     linears = [module for module in model.modules() if _packable(module)] if wanted else []
     if not all(_operators_work(dtype) for dtype in {one.weight.dtype for one in linears}):
         linears = []
@@ -69,7 +72,7 @@ def _return_free_memory() -> None:
     """Give what was freed back to the system (glibc): its allocator keeps gaps between blocks that are in use."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
-        trim(0)
+        trim(ctypes.c_size_t(0))
 
 
 def _packable(module: nn.Module) -> bool:
