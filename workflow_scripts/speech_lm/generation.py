@@ -159,54 +159,42 @@ def continue_greedily(
     or after `max_new_tokens`. Raises NotFiniteError, ValueError for fewer than one token.
     """
     check_length(max_new_tokens)
-    packed = packed_linears(model, n_steps=max_new_tokens, n_rows=len(slots))
-    with packed, cache.attention(decoder_of(model)):
-        return _continue_greedily(model, cache, hidden, slots, max_new_tokens, stop_ids)
-
-
-def _continue_greedily(
-    model: nn.Module,
-    cache: RaggedCache | GroupedCache,
-    hidden: Tensor,
-    slots: Tensor,
-    max_new_tokens: int,
-    stop_ids: Collection[int],
-) -> list[Decoded]:
     decoder, embed = decoder_of(model), causal_lm(model).get_input_embeddings()
     rows = list(range(len(slots)))  # original row of every row still in the batch
     answers: list[list[int]] = [[] for _ in rows]
     reasons: dict[int, str] = {}
-    for step in range(max_new_tokens):
-        logits = vocabulary_logits(model, hidden).float()
-        chosen = logits.argmax(dim=-1)  # the place of a NaN if there is one
-        finite = logits.gather(1, chosen[:, None])[:, 0].isfinite().tolist()
-        if broken := [row for row, fine in zip(rows, finite) if not fine and row not in reasons]:
-            raise NotFiniteError(broken[0])
-        for row, token in zip(rows, chosen.tolist()):
-            if row in reasons:
-                continue
-            if token in stop_ids:
-                reasons[row] = "stop"
-            else:
-                answers[row].append(token)
-        active = [index for index, row in enumerate(rows) if row not in reasons]
-        if not active or step == max_new_tokens - 1:
-            break
-        kept = _shrink(len(rows), active)
-        if kept is not None:
-            keep = torch.tensor(kept, device=hidden.device)
-            cache.keep(keep)
-            slots, chosen = slots[keep], chosen[keep]
-            rows = [rows[index] for index in kept]
-        mask = cache.place(slots, hidden.dtype)
-        hidden = decoder(
-            inputs_embeds=embed(chosen[:, None]),
-            attention_mask=mask,
-            position_ids=slots[:, None],
-            past_key_values=cache,
-            use_cache=True,
-        ).last_hidden_state[:, 0]
-        slots = slots + 1
+    with packed_linears(model, n_steps=max_new_tokens, n_rows=len(slots)), cache.attention(decoder):
+        for step in range(max_new_tokens):
+            logits = vocabulary_logits(model, hidden).float()
+            chosen = logits.argmax(dim=-1)  # the place of a NaN if there is one
+            finite = logits.gather(1, chosen[:, None])[:, 0].isfinite().tolist()
+            if broken := [row for row, fine in zip(rows, finite) if not fine and row not in reasons]:
+                raise NotFiniteError(broken[0])
+            for row, token in zip(rows, chosen.tolist()):
+                if row in reasons:
+                    continue
+                if token in stop_ids:
+                    reasons[row] = "stop"
+                else:
+                    answers[row].append(token)
+            active = [index for index, row in enumerate(rows) if row not in reasons]
+            if not active or step == max_new_tokens - 1:
+                break
+            kept = _shrink(len(rows), active)
+            if kept is not None:
+                keep = torch.tensor(kept, device=hidden.device)
+                cache.keep(keep)
+                slots, chosen = slots[keep], chosen[keep]
+                rows = [rows[index] for index in kept]
+            mask = cache.place(slots, hidden.dtype)
+            hidden = decoder(
+                inputs_embeds=embed(chosen[:, None]),
+                attention_mask=mask,
+                position_ids=slots[:, None],
+                past_key_values=cache,
+                use_cache=True,
+            ).last_hidden_state[:, 0]
+            slots = slots + 1
     return [Decoded(tuple(ids), reasons.get(row, "length")) for row, ids in enumerate(answers)]
 
 

@@ -88,9 +88,13 @@ class GroupedCache(Cache):
 
     def __init__(self, groups: Sequence[RaggedCache]) -> None:
         self.groups = list(groups)
-        self.sizes = [cache.n_rows for cache in groups]
         self.masks: list[Tensor] = []
         super().__init__(layers=[GroupedLayer(self, index) for index in range(len(groups[0].layers))])
+
+    @property
+    def sizes(self) -> list[int]:
+        """Rows of each group."""
+        return [cache.n_rows for cache in self.groups]
 
     @property
     def visible(self) -> int:
@@ -112,7 +116,7 @@ class GroupedCache(Cache):
 
     def keep(self, rows: Tensor) -> None:
         """Keep only `rows` (indices, ascending); groups without any are dropped."""
-        groups, sizes, start = [], [], 0
+        groups, start = [], 0
         for cache, size in zip(self.groups, self.sizes):
             own = rows[(rows >= start) & (rows < start + size)] - start
             start += size
@@ -120,8 +124,7 @@ class GroupedCache(Cache):
                 if len(own) < size:
                     cache.keep(own)
                 groups.append(cache)
-                sizes.append(len(own))
-        self.groups, self.sizes = groups, sizes
+        self.groups = groups
 
     def attention(self, decoder: nn.Module) -> AbstractContextManager[None]:
         """The decoder's passes over this cache go inside: attention goes group by group there."""

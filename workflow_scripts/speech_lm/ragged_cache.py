@@ -67,7 +67,7 @@ class RaggedLayer(CacheLayerMixin):
         return query_length, 0
 
     def get_seq_length(self) -> int:
-        """0 before prefill, afterwards the longest row."""
+        """0 until rows are placed, afterwards the longest of them."""
         return self.book.visible if self.is_initialized else 0
 
     def get_max_length(self) -> int:
@@ -145,7 +145,6 @@ class RaggedCache(Cache):
             layer.lazy_initialization(source.keys, source.values)
             layer.keys[:, :, : beginning.capacity] = source.keys
             layer.values[:, :, : beginning.capacity] = source.values
-        self.visible = beginning.capacity
 
     def attention(self, decoder: nn.Module) -> AbstractContextManager[None]:
         """The decoder's passes over this cache go inside: here attention is the decoder's own."""
@@ -153,6 +152,7 @@ class RaggedCache(Cache):
 
     def keep(self, rows: Tensor) -> None:
         """Keep only `rows` (indices, in this order) in every layer."""
+        self.n_rows = len(rows)
         for layer in self.layers:
             layer.keep(rows)
 
