@@ -1,20 +1,205 @@
-"""Tidy CSV tables: one row per observation, written atomically, read back as typed rows."""
+"""CSV tables: what each is made of, one row per number, written atomically and read back with declared types.
+
+`TABLES` specifies every table that stages share. In a table with the columns `measure` and `value` each row is one
+number, with its 95 % interval `low` to `high`, its chance level `null` and the number `n` of questions behind it. A
+table within one stage declares its columns there (`write_columns`); wide tables are for people only (`write_frame`).
+
+A text column holds text, whatever it looks like: the answer `007`, the model `7`. A missing text is "", a missing
+number NaN, `<NA>` among whole numbers and truth values; in the file all are empty cells. Floats have six digits.
+"""
 
 import csv
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
+
+import numpy as np
+import pandas as pd
 
 from workflow_scripts.artifacts.files import ArtifactError, atomic_path
 
+TEXT, WHOLE, NUMBER, TRUTH = "str", "Int64", "float64", "boolean"
+"""Types of columns, as pandas names them."""
+Columns = Mapping[str, str]
 
-def write_table(path: Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    """Write rows with exactly `columns`; missing values and NaN become empty cells.
+_TYPES = {
+    TEXT: """model twin checkpoint subset form measure quantity cascade strategy backbone warmup outcome predictor pool
+        first second term verdict note prefix claim rule switch reading edit against kind name operation selection
+        metric path control of change id question reference input answer decided""",
+    WHOLE: """step n layer draws best_layer speech_layer text_layer n_checkpoints n_runs position k b c net unedited
+        exhausted changed_answers cases""",
+    TRUTH: "with_log_step default swept right",
+}
+"""Types of columns by name; a name has one type in all tables but for those of `_columns`. All others hold floats."""
+
+
+def _columns(names: str, **types: str) -> Columns:
+    known = {name: kind for kind, group in _TYPES.items() for name in group.split()} | types
+    return {name: known.get(name, NUMBER) for name in names.split()}
+
+
+TABLES: Mapping[str, Columns] = {
+    # evaluation
+    "gap": _columns("model checkpoint step subset form measure value low high null n"),
+    "decline": _columns("model checkpoint step subset measure value low high n"),
+    "cascade": _columns("model checkpoint step subset cascade measure value low high null n"),
+    "twins": _columns(
+        "model twin checkpoint step subset n quantity with without change change_low change_high", change=NUMBER
+    ),
+    # correlation
+    "layers": _columns("model checkpoint step subset layer measure value null null_sd calibrated n"),
+    "checkpoints": _columns(
+        """model checkpoint step subset measure value null null_sd calibrated p n draws
+        best_layer best_value best_null best_p"""
+    ),
+    "cka": _columns("model checkpoint step subset speech_layer text_layer n cka null null_sd p"),
+    "points": _columns("model checkpoint step strategy backbone warmup measure value low high n"),
+    "regression": _columns(
+        """outcome predictor pool n_checkpoints n_runs slope slope_low slope_high intercept r2 r2_low r2_high p
+        partial_r2 q2 r2_runs_low r2_runs_high note"""
+    ),
+    "comparisons": _columns(
+        """outcome first second n_checkpoints n_runs r2_difference r2_difference_low r2_difference_high q2_difference
+        note"""
+    ),
+    "answers_regression": _columns("score with_log_step term coefficient low high p n n_runs verdict note", score=TEXT),
+    "responses": _columns(
+        """model checkpoint step n kl_forward_reference kl_forward_text kl_forward_speech kl_reverse_reference
+        kl_reverse_text kl_reverse_speech kl_forward_p80 kl_forward_p95 kl_forgetting response_cosine
+        response_cosine_null response_cosine_first response_cosine_last"""
+    ),
+    "response_positions": _columns("model checkpoint step measure prefix position n mean p80 p95"),
+    "lens": _columns(
+        "model checkpoint step layer n recall control difference difference_low difference_high", control=NUMBER
+    ),
+    "claims": _columns("claim measure estimate low high n_runs n_checkpoints n verdict rule note"),
+    "sensitivity": _columns(
+        "score switch reading default value difference r2 r2_difference q2 n_checkpoints n_runs n", score=TEXT
+    ),
+    # intervention
+    "tests": _columns(
+        """model checkpoint subset edit against kind name operation weight selection k layer metric path control of
+        swept n score score_against b c net difference difference_low difference_high p p_holm detectable
+        nll_per_token nll_change nll_change_low nll_change_high kl_first kl_change kl_change_low kl_change_high
+        edited_mean shift_mean log_norm_ratio unedited exhausted changed_answers verdict"""
+    ),
+    "cases": _columns("model checkpoint subset change cases id question reference input answer right decided"),
+}
+"""Columns of every table that stages share, with their types, in order, by the name of the table."""
+
+
+def write_frame(path: Path, frame: pd.DataFrame) -> None:
+    """Write a table that only people read, its columns as they are; floats with six digits, missing values empty."""
+    text = frame.copy()
+    for name, column in text.items():
+        if pd.api.types.is_bool_dtype(column.dtype):
+            text[name] = column.astype(object).map({True: "true", False: "false"})
+    with atomic_path(Path(path)) as temporary:
+        text.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n", encoding="utf-8")
+
+
+@overload
+def read_table(path: Path) -> list[dict[str, Any]]: ...
+@overload
+def read_table(path: Path, name: str) -> pd.DataFrame: ...
+def read_table(path: Path, name: str | None = None) -> Any:
+    """The table `name` of TABLES in the file `path`; without a name: rows with guessed types (going away).
 
     Raises:
-        ArtifactError: a row has a column that is not declared.
+        ArtifactError: the file is missing, has other columns, a row of another length, or a cell that is not of its
+            column's type; names file, row, column and cell.
     """
+    return _read_rows(path) if name is None else read_columns(path, TABLES[name])
+
+
+def read_columns(path: Path, columns: Columns) -> pd.DataFrame:
+    """Like `read_table`, for columns that are declared elsewhere."""
+    try:
+        with open(path, encoding="utf-8", newline="") as source:
+            header, *rows = list(csv.reader(source)) or [[]]
+    except FileNotFoundError:
+        raise ArtifactError(f"{path}: not found; run the step that writes it first") from None
+    except UnicodeDecodeError as error:
+        raise ArtifactError(
+            f"{path}: not UTF-8 text ({error.reason} at byte {error.start}); delete it and run again"
+        ) from error
+    if header != list(columns):
+        odd = sorted(set(header) ^ set(columns)) or "in another order"
+        raise ArtifactError(f"{path}: columns {odd} differ from the declared ones; delete it and run again")
+    for number, row in enumerate(rows, start=2):
+        if len(row) != len(header):
+            raise ArtifactError(f"{path}: row {number} has {len(row)} cells of {len(header)}; delete it and run again")
+    cells = zip(*rows) if rows else ((),) * len(header)
+    return pd.DataFrame({name: _typed(path, name, column, columns[name]) for name, column in zip(header, cells)})
+
+
+@overload
+def write_table(path: Path, table: Iterable[Mapping[str, Any]], name: Sequence[str]) -> None: ...
+@overload
+def write_table(path: Path, table: pd.DataFrame | Iterable[Mapping[str, Any]], name: str) -> None: ...
+def write_table(path: Path, table: Any, name: Any) -> None:
+    """Write a DataFrame, or rows, as the table `name` of TABLES; columns that a row lacks are missing values.
+
+    Raises:
+        ArtifactError: an undeclared column, or a value that is not of its column's type.
+    """
+    if isinstance(name, str):
+        write_columns(path, table, TABLES[name])
+    else:
+        _write_rows(path, table, name)
+
+
+def write_columns(path: Path, table: pd.DataFrame | Iterable[Mapping[str, Any]], columns: Columns) -> None:
+    """Like `write_table`, for columns that are declared elsewhere."""
+    frame = table if isinstance(table, pd.DataFrame) else pd.DataFrame(list(table), dtype=object)
+    if extra := [name for name in frame.columns if name not in columns]:
+        raise ArtifactError(f"{path}: undeclared column(s) {extra}; declared: {list(columns)}")
+    write_frame(path, typed(frame, columns, path))
+
+
+def typed(frame: pd.DataFrame, columns: Columns, path: Path | str = "table") -> pd.DataFrame:
+    """The frame with exactly `columns`, each of its type; absent columns are missing values.
+
+    Raises:
+        ArtifactError: a value is not of its column's type.
+    """
+    found: dict[str, pd.Series] = {}
+    for name, kind in columns.items():
+        column = frame[name] if name in frame else pd.Series([None] * len(frame), index=frame.index, dtype=object)
+        try:
+            cells = column.astype(object).where(column.notna(), "" if kind == TEXT else None)
+            found[name] = (cells.map(str) if kind == TEXT else cells).astype(kind)
+        except (TypeError, ValueError) as error:
+            raise ArtifactError(f"{path}: column {name!r} is not of type {kind}: {error}") from error
+    return pd.DataFrame(found, index=frame.index).reset_index(drop=True)
+
+
+def select(frame: pd.DataFrame, **equal: Any) -> pd.DataFrame:
+    """Rows in which every named column equals its value: `select(gap, subset="overall", form="gap")`."""
+    chosen = np.ones(len(frame), dtype=bool)
+    for name, value in equal.items():
+        chosen &= (frame[name] == value).fillna(False).to_numpy(dtype=bool)
+    return frame[chosen]
+
+
+def _typed(path: Path, name: str, cells: Sequence[str], kind: str) -> pd.Series:
+    if kind == TEXT:
+        return pd.Series(cells, dtype=TEXT)
+    read = {WHOLE: int, NUMBER: float, TRUTH: {"true": True, "false": False}.__getitem__}[kind]
+    missing = math.nan if kind == NUMBER else None
+    values = []
+    for row, cell in enumerate(cells, start=2):
+        try:
+            values.append(read(cell) if cell else missing)
+        except (KeyError, ValueError):
+            message = f"{path}: row {row}, column {name!r}: {cell!r} is not of type {kind}; delete it and run again"
+            raise ArtifactError(message) from None
+    return pd.Series(values, dtype=kind)
+
+
+def _write_rows(path: Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    """Rows with exactly `columns`, types as they come (going away)."""
     with atomic_path(Path(path)) as temporary, open(temporary, "w", encoding="utf-8", newline="") as out:
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(columns)
@@ -24,12 +209,8 @@ def write_table(path: Path, rows: Iterable[Mapping[str, Any]], columns: Sequence
             writer.writerow([_cell(row.get(name)) for name in columns])
 
 
-def read_table(path: Path) -> list[dict[str, Any]]:
-    """Rows with numbers converted; empty cells are None.
-
-    Raises:
-        ArtifactError: the file is missing or has no header.
-    """
+def _read_rows(path: Path) -> list[dict[str, Any]]:
+    """Rows with numbers converted where cells look like numbers; empty cells are None (going away)."""
     try:
         with open(path, encoding="utf-8", newline="") as source:
             reader = csv.DictReader(source)
