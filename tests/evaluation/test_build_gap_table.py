@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from tests.evaluation.score_files import build, choices, pick, study, write
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.evaluation.build_gap_table import DECLINE_COLUMNS, DIFFERENCES, GAP_COLUMNS, REFERENCES
-from workflow_scripts.evaluation.resampling import Resampler, interval
 from workflow_scripts.evaluation.score_index import FORMS, MEASURES
+from workflow_scripts.statistics.resampling import Resampler, interval
 
 LAST = (
     *("chance", "n_options"),

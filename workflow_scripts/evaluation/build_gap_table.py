@@ -22,10 +22,10 @@ import numpy as np
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.tables import write_table
 from workflow_scripts.evaluation.cascade import CASCADE_COLUMNS, cascade_rows
-from workflow_scripts.evaluation.resampling import Resampled, Resampler, mean_of, mean_over_subsets
 from workflow_scripts.evaluation.score_index import BASE, FORMS, MEASURES, FormScores, Subsets, read_scores, step_of
 from workflow_scripts.evaluation.twins import TWIN_COLUMNS, twin_rows
 from workflow_scripts.scoring.overall import overall as overall_score
+from workflow_scripts.statistics.resampling import Resampled, Resampler, mean_of, mean_over_subsets
 
 logger = logging.getLogger(__name__)
 

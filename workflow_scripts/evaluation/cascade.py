@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from workflow_scripts.evaluation.resampling import Resampler, interval
 from workflow_scripts.evaluation.score_index import BASE, FormScores, Subsets, step_of
 from workflow_scripts.statistics.agreement import outcome_agreement
+from workflow_scripts.statistics.resampling import Resampler, interval
 
 ALL = "all"
 _ESTIMATED = ("agreement", "kappa", "error_overlap")

@@ -8,8 +8,8 @@ Forgetting is the change of `text` and `loss_text`: what the model lost or won o
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from workflow_scripts.evaluation.resampling import Resampled
 from workflow_scripts.evaluation.score_index import step_of
+from workflow_scripts.statistics.resampling import Resampled
 
 if TYPE_CHECKING:
     from workflow_scripts.evaluation.build_gap_table import Cell
