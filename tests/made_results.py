@@ -23,7 +23,6 @@ from workflow_scripts.evaluation.cascade import CASCADE_COLUMNS
 from workflow_scripts.evaluation.twins import TWIN_COLUMNS
 from workflow_scripts.intervention.list_cases import COLUMNS as CASE_COLUMNS
 from workflow_scripts.intervention.test_edits import COLUMNS as TEST_COLUMNS
-from workflow_scripts.training.curve import COLUMNS as CURVE_COLUMNS
 
 STEPS = (0, 20, 50, 90, 140, 200)
 SUBSETS = ("advbench", "ifeval541", "mmlu", "nq", "obqa", "repeat")
@@ -96,7 +95,7 @@ def write_made_tables(
     tables = [made.table(name) for name in ("layers", "checkpoints", "regression", "comparisons", "claims")]
     judge_claims(*tables, models=made.facts)
     for path in made.curves:
-        write_table(path, [*_curve_rows(rng)], CURVE_COLUMNS)
+        write_table(path, [*_curve_rows(rng)], "training_log")
     return made
 
 

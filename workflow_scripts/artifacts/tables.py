@@ -39,7 +39,25 @@ def _columns(names: str, **types: str) -> Columns:
     return {name: known.get(name, NUMBER) for name in names.split()}
 
 
+FILTERS = _columns("filter dropped kept_after", filter=TEXT, dropped=WHOLE, kept_after=WHOLE)
+TRAINING_LOG = _columns(
+    "step split form loss_per_token n_samples n_tokens learning_rate seconds",
+    split=TEXT,
+    n_samples=WHOLE,
+    n_tokens=WHOLE,
+)
+"""step: optimiser steps done; split: train (since the last row) or heldout; form: speech, text or all; loss_per_token:
+nats per target token; learning_rate: the language model's after the step; seconds: of training so far, all restarts."""
+WARMUP_LOG = _columns(
+    "epoch step ctc_loss wer n_train n_impossible n_heldout learning_rate seconds",
+    **dict.fromkeys(("epoch", "n_train", "n_impossible", "n_heldout"), WHOLE),
+)
+"""ctc_loss: nats per token over the epoch; wer: of greedy decoding on held-out utterances, 0 to 1 and more."""
+
 TABLES: Mapping[str, Columns] = {
+    "filters": FILTERS,
+    "training_log": TRAINING_LOG,
+    "warmup_log": WARMUP_LOG,
     # evaluation
     "gap": _columns("model checkpoint step subset form measure value low high null n"),
     "decline": _columns("model checkpoint step subset measure value low high n"),

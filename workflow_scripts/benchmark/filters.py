@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from workflow_scripts.artifacts.tables import write_table
+from workflow_scripts.artifacts.tables import FILTERS, write_columns
 from workflow_scripts.benchmark.layouts import Candidate
 from workflow_scripts.benchmark.spoken_text import UnspeakableText, spoken_text
 from workflow_scripts.scoring.text_normalisation import normalise_words
@@ -18,7 +18,6 @@ TOO_MANY_WORDS, TOO_LONG, DUPLICATE = "too many words", "longer than the window"
 TOO_FEW_WORDS, NOT_DRAWN = "too few words", "not in the sample"
 _ORDER = ("long answer", "option of several lines", TOO_MANY_WORDS, TOO_FEW_WORDS, TOO_LONG)
 """Reasons that are judged before the reading; readings, duplicates and the draw follow."""
-COLUMNS = ("filter", "dropped", "kept_after")
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class FilterReport:
         for reason, count in self._ordered():
             kept -= count
             rows.append({"filter": reason, "dropped": count, "kept_after": kept})
-        write_table(path, rows, COLUMNS)
+        write_columns(path, rows, FILTERS)
 
     def summary(self) -> str:
         """One line for messages: `12 too many words, 3 table`."""

@@ -3,20 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from workflow_scripts.artifacts.tables import read_table, write_table
-
-COLUMNS = (
-    "step",
-    "split",
-    "form",
-    "loss_per_token",
-    "n_samples",
-    "n_tokens",
-    "learning_rate",
-    "seconds",
-)
-"""step: optimiser steps done; split: train (since the last row) or heldout; form: speech, text or all; loss_per_token:
-nats per target token; learning_rate: the language model's after the step; seconds: of training so far, all restarts."""
+from workflow_scripts.artifacts.tables import TRAINING_LOG, read_columns, write_columns
 
 
 class LearningCurve:
@@ -28,7 +15,8 @@ class LearningCurve:
 
     def resume(self, step: int) -> None:
         """Take over the rows of the interrupted run up to `step`."""
-        self.rows = [row for row in read_table(self.path) if row["step"] <= step]
+        rows = read_columns(self.path, TRAINING_LOG)
+        self.rows = rows[rows["step"] <= step].to_dict("records")
 
     @property
     def seconds(self) -> float:
@@ -36,9 +24,9 @@ class LearningCurve:
         return max((row["seconds"] for row in self.rows), default=0.0)
 
     def add(self, **row: Any) -> None:
-        """Append one row with the columns of `COLUMNS`."""
+        """Append one row with the columns of `TRAINING_LOG`."""
         self.rows.append(row)
 
     def save(self, path: Path | None = None) -> None:
         """Write all rows, atomically."""
-        write_table(path or self.path, self.rows, COLUMNS)
+        write_columns(path or self.path, self.rows, TRAINING_LOG)

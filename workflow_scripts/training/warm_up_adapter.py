@@ -25,7 +25,7 @@ from workflow_scripts.artifacts.features import FeatureReader
 from workflow_scripts.artifacts.files import ArtifactError, atomic_path
 from workflow_scripts.artifacts.provenance import provenance
 from workflow_scripts.artifacts.questions import Question
-from workflow_scripts.artifacts.tables import write_table
+from workflow_scripts.artifacts.tables import WARMUP_LOG, write_columns
 from workflow_scripts.settings.training import RecipeSettings, WarmupSettings
 from workflow_scripts.speech_lm.adapter import SpeechAdapter
 from workflow_scripts.speech_lm.checkpoint import load_backbone
@@ -44,8 +44,6 @@ from workflow_scripts.training.initial_model import new_adapter
 from workflow_scripts.training.sampler import LengthGroupedOrder
 
 logger = logging.getLogger(__name__)
-COLUMNS = ("epoch", "step", "ctc_loss", "wer", "n_train", "n_impossible", "n_heldout", "learning_rate", "seconds")
-"""ctc_loss: nats per token over the epoch; wer: of greedy decoding on held-out utterances, 0 to 1 and more."""
 RISING_SHARE = 0.05
 LOG_SECONDS = 20.0
 RESCALE_UTTERANCES = 1000
@@ -109,7 +107,7 @@ def warm_up_adapter(
     logger.info("last layer scaled by %.4f: mean output norm is now that of the token embeddings, %.3f", factor, target)
     facts = provenance(dict(recipe), seed=seed, n_train=len(train), heldout_wer=rows[-1]["wer"], scale=factor)
     write_adapter(adapter, trained, facts)
-    write_table(curve, rows, COLUMNS)
+    write_columns(curve, rows, WARMUP_LOG)
 
 
 def load_utterances(
