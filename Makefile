@@ -21,9 +21,11 @@ $(VENV)/.installed: requirements.txt
 env: $(VENV)/.installed
 
 all: env
+	$(BIN)/python -m workflow_scripts.settings.check $(STUDY)
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m snakemake --cores $(CORES) $(if $(STUDY),--configfile $(STUDY)) -- all
 
 plan: env
+	$(BIN)/python -m workflow_scripts.settings.check $(STUDY)
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m snakemake --dry-run --quiet rules $(if $(STUDY),--configfile $(STUDY)) -- all
 
 test: env

@@ -1,9 +1,19 @@
 # The speech-text modality gap: from questions to figures (see README.md and docs/).
+import sys
 from pathlib import Path
 
 from snakemake.utils import min_version
 
+from workflow_scripts.settings import ConfigError, read_mapping
+
 min_version("9.25")
+
+# Snakemake's own message on a file that is not YAML names neither file nor line.
+try:
+    for name in ("assets.yaml", "config.yaml"):
+        read_mapping(Path(name))
+except ConfigError as error:
+    sys.exit(str(error))
 
 
 configfile: "assets.yaml"

@@ -1,13 +1,9 @@
 # Bindings to the one module that knows which files a config asks for. Nothing is computed here.
-import sys
-
 from workflow_scripts.plan import JUDGEMENTS, Plan
-from workflow_scripts.settings import ConfigError, parse_config, refuse_duplicate_keys
+from workflow_scripts.settings import ConfigError, ConfigFiles, parse_config
 
 try:
-    for path in workflow.configfiles:
-        refuse_duplicate_keys(path)
-    parsed = parse_config(config)
+    parsed = parse_config(config, ConfigFiles(workflow.configfiles), Path.cwd())
 except ConfigError as error:
     sys.exit(str(error))
 

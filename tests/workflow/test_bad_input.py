@@ -22,3 +22,31 @@ def test_fetching_has_priority_and_knows_the_backbones():
     assert "backbone=lambda wildcards: wildcards.asset in plan.backbones" in rule
     others = [path.read_text() for path in (ROOT / "rules").glob("*.smk") if path.name != "assets.smk"]
     assert not any("priority:" in text for text in others)
+
+
+def test_a_finished_study_does_not_hide_a_config_that_cannot_be_made(workflow):
+    path = workflow.folder / "config.yaml"
+    text = path.read_text()
+    for line, expected in (
+        ("scoring: {official: gone, panda: null}", "has no src/evaluator"),
+        ("scoring: {official: null, panda: null}\nseed: 1" + "0" * 23, "seed"),
+    ):
+        path.write_text(
+            re.sub(
+                r"^scoring: .*$",
+                line,
+                text.replace("seed: 2510\n", "" if "seed" in line else "seed: 2510\n"),
+                flags=re.M,
+            )
+        )
+        run = workflow.run("all", "--cores", "1", check=False)
+        assert run.returncode != 0
+        assert expected in run.stdout + run.stderr and "config.yaml, line" in run.stdout + run.stderr
+
+
+def test_a_config_file_that_is_no_yaml_is_named_with_its_line(workflow):
+    path = workflow.folder / "config.yaml"
+    path.write_text(path.read_text() + "\tx: 1\n")
+    run = workflow.run("all", "--cores", "1", check=False)
+    assert run.returncode != 0
+    assert re.search(r"config\.yaml, line \d+: not YAML: .*the line has a tab", run.stdout + run.stderr)

@@ -107,7 +107,9 @@ def test_adding_a_model_runs_its_jobs_and_the_cheap_aggregates_only(finished):
 
 def test_adding_a_model_that_shares_the_warm_up_does_not_repeat_it(finished):
     def same_seed(config):
-        config["models"]["smollm2-wide"] = dict(config["models"]["smollm2-lora"])
+        config["models"]["smollm2-pulled"] = config["models"]["smollm2-lora"] | {
+            "distill": {"weight": 1, "layers": [10]}
+        }
 
     finished.edit_config(same_seed)
     assert finished.job_counts() == NEW_MODEL | AGGREGATES

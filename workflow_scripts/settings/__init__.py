@@ -1,6 +1,8 @@
 """The config as typed, documented models (see config.py); unknown keys are errors."""
 
-from workflow_scripts.settings.config import INSTRUCTIONS, PUNKT, Config, ConfigError, parse_config
-from workflow_scripts.settings.duplicate_keys import refuse_duplicate_keys
+from workflow_scripts.settings.base import ConfigError
+from workflow_scripts.settings.config import INSTRUCTIONS, PUNKT, Config
+from workflow_scripts.settings.files import ConfigFiles, read_mapping
+from workflow_scripts.settings.parsing import parse_config
 
-__all__ = ["INSTRUCTIONS", "PUNKT", "Config", "ConfigError", "parse_config", "refuse_duplicate_keys"]
+__all__ = ["INSTRUCTIONS", "PUNKT", "Config", "ConfigError", "ConfigFiles", "parse_config", "read_mapping"]

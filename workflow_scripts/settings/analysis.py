@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from workflow_scripts.settings.base import Settings
+from workflow_scripts.settings.base import Names, Settings
 
 Form = Literal["text", "speech", "asr"]
 
@@ -12,9 +12,8 @@ Form = Literal["text", "speech", "asr"]
 class EvaluationSettings(Settings):
     """Which questions are answered, how answers are generated and scored."""
 
-    subsets: list[str] | None = Field(
+    subsets: Names | None = Field(
         default=None,
-        min_length=1,
         description="Subsets to answer; default: all. The others are still kept out of the training prompts.",
     )
     batch_size: int = Field(default=64, gt=0, description="Rows decoded together.")
@@ -28,7 +27,7 @@ class EvaluationSettings(Settings):
 class ActivationSettings(Settings):
     """Which hidden states are written and how."""
 
-    subsets: list[str] | None = Field(default=None, description="Subsets to analyse; default: those in Overall.")
+    subsets: Names | None = Field(default=None, description="Subsets to analyse; default: those in Overall.")
     batch_size: int = Field(default=16, gt=0, description="Rows of one forward pass.")
     layers: list[int] | None = Field(
         default=None,

@@ -8,6 +8,15 @@ from workflow_scripts.settings.base import Settings
 
 Scorer = Literal["multiple_choice", "short_answer", "refusal", "instruction_following", "repeat"]
 Layout = Literal["openbookqa", "mmlu", "nq_open", "advbench", "ifeval", "sentences"]
+LAYOUT_SCORERS: dict[str, tuple[str, ...]] = {
+    "openbookqa": ("multiple_choice",),
+    "mmlu": ("multiple_choice",),
+    "nq_open": ("short_answer",),
+    "advbench": ("refusal",),
+    "ifeval": ("instruction_following",),
+    "sentences": ("repeat",),
+}
+"""Scorers that can read the references of a layout."""
 
 
 class SubsetSettings(Settings):

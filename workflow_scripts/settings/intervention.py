@@ -1,7 +1,6 @@
 """Settings of the intervention stage: a grid of named entries, each an edit, a control or a ceiling."""
 
-from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -41,7 +40,8 @@ Control = Literal[
     "random_selection",
     "top_selection",
 ]
-Layer = int | list[int] | Literal["sweep", "all", "all_recomputed"]
+LayerNumber = Annotated[int, Field(ge=0)]
+Layer = LayerNumber | list[LayerNumber] | Literal["sweep", "all", "all_recomputed"]
 
 
 class InterventionOperation(Settings):
@@ -67,7 +67,7 @@ class InterventionOperation(Settings):
         "Default: intervention.layer.",
     )
     metric: Literal["cosine", "euclidean"] = Field(default="cosine", description="Metric of the path.")
-    path: int | Literal["vote", "best", "dtw", "forced_alignment"] = Field(
+    path: LayerNumber | Literal["vote", "best", "dtw", "forced_alignment"] = Field(
         default="vote",
         description="Where the path comes from: most frequent frame over layers 1..L, the layer of the highest "
         "calibrated path score, dynamic time warping, the times at which the words are spoken, or the number of a "
@@ -156,13 +156,3 @@ class InterventionSettings(Settings):
             )
         if entry.control in ("other_token", "other_question") and treated.operation in ("noise", "mean_length"):
             raise ValueError(f"operations.{name}: {entry.of} ({treated.operation}) takes nothing from a text token")
-
-
-def without_orphans(operations: Mapping[str, object]) -> dict[str, object]:
-    """The grid without controls of entries that an overlay has set to null: they go with what they control."""
-    removed = {name for name, entry in operations.items() if entry is None}
-    return {
-        name: entry
-        for name, entry in operations.items()
-        if entry is not None and not (isinstance(entry, Mapping) and entry.get("of") in removed)
-    }

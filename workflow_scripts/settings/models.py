@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from workflow_scripts.settings.base import Settings
+from workflow_scripts.settings.base import Settings, Step
 from workflow_scripts.settings.training import TrainedModel
 
 ADAPTER = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$"
@@ -22,7 +22,7 @@ class CheckpointsModel(Settings):
 
     family: Literal["checkpoints"] = Field(description="Encoder + adapter + causal LM, weights from a folder.")
     folder: str = Field(min_length=1, description="Folder with checkpoints.json and one folder per checkpoint.")
-    steps: list[int] = Field(min_length=1, description="Steps of the checkpoints to study, in order of training.")
+    steps: list[Step] = Field(min_length=1, description="Steps of the checkpoints to study, in order of training.")
     backbone: str = Field(description="Key of `assets`: the LLM they were trained from.")
     encoder: str = Field(description="Key of `assets`: the Whisper model whose encoder they were trained with.")
     strategy: Literal["lora", "full"] = Field(description="What was trained beside the adapter.")

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from workflow_scripts.settings.base import Settings
+from workflow_scripts.settings.base import Seed, Settings
 
 
 class HibariVoice(Settings):
@@ -12,7 +12,7 @@ class HibariVoice(Settings):
 
     engine: Literal["hibari"] = Field(description="Engine name.")
     speed: float = Field(default=1.0, gt=0.25, lt=4, description="Speaking rate, 1 is normal.")
-    seed: int = Field(default=0, description="Seed of the voice.")
+    seed: Seed = Field(default=0, description="Seed of the voice.")
 
 
 class CommandVoice(Settings):

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from workflow_scripts.settings.base import Settings
+from workflow_scripts.settings.base import Names, Rate, Seed, Settings, Step
 
 
 class PromptSource(Settings):
@@ -33,6 +33,12 @@ class InstructionSettings(Settings):
     max_new_tokens: int = Field(default=24, gt=0, description="Longest base-model answer, in tokens.")
     sources: list[PromptSource] = Field(min_length=1, description="Where prompts come from.")
 
+    @model_validator(mode="after")
+    def _some_length_fits(self) -> "InstructionSettings":
+        if self.min_words > self.max_words:
+            raise ValueError(f"min_words {self.min_words} is above max_words {self.max_words}: no prompt fits")
+        return self
+
 
 class WarmupSettings(Settings):
     """CTC warm-up of the adapter against the backbone's own token embeddings (DESIGN 5)."""
@@ -48,7 +54,7 @@ class LoraSettings(Settings):
     r: int = Field(default=8, gt=0, description="Rank (paper: 8).")
     alpha: float = Field(default=4.0, gt=0, description="Scale is alpha / r (paper: 4).")
     dropout: float = Field(default=0.1, ge=0, lt=1, description="Dropout on the LoRA input (paper: 0.1).")
-    targets: list[str] = Field(
+    targets: Names = Field(
         default=["q_proj", "k_proj", "v_proj", "o_proj"], description="Linear maps that get an update."
     )
 
@@ -68,7 +74,7 @@ class RecipeSettings(Settings):
     ctc: WarmupSettings = Field(default=WarmupSettings(), description="Settings of the warm-up.")
     adapter: AdapterSettings = Field(default=AdapterSettings(), description="Shape of the adapter.")
     lora: LoraSettings = Field(default=LoraSettings(), description="Used by strategy lora.")
-    learning_rate: dict[Literal["lora", "full"], float] = Field(description="Peak rate of the LLM by strategy.")
+    learning_rate: dict[Literal["lora", "full"], Rate] = Field(description="Peak rate of the LLM by strategy.")
     adapter_learning_rate: float | None = Field(
         default=None, gt=0, description="Peak rate of the adapter; default: the LLM's."
     )
@@ -77,7 +83,7 @@ class RecipeSettings(Settings):
         default=None, gt=0, description="Samples per forward pass; default: batch_size (no accumulation)."
     )
     written_share: float = Field(ge=0, lt=1, description="Share of a batch that is text instruction -> response.")
-    checkpoint_steps: list[int] = Field(
+    checkpoint_steps: list[Step] = Field(
         min_length=2, description="Steps at which a checkpoint is kept; 0 is the untrained start."
     )
     warmup_ratio: float = Field(default=0.03, ge=0, lt=1, description="Share of steps with rising rate.")
@@ -132,7 +138,7 @@ class TrainedModel(Settings):
     encoder: str = Field(description="Key of `assets`: the Whisper model whose encoder is used, frozen.")
     strategy: Literal["lora", "full"] = Field(description="What is trained beside the adapter.")
     recipe: str = Field(description="Key of training.recipes.")
-    seed: int = Field(default=0, ge=0, description="Seed of initialisation, order and dropout.")
+    seed: Seed = Field(default=0, description="Seed of initialisation, order and dropout.")
     processes: int = Field(
         default=1, gt=0, description="Processes that train together, one per GPU; batch_size is over all of them."
     )

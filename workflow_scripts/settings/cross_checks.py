@@ -1,0 +1,192 @@
+"""What a config says in one section must fit what it says in others, and what it names must be there."""
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from workflow_scripts.settings.assets import AssetSettings
+from workflow_scripts.settings.base import MAX_NAME_LENGTH, NAME_PATTERN, nearest
+from workflow_scripts.settings.benchmark import LAYOUT_SCORERS
+from workflow_scripts.settings.config import INSTRUCTIONS, PUNKT, Config
+from workflow_scripts.settings.models import PUBLIC, CheckpointsModel, UnitsModel, weights_asset
+from workflow_scripts.settings.speech import RecordedVoice
+from workflow_scripts.settings.training import TrainedModel
+
+Problem = tuple[tuple[Any, ...], str]
+"""Place of a key, and what is wrong with it."""
+
+KINDS = {"gguf": "a language model", "ctranslate2_whisper": "a Whisper model", "files": "data"}
+"""What a source's format says about its content; a transformers folder can hold any model."""
+OFFICIAL_EVALUATORS = "src/evaluator"
+
+
+def contradictions(config: Config) -> Iterator[Problem]:
+    """Everything wrong that needs more than one section to see."""
+    yield from _names(config)
+    yield from _references(config)
+    yield from _formats(config)
+    yield from _subsets(config)
+    yield from _models(config)
+    yield from _layers(config)
+
+
+def missing_paths(config: Config, folder: Path) -> Iterator[Problem]:
+    """Files and folders of the user's that the config names and that are not there; relative ones start at `folder`.
+
+    Local sources of assets are left to fetching, which comes before everything else: once fetched, they may go.
+    """
+    for name, model in config.models.items():
+        if isinstance(model, CheckpointsModel):
+            index = folder / model.folder / "checkpoints.json"
+            if not index.is_file():
+                yield _problem(
+                    ("models", name, "folder"), f"{index} does not exist; name a folder that a training of ours wrote"
+                )
+    for name, voice in config.speech.voices.items():
+        if isinstance(voice, RecordedVoice) and not (folder / voice.folder).is_dir():
+            yield _problem(("speech", "voices", name, "folder"), f"{folder / voice.folder} is no folder")
+    official = config.scoring.official
+    if official is not None and not (folder / official / OFFICIAL_EVALUATORS).is_dir():
+        yield _problem(
+            ("scoring", "official"), f"{folder / official} has no {OFFICIAL_EVALUATORS}; name a VoiceBench checkout"
+        )
+    if config.scoring.panda is not None:
+        for key in ("classifier", "vectorizer"):
+            path = folder / getattr(config.scoring.panda, key)
+            if not path.is_file():
+                yield _problem(("scoring", "panda", key), f"{path} does not exist")
+
+
+def _problem(place: tuple[Any, ...], message: str) -> Problem:
+    return place, f"{'.'.join(str(part) for part in place)}: {message}"
+
+
+def _names(config: Config) -> Iterator[Problem]:
+    sections: dict[str, Mapping[str, Any]] = {
+        "assets": config.assets,
+        "models": config.models,
+        "benchmark.subsets": config.benchmark.subsets,
+        "speech.voices": config.speech.voices,
+        "training.recipes": config.training.recipes,
+        "intervention.operations": config.intervention.operations,
+    }
+    for section, names in sections.items():
+        for name in names:
+            place = (*section.split("."), name)
+            if not re.fullmatch(NAME_PATTERN, name):
+                yield _problem(place, "names become path parts; use a-z, 0-9, '.', '_' and '-'")
+            elif len(name) > MAX_NAME_LENGTH:
+                yield (
+                    place,
+                    (
+                        f"{section}.{name[:20]}...: a name of {len(name)} characters; names become path parts, "
+                        f"{MAX_NAME_LENGTH} are the most"
+                    ),
+                )
+    if INSTRUCTIONS in config.benchmark.subsets:
+        yield _problem(("benchmark", "subsets", INSTRUCTIONS), "this name is reserved for the training prompts")
+    if PUNKT not in config.assets:
+        yield _problem(
+            ("assets", PUNKT), "missing; scoring needs this asset, copy its entry from the default assets.yaml"
+        )
+    for name in config.models.keys() & config.assets.keys():
+        yield _problem(("models", name), "an asset has the same name; rename one of them")
+
+
+def _references(config: Config) -> Iterator[Problem]:
+    for place, name, known in _named(config):
+        if name not in known:
+            yield _problem(place, f"{name!r} is not defined{nearest(name, known)}")
+
+
+def _named(config: Config) -> Iterator[tuple[tuple[Any, ...], str, Mapping[str, Any]]]:
+    """Every name that stands for an entry elsewhere: its place, itself, and the entries there."""
+    assets, answered = config.assets, config.answered_subsets()
+    yield ("speech", "voice"), config.speech.voice, config.speech.voices
+    yield ("speech", "asr", "asset"), config.speech.asr.asset, assets
+    for subset in config.evaluation.subsets or ():
+        yield ("evaluation", "subsets"), subset, config.benchmark.subsets
+    yield ("intervention", "subset"), config.intervention.subset, answered
+    for name, subset in config.benchmark.subsets.items():
+        yield ("benchmark", "subsets", name, "asset"), subset.asset, assets
+    for number, source in enumerate(config.training.instructions.sources):
+        yield ("training", "instructions", "sources", number, "asset"), source.asset, assets
+    for subset in config.activations.subsets or ():
+        yield ("activations", "subsets"), subset, answered
+    for name, model in config.models.items():
+        place = ("models", name)
+        if isinstance(model, TrainedModel | CheckpointsModel):
+            yield (*place, "backbone"), model.backbone, assets
+            yield (*place, "encoder"), model.encoder, assets
+        if isinstance(model, TrainedModel):
+            yield (*place, "recipe"), model.recipe, config.training.recipes
+        if isinstance(model, PUBLIC):
+            yield (*place, "asset"), weights_asset(name, model), assets
+            if model.backbone is not None:
+                yield (*place, "backbone"), model.backbone, assets
+        if isinstance(model, UnitsModel) and model.quantizer_asset is not None:
+            yield (*place, "quantizer"), model.quantizer_asset, assets
+    for name in config.display.models:
+        yield ("display", "models"), name, config.models
+
+
+def _formats(config: Config) -> Iterator[Problem]:
+    """Assets that cannot be what they are named as: data as an encoder, a speech model as a backbone."""
+    used: list[tuple[tuple[Any, ...], str, str]] = [
+        (("speech", "asr", "asset"), config.speech.asr.asset, "a Whisper model")
+    ]
+    for name, model in config.models.items():
+        for key, kind in (("encoder", "a Whisper model"), ("backbone", "a language model")):
+            if (asset := getattr(model, key, None)) is not None:
+                used.append((("models", name, key), asset, kind))
+    for name, subset in config.benchmark.subsets.items():
+        used.append((("benchmark", "subsets", name, "asset"), subset.asset, "data"))
+    for number, source in enumerate(config.training.instructions.sources):
+        used.append((("training", "instructions", "sources", number, "asset"), source.asset, "data"))
+    for place, name, kind in used:
+        if name in config.assets and (other := _kinds(config.assets[name]) - {kind}):
+            yield _problem(place, f"{name!r} is {' and '.join(sorted(other))}, but {kind} is needed")
+
+
+def _kinds(asset: AssetSettings) -> set[str]:
+    formats = {source.format or asset.format for source in asset.sources}
+    return {KINDS[name] for name in formats if name in KINDS}
+
+
+def _subsets(config: Config) -> Iterator[Problem]:
+    for name, subset in config.benchmark.subsets.items():
+        if subset.scorer not in (fit := LAYOUT_SCORERS[subset.layout]):
+            yield _problem(
+                ("benchmark", "subsets", name, "scorer"),
+                f"{subset.scorer!r} cannot score layout {subset.layout!r}; use {' or '.join(fit)}",
+            )
+
+
+def _models(config: Config) -> Iterator[Problem]:
+    for name, model in config.trained_models().items():
+        if model.recipe not in config.training.recipes:
+            continue
+        recipe = config.training.recipes[model.recipe]
+        if problem := recipe.unfit_batch(model.processes):
+            yield _problem(("models", name, "processes"), f"{problem} in training.recipes.{model.recipe}")
+        if model.strategy not in recipe.learning_rate:
+            yield _problem(("models", name), f"training.recipes.{model.recipe}.learning_rate has no {model.strategy!r}")
+    for (first, entry), (second, other) in itertools.combinations(config.models.items(), 2):
+        if entry == other:
+            yield _problem(
+                ("models", second),
+                f"the same entry as models.{first}, so one run would count as two; change its seed or remove it",
+            )
+
+
+def _layers(config: Config) -> Iterator[Problem]:
+    if (layers := config.activations.layers) is None:
+        return
+    for name, edit in config.intervention.operations.items():
+        if isinstance(edit.path, int) and edit.path not in layers:
+            yield _problem(
+                ("activations", "layers"),
+                f"{layers} lacks {edit.path}, the layer of the path of intervention.operations.{name}; add it",
+            )
