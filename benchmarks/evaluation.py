@@ -96,7 +96,7 @@ def needed_positions(lm: Any, encoders: Sequence[Any]) -> int:
     """Positions of all prompts, those of their common beginning counted once."""
     import torch
 
-    from workflow_scripts.speech_lm.generation import common_beginning
+    from workflow_scripts.speech_lm.decoding.greedy import common_beginning
 
     rows = [lm.embed(encode()) for encode in encoders]
     lengths = [len(row) for row in rows]

@@ -113,7 +113,7 @@ def answer_grid(
     """The same by the functions that the intervention step answers with, at its default settings."""
     from workflow_scripts.intervention.answer_grid import answer_rows, even_batches
     from workflow_scripts.settings.analysis import EvaluationSettings
-    from workflow_scripts.speech_lm.batching import batches
+    from workflow_scripts.speech_lm.decoding.batching import batches
 
     batching = EvaluationSettings()
     found: dict[Any, list[list[int]]] = {cell: [[] for _ in queries] for cell in edits}

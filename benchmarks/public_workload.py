@@ -19,8 +19,8 @@ from benchmarks.workload import LONGEST_SECONDS, SECONDS_PER_WORD
 from workflow_scripts.artifacts.questions import Question
 from workflow_scripts.artifacts.utterances import UTTERANCES, Utterance
 from workflow_scripts.speech_lm.device import resolve_dtype
+from workflow_scripts.speech_lm.families.hf import HfSpeechLM
 from workflow_scripts.speech_lm.heard_audio import AudioReader
-from workflow_scripts.speech_lm.hf import HfSpeechLM
 from workflow_scripts.speech_lm.protocol import SAMPLE_RATE
 
 SPECIAL = ("<|im_start|>", "<|im_end|>", "<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>")

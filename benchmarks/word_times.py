@@ -69,7 +69,7 @@ class Sources:
         from workflow_scripts.speech.padding import WINDOW_SECONDS
         from workflow_scripts.speech.voice_times import HibariTimes
         from workflow_scripts.speech.whisper_decoder import WhisperDecoder
-        from workflow_scripts.speech_lm.encoder import WhisperFeatures
+        from workflow_scripts.speech_lm.trainable.encoder import WhisperFeatures
 
         self.hibari = Hibari(threads=1)
         self.rate = self.hibari.sample_rate
@@ -86,7 +86,7 @@ class Sources:
         from workflow_scripts.speech.audio import SAMPLE_RATE, prepare
         from workflow_scripts.speech.padding import padded_length
         from workflow_scripts.speech.sound import cut_to_sound
-        from workflow_scripts.speech_lm.encoder import frame_count
+        from workflow_scripts.speech_lm.trainable.encoder import frame_count
 
         samples = prepare(audio, self.rate, max_seconds=30)
         padded = np.pad(samples, (0, padded_length(len(samples)) - len(samples)))

@@ -10,14 +10,14 @@ from transformers import AutoTokenizer
 from workflow_scripts.artifacts.features import FeatureReader, write_features
 from workflow_scripts.artifacts.questions import Question
 from workflow_scripts.benchmark.layouts import read_candidates
-from workflow_scripts.speech_lm.adapter import AdapterShape, SpeechAdapter
 from workflow_scripts.speech_lm.anatomy import decoder_of
-from workflow_scripts.speech_lm.checkpoint import load_backbone
-from workflow_scripts.speech_lm.composite import CompositeSpeechLM
 from workflow_scripts.speech_lm.device import resolve_dtype
-from workflow_scripts.speech_lm.encoder import FRAMES_PER_SECOND
-from workflow_scripts.speech_lm.loading import load_speech_lm
-from workflow_scripts.speech_lm.lslm import LSLM
+from workflow_scripts.speech_lm.families.composite import CompositeSpeechLM
+from workflow_scripts.speech_lm.opening.loading import load_speech_lm
+from workflow_scripts.speech_lm.trainable.checkpoint import load_backbone
+from workflow_scripts.speech_lm.trainable.encoder import FRAMES_PER_SECOND
+from workflow_scripts.speech_lm.trainable.lslm import LSLM
+from workflow_scripts.speech_lm.trainable.stacking_adapter import AdapterShape, SpeechAdapter
 
 D_ENCODER = 512
 """Width of Whisper base, the encoder of the default study."""

@@ -13,11 +13,11 @@ from workflow_scripts.artifacts.checkpoints import CheckpointEntry, CheckpointIn
 from workflow_scripts.artifacts.features import write_features
 from workflow_scripts.artifacts.questions import QUESTIONS, Question
 from workflow_scripts.artifacts.utterances import UTTERANCES, Utterance
-from workflow_scripts.speech_lm.adapter import AdapterShape, SpeechAdapter
-from workflow_scripts.speech_lm.checkpoint import save_lslm
-from workflow_scripts.speech_lm.loading import load_speech_lm
-from workflow_scripts.speech_lm.lslm import LSLM
+from workflow_scripts.speech_lm.opening.loading import load_speech_lm
 from workflow_scripts.speech_lm.protocol import SpeechLM
+from workflow_scripts.speech_lm.trainable.checkpoint import save_lslm
+from workflow_scripts.speech_lm.trainable.lslm import LSLM
+from workflow_scripts.speech_lm.trainable.stacking_adapter import AdapterShape, SpeechAdapter
 
 CHECKPOINT = "step-000003"
 TEMPLATE = "{% for m in messages %}<|start|>{{ m['content'] }}<|end|>\n{% endfor %}<|start|>"

@@ -13,7 +13,7 @@ from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.states import StateReader
 from workflow_scripts.artifacts.utterances import UTTERANCES
 from workflow_scripts.settings.analysis import ActivationSettings
-from workflow_scripts.speech_lm.spoken_shard import read_spoken_shard
+from workflow_scripts.speech_lm.shard_queries import read_spoken_shard
 
 
 @pytest.fixture(scope="module")

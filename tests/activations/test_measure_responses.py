@@ -15,8 +15,8 @@ from workflow_scripts.artifacts.responses import read_responses
 from workflow_scripts.artifacts.tables import read_table
 from workflow_scripts.correlation.build_response_table import build_response_table, lens_rows
 from workflow_scripts.measures.divergence import kl_divergence, log_softmax
-from workflow_scripts.speech_lm.responses import forced_responses, lens_hits
-from workflow_scripts.speech_lm.spoken_shard import read_spoken_shard
+from workflow_scripts.speech_lm.probing.forced_responses import forced_responses, lens_hits
+from workflow_scripts.speech_lm.shard_queries import read_spoken_shard
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from workflow_scripts.artifacts.measurements import READINGS, read_measurements
 from workflow_scripts.artifacts.states import StateReader
 from workflow_scripts.settings.analysis import ActivationSettings
 from workflow_scripts.speech_lm.heard_audio import speech_of
-from workflow_scripts.speech_lm.spoken_shard import read_spoken_shard
+from workflow_scripts.speech_lm.shard_queries import read_spoken_shard
 
 PADDING = 400
 """Frames behind the audio of every question but q4."""

@@ -18,7 +18,7 @@ from workflow_scripts.assets.errors import AssetError, DiskFullError
 from workflow_scripts.assets.fetch_asset import fetch_asset
 from workflow_scripts.assets.folder_sources import fetch_hub_files, hub_remedy, require_disk
 from workflow_scripts.settings.assets import AssetSettings, HubSource
-from workflow_scripts.speech_lm.public import open_public
+from workflow_scripts.speech_lm.opening.public import open_public
 
 torch.set_num_threads(1)
 REQUEST = Request("GET", "https://hub.invalid/org/name")

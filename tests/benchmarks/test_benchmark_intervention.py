@@ -10,7 +10,7 @@ import torch
 from benchmarks import intervention
 from tests.tiny_study import write_tiny_study
 from workflow_scripts.speech_lm.hooks import hook_count
-from workflow_scripts.speech_lm.spoken_shard import read_spoken_shard
+from workflow_scripts.speech_lm.shard_queries import read_spoken_shard
 
 torch.set_num_threads(1)
 ROOT = Path(__file__).resolve().parents[2]

@@ -15,7 +15,7 @@ from benchmarks.synthetic import draw_lengths, write_state_file
 from benchmarks.workload import products
 from tests.tiny_study import write_tiny_study
 from workflow_scripts.artifacts.states import StateReader
-from workflow_scripts.speech_lm.spoken_shard import read_spoken_shard
+from workflow_scripts.speech_lm.shard_queries import read_spoken_shard
 
 torch.set_num_threads(1)
 ROOT = Path(__file__).resolve().parents[2]

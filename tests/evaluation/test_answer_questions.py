@@ -15,8 +15,8 @@ from workflow_scripts.evaluation import answer_questions as tuned
 from workflow_scripts.evaluation import answer_questions_base as base
 from workflow_scripts.evaluation.answering import answer_queries, answer_texts
 from workflow_scripts.settings.analysis import EvaluationSettings
+from workflow_scripts.speech_lm.opening.trained import TrainedLM
 from workflow_scripts.speech_lm.protocol import Answer, AnswerLoss, OptionLogProbs, Query, SpeechLM, Wanted
-from workflow_scripts.speech_lm.trained import TrainedLM
 
 
 class FakeLM:

@@ -11,7 +11,7 @@ from workflow_scripts.artifacts.tables import read_table
 from workflow_scripts.evaluation.answer_questions import answer_questions
 from workflow_scripts.evaluation.build_gap_table import build_gap_table
 from workflow_scripts.evaluation.score_answers import score_answers
-from workflow_scripts.speech_lm import loading
+from workflow_scripts.speech_lm.opening import loading
 
 FORMS = ("text", "speech", "asr")
 OPTIONS = ["the river", "water", "what is it", "and"]

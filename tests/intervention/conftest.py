@@ -13,7 +13,7 @@ from workflow_scripts.artifacts.questions import QUESTIONS
 from workflow_scripts.artifacts.utterances import UTTERANCES
 from workflow_scripts.artifacts.word_times import WORD_TIMES, TimedWord, WordTimes
 from workflow_scripts.intervention import edit_answers as module
-from workflow_scripts.speech_lm.opened import open_model
+from workflow_scripts.speech_lm.opening.open_model import open_model
 
 SHARD = "00-of-01"
 

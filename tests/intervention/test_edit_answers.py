@@ -11,7 +11,7 @@ from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.measurements import ALIGNMENT, read_measurements, write_measurements
 from workflow_scripts.intervention import answer_grid as module
 from workflow_scripts.speech_lm.protocol import Answer, Edit, SpeechLMError
-from workflow_scripts.speech_lm.spoken_shard import read_spoken_shard
+from workflow_scripts.speech_lm.shard_queries import read_spoken_shard
 
 IDS = ("q0", "q2", "q3", "q4")
 OPERATIONS = {

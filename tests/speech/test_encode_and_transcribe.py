@@ -12,7 +12,7 @@ from workflow_scripts.speech.encode_speech import batches_by_window, encode_spee
 from workflow_scripts.speech.padding import padded_length
 from workflow_scripts.speech.transcribe_speech import judge, transcribe_speech
 from workflow_scripts.speech.whisper_decoder import Transcript
-from workflow_scripts.speech_lm.encoder import WhisperFeatures
+from workflow_scripts.speech_lm.trainable.encoder import WhisperFeatures
 
 ASR = {"asset": "tiny", "batch_size": 2}
 

@@ -14,10 +14,10 @@ from transformers import (
     WhisperModel,
 )
 
-from workflow_scripts.speech_lm.adapter import AdapterShape, SpeechAdapter
-from workflow_scripts.speech_lm.composite import CompositeSpeechLM
-from workflow_scripts.speech_lm.lslm import LSLM
+from workflow_scripts.speech_lm.families.composite import CompositeSpeechLM
 from workflow_scripts.speech_lm.protocol import Speech
+from workflow_scripts.speech_lm.trainable.lslm import LSLM
+from workflow_scripts.speech_lm.trainable.stacking_adapter import AdapterShape, SpeechAdapter
 
 # Tiny products gain nothing from threads and lose much when tests run in parallel.
 torch.set_num_threads(1)

@@ -7,15 +7,16 @@ import pytest
 import torch
 
 from tests.speech_lm.tiny_models import FAMILIES, POSITIONS, speech_lm
-from workflow_scripts.speech_lm import generation, grouped_cache
-from workflow_scripts.speech_lm.generation import common_beginning
-from workflow_scripts.speech_lm.grouped_cache import GroupedCache, can_group
-from workflow_scripts.speech_lm.hf import HfSpeechLM
+from workflow_scripts.speech_lm.decoding import greedy as generation
+from workflow_scripts.speech_lm.decoding import grouped_cache
+from workflow_scripts.speech_lm.decoding.greedy import common_beginning
+from workflow_scripts.speech_lm.decoding.grouped_cache import GroupedCache, can_group
+from workflow_scripts.speech_lm.decoding.packed_linears import LEAST_STEPS
+from workflow_scripts.speech_lm.families.hf import HfSpeechLM
+from workflow_scripts.speech_lm.families.whole_model import WholeModelSpeechLM
 from workflow_scripts.speech_lm.hooks import edited_inputs, hook_count
-from workflow_scripts.speech_lm.packed import LEAST_STEPS
+from workflow_scripts.speech_lm.opening.speech_checks import CHECKS, clip, run_checks
 from workflow_scripts.speech_lm.protocol import Edit, Wanted
-from workflow_scripts.speech_lm.speech_checks import CHECKS, clip, run_checks
-from workflow_scripts.speech_lm.whole_model import WholeModelSpeechLM
 
 torch.set_num_threads(1)
 TEXTS = ["what is the water", "river?", "the user and the assistant in the river"]

@@ -290,9 +290,9 @@ UNITS = ("<|im_start|>", "<|im_end|>", "<|pad|>", "<|begin|>", "<|end|>", *(f"<|
 def speech_lm(name: str, template: str = "native") -> Any:
     """The `SpeechLM` of an architecture, or of a family on a tiny Llama: `composite` and `units`."""
     from workflow_scripts.speech_lm.architectures import runs_from_embeddings
-    from workflow_scripts.speech_lm.hf import HfSpeechLM
-    from workflow_scripts.speech_lm.units import UnitsSpeechLM
-    from workflow_scripts.speech_lm.whole_model import WholeModelSpeechLM
+    from workflow_scripts.speech_lm.families.hf import HfSpeechLM
+    from workflow_scripts.speech_lm.families.units import UnitsSpeechLM
+    from workflow_scripts.speech_lm.families.whole_model import WholeModelSpeechLM
 
     if name == "units":
         torch.manual_seed(0)
@@ -316,9 +316,9 @@ class FrameFeatures:
 
 
 def _composite() -> Any:
-    from workflow_scripts.speech_lm.adapter import AdapterShape, SpeechAdapter
-    from workflow_scripts.speech_lm.composite import CompositeSpeechLM
-    from workflow_scripts.speech_lm.lslm import LSLM
+    from workflow_scripts.speech_lm.families.composite import CompositeSpeechLM
+    from workflow_scripts.speech_lm.trainable.lslm import LSLM
+    from workflow_scripts.speech_lm.trainable.stacking_adapter import AdapterShape, SpeechAdapter
 
     torch.manual_seed(0)
     llama = hf.AutoModelForCausalLM.from_config(hf.LlamaConfig(**TEXT))

@@ -5,8 +5,8 @@ import pytest
 from workflow_scripts.artifacts.answers import ANSWERS
 from workflow_scripts.artifacts.files import ArtifactError, sha256_text
 from workflow_scripts.artifacts.questions import QUESTIONS
-from workflow_scripts.speech_lm.composite import CompositeSpeechLM
-from workflow_scripts.speech_lm.loading import load_speech_lm
+from workflow_scripts.speech_lm.families.composite import CompositeSpeechLM
+from workflow_scripts.speech_lm.opening.loading import load_speech_lm
 from workflow_scripts.training.answer_instructions import answer_instructions, repeat_answer
 
 

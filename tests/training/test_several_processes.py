@@ -16,7 +16,7 @@ from workflow_scripts.artifacts.checkpoints import CheckpointIndex, weights_hash
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.tables import read_table
 from workflow_scripts.settings.training import RecipeSettings, TrainedModel
-from workflow_scripts.speech_lm.checkpoint import load_lslm
+from workflow_scripts.speech_lm.trainable.checkpoint import load_lslm
 from workflow_scripts.training import initial_model, start_training, train_model
 from workflow_scripts.training.start_training import launcher
 from workflow_scripts.training.train_processes import write_job

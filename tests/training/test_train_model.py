@@ -13,8 +13,8 @@ from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.questions import QUESTIONS
 from workflow_scripts.artifacts.tables import read_table
 from workflow_scripts.settings.training import RecipeSettings, TrainedModel
-from workflow_scripts.speech_lm.checkpoint import load_lslm, read_info
-from workflow_scripts.speech_lm.loading import load_speech_lm
+from workflow_scripts.speech_lm.opening.loading import load_speech_lm
+from workflow_scripts.speech_lm.trainable.checkpoint import load_lslm, read_info
 from workflow_scripts.training.dataset import InstructionDataset
 from workflow_scripts.training.initial_model import new_lslm, swamped_matrices
 from workflow_scripts.training.train_model import train_model, weights_hash

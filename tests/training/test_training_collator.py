@@ -9,7 +9,7 @@ from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.questions import QUESTIONS
 from workflow_scripts.artifacts.utterances import UTTERANCES
 from workflow_scripts.settings.training import RecipeSettings, TrainedModel
-from workflow_scripts.speech_lm.loading import load_speech_lm
+from workflow_scripts.speech_lm.opening.loading import load_speech_lm
 from workflow_scripts.speech_lm.protocol import Speech
 from workflow_scripts.training.collator import Collator
 from workflow_scripts.training.dataset import (

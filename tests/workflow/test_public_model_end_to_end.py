@@ -15,8 +15,8 @@ from workflow_scripts.intervention.edit_answers import edit_answers
 from workflow_scripts.settings.assets import AssetSettings
 from workflow_scripts.similarity.measure_similarity import measure_similarity
 from workflow_scripts.speech_lm.heard_audio import AudioReader
+from workflow_scripts.speech_lm.opening.public import open_public
 from workflow_scripts.speech_lm.protocol import SpeechLMError
-from workflow_scripts.speech_lm.public import open_public
 
 COMMON = {"checkpoint": "final", "shard": "00-of-01", "system_prompt": None, "seed": 7}
 BATCHES = {"batch_size": 2, "max_positions": 4096}
@@ -118,6 +118,8 @@ def test_a_study_with_longer_speech_than_the_models_window_is_refused_when_the_w
 def test_a_model_that_cannot_fit_is_refused_before_it_is_loaded(study, monkeypatch):
     _, record, _ = study
     monkeypatch.setattr("workflow_scripts.speech_lm.memory.free_bytes", lambda *_, **__: (10**6, "cpu"))
-    monkeypatch.setattr("workflow_scripts.speech_lm.public.load_public", lambda *_, **__: pytest.fail("was loaded"))
+    monkeypatch.setattr(
+        "workflow_scripts.speech_lm.opening.public.load_public", lambda *_, **__: pytest.fail("was loaded")
+    )
     with pytest.raises(SpeechLMError, match=r"tiny-public cannot fit: weights .* free on cpu: 0\.00 GB\. Set dtype"):
         open_public(record, entry(), system_prompt=None)

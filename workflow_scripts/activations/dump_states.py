@@ -25,10 +25,10 @@ from workflow_scripts.artifacts.provenance import provenance
 from workflow_scripts.artifacts.questions import QUESTIONS
 from workflow_scripts.artifacts.states import SampleStates, write_states
 from workflow_scripts.settings.analysis import ActivationSettings
-from workflow_scripts.speech_lm.batching import batches
-from workflow_scripts.speech_lm.opened import open_model, optional_path
+from workflow_scripts.speech_lm.decoding.batching import batches
+from workflow_scripts.speech_lm.opening.open_model import open_model, optional_path
 from workflow_scripts.speech_lm.protocol import SpeechLM
-from workflow_scripts.speech_lm.spoken_shard import SpokenShard, read_spoken_shard
+from workflow_scripts.speech_lm.shard_queries import SpokenShard, read_spoken_shard
 
 logger = logging.getLogger(__name__)
 

@@ -30,12 +30,12 @@ from workflow_scripts.artifacts.questions import reference_answer
 from workflow_scripts.artifacts.responses import Responses, write_responses
 from workflow_scripts.measures.divergence import kl_divergence, log_softmax
 from workflow_scripts.settings.analysis import ResponseSettings
-from workflow_scripts.speech_lm.base import DecoderSpeechLM
-from workflow_scripts.speech_lm.batching import batches
-from workflow_scripts.speech_lm.loading import load_speech_lm
-from workflow_scripts.speech_lm.responses import ForcedResponse, forced_responses, lens_hits
-from workflow_scripts.speech_lm.spoken_shard import SpokenShard, read_spoken_shard
-from workflow_scripts.speech_lm.trained import open_trained
+from workflow_scripts.speech_lm.decoding.batching import batches
+from workflow_scripts.speech_lm.families.base import DecoderSpeechLM
+from workflow_scripts.speech_lm.opening.loading import load_speech_lm
+from workflow_scripts.speech_lm.opening.trained import open_trained
+from workflow_scripts.speech_lm.probing.forced_responses import ForcedResponse, forced_responses, lens_hits
+from workflow_scripts.speech_lm.shard_queries import SpokenShard, read_spoken_shard
 
 logger = logging.getLogger(__name__)
 

@@ -27,7 +27,7 @@ from workflow_scripts.artifacts.hdf5 import bfloat16_to_float32
 from workflow_scripts.artifacts.measurements import Measured, Measurements
 from workflow_scripts.measures import pooled_similarity, token_similarity
 from workflow_scripts.speech_lm.protocol import Query, SpeechLM, SpeechLMError
-from workflow_scripts.speech_lm.spoken_shard import SpokenShard
+from workflow_scripts.speech_lm.shard_queries import SpokenShard
 
 logger = logging.getLogger(__name__)
 

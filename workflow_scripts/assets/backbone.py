@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from workflow_scripts.assets.errors import AssetError
-from workflow_scripts.speech_lm.chat import ChatTemplate
+from workflow_scripts.speech_lm.families.chat import ChatTemplate
 from workflow_scripts.speech_lm.protocol import SpeechLMError
 
 SAMPLE = "What is the capital of France?"
@@ -45,7 +45,7 @@ def check_public(model: Mapping[str, Any], folder: Path) -> None:
     Raises:
         AssetError: it cannot; says why and what to do.
     """
-    from workflow_scripts.speech_lm.folder_checks import check_public_folder
+    from workflow_scripts.speech_lm.opening.folder_checks import check_public_folder
 
     try:
         check_public_folder(folder, model)

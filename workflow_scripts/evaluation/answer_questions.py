@@ -21,7 +21,7 @@ from workflow_scripts.evaluation.answering import (
 )
 from workflow_scripts.settings.analysis import EvaluationSettings
 from workflow_scripts.speech_lm.heard_audio import Heard, open_heard, speech_of
-from workflow_scripts.speech_lm.opened import open_model, optional_path
+from workflow_scripts.speech_lm.opening.open_model import open_model, optional_path
 from workflow_scripts.speech_lm.protocol import SpeechLM
 
 INPUTS = ("questions", "manifest", "features", "model", "backbone", "encoder")

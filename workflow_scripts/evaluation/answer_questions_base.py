@@ -12,7 +12,7 @@ from workflow_scripts.artifacts.asset_record import read_asset_record
 from workflow_scripts.artifacts.kept import read_shard
 from workflow_scripts.evaluation.answering import write_answers, written_records
 from workflow_scripts.settings.analysis import EvaluationSettings
-from workflow_scripts.speech_lm.loading import load_speech_lm
+from workflow_scripts.speech_lm.opening.loading import load_speech_lm
 
 
 def answer_questions_base(

@@ -17,7 +17,7 @@ from workflow_scripts.artifacts.logs import progress
 from workflow_scripts.artifacts.provenance import provenance
 from workflow_scripts.artifacts.questions import Question, reference_answer
 from workflow_scripts.settings.analysis import EvaluationSettings
-from workflow_scripts.speech_lm.batching import batches
+from workflow_scripts.speech_lm.decoding.batching import batches
 from workflow_scripts.speech_lm.protocol import Answer, AnswerLoss, OptionLogProbs, Query, SpeechLM, Wanted
 
 logger = logging.getLogger(__name__)

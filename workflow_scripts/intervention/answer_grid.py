@@ -15,11 +15,11 @@ from workflow_scripts.intervention.oracles import with_transcript
 from workflow_scripts.intervention.question_edits import CellEdits, EditMaker, QuestionStates
 from workflow_scripts.settings.analysis import EvaluationSettings
 from workflow_scripts.settings.intervention import BASELINE, TEXT
-from workflow_scripts.speech_lm.base import DecoderSpeechLM
-from workflow_scripts.speech_lm.batching import batches
-from workflow_scripts.speech_lm.edited_generation import EditedAnswer, SharedPrompts
+from workflow_scripts.speech_lm.decoding.batching import batches
+from workflow_scripts.speech_lm.families.base import DecoderSpeechLM
+from workflow_scripts.speech_lm.probing.edited_prompts import EditedAnswer, SharedPrompts
 from workflow_scripts.speech_lm.protocol import Answer, AnswerLoss, Edit, Query, SpeechLMError
-from workflow_scripts.speech_lm.spoken_shard import SpokenShard
+from workflow_scripts.speech_lm.shard_queries import SpokenShard
 
 MOST_ROWS, MOST_POSITIONS = 32, 2**13
 """At most so many rows, and rows times longest prompt, in a batch, whatever evaluation takes: keys and values are there

@@ -24,11 +24,11 @@ from workflow_scripts.intervention.measured_paths import check_alignment, shard_
 from workflow_scripts.intervention.question_edits import EditTally
 from workflow_scripts.settings.analysis import EvaluationSettings
 from workflow_scripts.settings.intervention import ORACLE, TEXT, InterventionSettings
-from workflow_scripts.speech_lm.base import DecoderSpeechLM
-from workflow_scripts.speech_lm.batching import batches
-from workflow_scripts.speech_lm.opened import open_model, optional_path
+from workflow_scripts.speech_lm.decoding.batching import batches
+from workflow_scripts.speech_lm.families.base import DecoderSpeechLM
+from workflow_scripts.speech_lm.opening.open_model import open_model, optional_path
 from workflow_scripts.speech_lm.protocol import SpeechLMError
-from workflow_scripts.speech_lm.spoken_shard import SpokenShard, read_spoken_shard
+from workflow_scripts.speech_lm.shard_queries import SpokenShard, read_spoken_shard
 
 logger = logging.getLogger(__name__)
 

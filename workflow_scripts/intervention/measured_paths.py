@@ -14,9 +14,9 @@ from workflow_scripts.artifacts.measurements import Measurements
 from workflow_scripts.artifacts.states import kept_layers
 from workflow_scripts.intervention.grid import Cell
 from workflow_scripts.intervention.selection import MeasuredPaths
-from workflow_scripts.speech_lm.base import DecoderSpeechLM
+from workflow_scripts.speech_lm.families.base import DecoderSpeechLM
 from workflow_scripts.speech_lm.protocol import Query
-from workflow_scripts.speech_lm.spoken_shard import SpokenShard
+from workflow_scripts.speech_lm.shard_queries import SpokenShard
 
 METRICS = ("cosine", "euclidean")
 _ROWS = 32  # written queries of one pass for the mean lengths

@@ -3,7 +3,7 @@
 import torch
 
 from workflow_scripts.speech_lm.anatomy import causal_lm
-from workflow_scripts.speech_lm.base import DecoderSpeechLM
+from workflow_scripts.speech_lm.families.base import DecoderSpeechLM
 from workflow_scripts.speech_lm.protocol import Query
 
 

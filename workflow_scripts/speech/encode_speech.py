@@ -18,7 +18,7 @@ from workflow_scripts.artifacts.logs import progress
 from workflow_scripts.artifacts.provenance import provenance
 from workflow_scripts.artifacts.utterances import SYNTHESIS
 from workflow_scripts.speech.audio import SAMPLE_RATE, check_flac, read_flac
-from workflow_scripts.speech_lm.encoder import WhisperFeatures, frame_count
+from workflow_scripts.speech_lm.trainable.encoder import WhisperFeatures, frame_count
 
 logger = logging.getLogger(__name__)
 

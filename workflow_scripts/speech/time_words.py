@@ -98,7 +98,7 @@ def _recogniser_times(kept: Sequence[Utterance], folder: Path, model: Path, devi
     """In order of length, so that batches of the encoder have little padding."""
     # Here, as loading them takes longer than all a voice with durations has to do.
     from workflow_scripts.speech.attention_times import AttentionTimes
-    from workflow_scripts.speech_lm.encoder import WhisperFeatures, frame_count
+    from workflow_scripts.speech_lm.trainable.encoder import WhisperFeatures, frame_count
 
     encoder = WhisperFeatures(model, device=device, window_seconds=WINDOW_SECONDS, batch_size=BATCH)
     attention = AttentionTimes(model, device=device)

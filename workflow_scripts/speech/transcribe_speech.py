@@ -23,7 +23,7 @@ from workflow_scripts.settings.speech import AsrSettings
 from workflow_scripts.speech.audio import read_flac
 from workflow_scripts.speech.padding import WINDOW_SECONDS, padded_length
 from workflow_scripts.speech.whisper_decoder import Transcript, WhisperDecoder
-from workflow_scripts.speech_lm.encoder import WhisperFeatures
+from workflow_scripts.speech_lm.trainable.encoder import WhisperFeatures
 
 logger = logging.getLogger(__name__)
 

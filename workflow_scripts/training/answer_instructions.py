@@ -15,8 +15,8 @@ from workflow_scripts.artifacts.files import ArtifactError, disk_full_named, sha
 from workflow_scripts.artifacts.logs import progress
 from workflow_scripts.artifacts.provenance import provenance, settings_hash
 from workflow_scripts.artifacts.questions import QUESTIONS, Question
-from workflow_scripts.speech_lm.batching import batches
-from workflow_scripts.speech_lm.loading import load_speech_lm
+from workflow_scripts.speech_lm.decoding.batching import batches
+from workflow_scripts.speech_lm.opening.loading import load_speech_lm
 from workflow_scripts.speech_lm.protocol import SpeechLM
 
 logger = logging.getLogger(__name__)

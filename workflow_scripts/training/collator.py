@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workflow_scripts.speech_lm.lslm import IGNORED_LABEL
+from workflow_scripts.speech_lm.trainable.lslm import IGNORED_LABEL
 from workflow_scripts.training.dataset import Sample
 
 POSITIONS_STEP = 16

@@ -14,7 +14,7 @@ from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.kept import check_ids
 from workflow_scripts.artifacts.questions import QUESTIONS, Question
 from workflow_scripts.artifacts.utterances import UTTERANCES
-from workflow_scripts.speech_lm.chat import ChatTemplate
+from workflow_scripts.speech_lm.families.chat import ChatTemplate
 
 logger = logging.getLogger(__name__)
 TRAIN, HELDOUT = "train", "heldout"

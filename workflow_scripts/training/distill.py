@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.settings.training import DistillSettings
 from workflow_scripts.speech_lm.anatomy import decoder_of
-from workflow_scripts.speech_lm.lslm import LSLM
+from workflow_scripts.speech_lm.trainable.lslm import LSLM
 
 logger = logging.getLogger(__name__)
 WRITTEN = ("written_ids", "written_mask")

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch.utils.data import Dataset
 
-from workflow_scripts.speech_lm.batching import batches
-from workflow_scripts.speech_lm.lslm import LSLM
+from workflow_scripts.speech_lm.decoding.batching import batches
+from workflow_scripts.speech_lm.trainable.lslm import LSLM
 from workflow_scripts.training.collator import Collator
 from workflow_scripts.training.dataset import InstructionDataset, Sample
 

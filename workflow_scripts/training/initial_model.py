@@ -8,11 +8,11 @@ from torch import nn
 
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.settings.training import AdapterSettings, RecipeSettings, TrainedModel
-from workflow_scripts.speech_lm.adapter import AdapterShape, SpeechAdapter
-from workflow_scripts.speech_lm.checkpoint import load_backbone
 from workflow_scripts.speech_lm.device import multiplies_bfloat16, resolve_device
-from workflow_scripts.speech_lm.lora import LoraSettings, attach_lora
-from workflow_scripts.speech_lm.lslm import LSLM
+from workflow_scripts.speech_lm.trainable.checkpoint import load_backbone
+from workflow_scripts.speech_lm.trainable.lora import LoraSettings, attach_lora
+from workflow_scripts.speech_lm.trainable.lslm import LSLM
+from workflow_scripts.speech_lm.trainable.stacking_adapter import AdapterShape, SpeechAdapter
 
 SWAMPING_SHARE = 0.1
 """Adam moves every weight by about the learning rate a step. Measured on the default study: with a rate of 36 % of the

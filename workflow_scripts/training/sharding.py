@@ -16,7 +16,7 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from workflow_scripts.speech_lm.anatomy import decoder_of
-from workflow_scripts.speech_lm.lslm import LSLM
+from workflow_scripts.speech_lm.trainable.lslm import LSLM
 
 
 def shard(lslm: LSLM, device: torch.device, n_processes: int, *, bf16: bool) -> None:

@@ -21,10 +21,10 @@ from workflow_scripts.artifacts.features import FeatureReader
 from workflow_scripts.artifacts.files import ArtifactError, disk_full_named, sha256_file, write_text
 from workflow_scripts.artifacts.provenance import library_versions, provenance, settings_hash
 from workflow_scripts.settings.training import RecipeSettings, TrainedModel
-from workflow_scripts.speech_lm.chat import ChatTemplate
-from workflow_scripts.speech_lm.checkpoint import save_lslm
 from workflow_scripts.speech_lm.device import multiplies_bfloat16, resolve_device
-from workflow_scripts.speech_lm.lslm import LSLM
+from workflow_scripts.speech_lm.families.chat import ChatTemplate
+from workflow_scripts.speech_lm.trainable.checkpoint import save_lslm
+from workflow_scripts.speech_lm.trainable.lslm import LSLM
 from workflow_scripts.training.callbacks import CheckpointCallback
 from workflow_scripts.training.collator import Collator
 from workflow_scripts.training.curve import LearningCurve

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.utils.data import Sampler
 from transformers import Trainer, TrainingArguments
 
-from workflow_scripts.speech_lm.checkpoint import whole_tensors
-from workflow_scripts.speech_lm.lslm import LSLM
+from workflow_scripts.speech_lm.trainable.checkpoint import whole_tensors
+from workflow_scripts.speech_lm.trainable.lslm import LSLM
 from workflow_scripts.training.distill import WRITTEN, Distillation
 from workflow_scripts.training.sampler import MixedBatchSampler
 from workflow_scripts.training.sharding import is_sharded, load_optimizer_part, place, save_optimizer_part

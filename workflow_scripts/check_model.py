@@ -1,0 +1,128 @@
+"""Check any model of a config and print the table: `python -m workflow_scripts.check_model <entry>`.
+
+    python -m workflow_scripts.check_model qwen2-audio --configfile studies/public_models.yaml
+
+`<entry>` is a key of `models:`. A public model's weights and a trained model's checkpoints must be there already; what
+is missing is named with the command that makes it. Exit status 1 if a check fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import yaml
+
+from workflow_scripts.plan import Plan
+from workflow_scripts.settings import Config, ConfigError, parse_config, refuse_duplicate_keys
+from workflow_scripts.settings.config import nearest
+from workflow_scripts.settings.models import PublicModel, weights_asset
+from workflow_scripts.speech_lm.opening.speech_checks import CheckResult, architecture, run_checks, template_confounds
+from workflow_scripts.speech_lm.protocol import SpeechLM, SpeechLMError
+
+ROOT = Path(__file__).parents[1]
+DEFAULTS = ("assets.yaml", "config.yaml")
+
+
+def read_study(root: Path, files: Sequence[Path]) -> Config:
+    """The default config of the checkout at `root` with `files` on top, as the workflow merges them."""
+    values: dict[str, Any] = {}
+    for path in [*(root / name for name in DEFAULTS), *map(Path, files)]:
+        refuse_duplicate_keys(path)
+        _merge(values, yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+    return parse_config(values)
+
+
+def _merge(below: dict[str, Any], above: dict[str, Any]) -> None:
+    """Mappings are merged key by key, everything else is replaced (as Snakemake does)."""
+    for key, value in above.items():
+        if isinstance(value, dict) and isinstance(below.get(key), dict):
+            _merge(below[key], value)
+        else:
+            below[key] = value
+
+
+def open_entry(config: Config, root: Path, entry: str) -> SpeechLM:
+    """The last checkpoint of a model of the config, loaded but not checked.
+
+    Raises:
+        SpeechLMError: no such entry, or its files are not there; names the command that makes them.
+    """
+    if entry not in config.models:
+        raise SpeechLMError(f"models has no entry {entry!r}{nearest(entry, config.models)}")
+    model, plan = config.models[entry], Plan(config, root)
+    wildcards = SimpleNamespace(model=entry)
+    weights = root / plan.checkpoint_index(wildcards)
+    needed = [weights, *(root / path for path in _parts(plan, wildcards))]
+    if missing := [str(path).removeprefix(f"{root}/") for path in needed if not path.is_file()]:
+        raise SpeechLMError(
+            f"{entry}: {', '.join(missing)} missing; make it, with the same --configfile: snakemake {' '.join(missing)}"
+        )
+    if isinstance(model, PublicModel):
+        from workflow_scripts.speech_lm.device import resolve_device, resolve_dtype
+        from workflow_scripts.speech_lm.opening.public import load_public
+
+        device = resolve_device("auto")
+        quantizer = plan.quantizer(wildcards)
+        return load_public(
+            (root / "resources" / weights_asset(entry, model)),
+            plan.public(wildcards) or {},
+            device=device,
+            dtype=resolve_dtype(model.dtype, device),
+            system_prompt=config.system_prompt,
+            quantizer=root / quantizer if quantizer else None,
+        )
+    from workflow_scripts.artifacts.checkpoints import CheckpointIndex
+    from workflow_scripts.speech_lm.opening.loading import load_speech_lm
+
+    checkpoint = plan.checkpoints(entry)[-1]
+    return load_speech_lm(
+        backbone=root / "resources" / model.backbone,
+        checkpoint=CheckpointIndex.read(weights).folder(weights, checkpoint),
+        encoder=root / "resources" / model.encoder,
+        system_prompt=config.system_prompt,
+        window_seconds=config.speech.window_seconds,
+        name=f"{entry}/{checkpoint}",
+    )
+
+
+def _parts(plan: Plan, wildcards: Any) -> list[str]:
+    found = [plan.asset("backbone")(wildcards), plan.asset("encoder")(wildcards), plan.quantizer(wildcards)]
+    return [path for path in found if path]
+
+
+def table(results: Sequence[CheckResult]) -> str:
+    """A Markdown table of checks."""
+    rows = [("check", "result", "detail"), *((r.check, "ok" if r.passed else "FAILED", r.detail) for r in results)]
+    widths = [max(len(row[column]) for row in rows) for column in range(2)]
+    lines = [f"| {a.ljust(widths[0])} | {b.ljust(widths[1])} | {c} |" for a, b, c in rows]
+    return "\n".join([lines[0], f"|{'-' * (widths[0] + 2)}|{'-' * (widths[1] + 2)}|---|", *lines[1:]])
+
+
+def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
+    """Check one entry and print; gives the exit status."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("entry", help="key of models in the config")
+    parser.add_argument("--configfile", nargs="*", type=Path, default=[], help="studies on top of the default config")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    try:
+        lm = open_entry(read_study(root, options.configfile), root, options.entry)
+    except (SpeechLMError, ConfigError, ValueError, FileNotFoundError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    results = run_checks(lm)
+    print(f"{lm.name}: {architecture(lm)} as {type(lm).__name__}, {lm.dtype}, {lm.device}\n")
+    print(table(results))
+    for confound in template_confounds(lm):
+        print(f"\ntemplate confound: {confound}")
+    return 0 if all(result.passed for result in results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Published checkpoints in the layouts that the families read."""

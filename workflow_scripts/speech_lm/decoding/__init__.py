@@ -1,0 +1,1 @@
+"""Greedy decoding: caches, batches, and continuations of one prompt."""

@@ -1,0 +1,161 @@
+"""Teacher-forced probabilities of several continuations of one prompt, in one pass (ours; the mask is a prefix tree).
+
+Behind the prompt stand the continuations one after the other, each at the positions it would have as the only one. The
+attention mask lets a continuation see the prompt and itself. The last token of a continuation is only predicted, so one
+of a single token takes no position at all. The prompt is part of the pass (`branch_log_probs`), or its keys and values
+are there already (`cached_branch_log_probs`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from workflow_scripts.speech_lm.anatomy import causal_lm, decoder_of, vocabulary_logits
+from workflow_scripts.speech_lm.decoding.greedy import check_reach
+from workflow_scripts.speech_lm.decoding.grouped_cache import GroupedCache
+from workflow_scripts.speech_lm.decoding.ragged_cache import RaggedCache
+
+_WIDTH_STEP = 16
+_LOGIT_ROWS = 256  # rows of the vocabulary product held at once
+_PROMPT, _PADDING = 0, -1  # numbers of the parts of a row; branches count from 1
+
+
+@torch.no_grad()
+def branch_log_probs(
+    model: nn.Module, prompts: Sequence[Tensor], branches: Sequence[Sequence[Sequence[int]]]
+) -> list[list[Tensor]]:
+    """ln p(token | prompt, branch before it) of every token of every branch.
+
+    prompts: per row, (T, d) input embeddings. branches: per row, the token ids of each continuation.
+    Gives, per row and branch, an (n,) float64 tensor on the CPU. Raises ValueError for an empty branch or no rows.
+    """
+    if not prompts or len(prompts) != len(branches):
+        raise ValueError(f"{len(branches)} lists of branches for {len(prompts)} prompts")
+    if any(not branch for row in branches for branch in row):
+        raise ValueError("a continuation without tokens has no probability")
+    check_reach(model, max(len(p) + max(map(len, row), default=0) for p, row in zip(prompts, branches)))
+    embeds, part, position = _packed(model, prompts, branches)
+    decoder = decoder_of(model)
+    hidden = decoder(
+        inputs_embeds=embeds,
+        attention_mask=_tree_mask(part, embeds.dtype),
+        position_ids=position,
+        use_cache=False,
+    ).last_hidden_state
+    rows, columns, targets = _predictions([len(prompt) - 1 for prompt in prompts], branches)
+    return _split(_log_probs(model, hidden[rows.to(hidden.device), columns.to(hidden.device)], targets), branches)
+
+
+def n_columns(branches: Sequence[Sequence[int]]) -> int:
+    """Positions that the continuations of one prompt take."""
+    return sum(len(branch) - 1 for branch in branches)
+
+
+@torch.no_grad()
+def cached_branch_log_probs(
+    model: nn.Module,
+    cache: RaggedCache | GroupedCache,
+    last: Tensor,
+    lengths: Tensor,
+    branches: Sequence[Sequence[Sequence[int]]],
+) -> list[list[Tensor]]:
+    """As `branch_log_probs`, for prompts whose keys and values are in `cache`.
+
+    last: (B, d) final states at each prompt's last position; lengths: (B,) of the prompts. The cache must have room for
+    the longest row's `n_columns`; they may be written over afterwards.
+    """
+    if any(not branch for row in branches for branch in row):
+        raise ValueError("a continuation without tokens has no probability")
+    if not any(branches):
+        return [[] for _ in branches]
+    states = last[:, None]
+    width = max(map(n_columns, branches))
+    if width:
+        ids = torch.zeros((len(branches), width), dtype=torch.long)
+        part, depth = torch.full_like(ids, _PADDING), torch.zeros_like(ids)
+        for index, row in enumerate(branches):
+            end = 0
+            for number, branch in enumerate(row, start=1):
+                start, end = end, end + len(branch) - 1
+                ids[index, start:end] = torch.tensor(list(branch[:-1]), dtype=torch.long)
+                part[index, start:end] = number
+                depth[index, start:end] = torch.arange(end - start)
+        mask = cache.place_branches(lengths, part.to(last.device), last.dtype)
+        decoder = decoder_of(model)
+        with cache.attention(decoder):
+            hidden = decoder(
+                inputs_embeds=causal_lm(model).get_input_embeddings()(ids.to(last.device)),
+                attention_mask=mask,
+                position_ids=lengths[:, None] + depth.to(last.device),
+                past_key_values=cache,
+                use_cache=True,
+            ).last_hidden_state
+        states = torch.cat([states, hidden], dim=1)
+    rows, columns, targets = _predictions([0] * len(branches), branches)
+    return _split(_log_probs(model, states[rows.to(last.device), columns.to(last.device)], targets), branches)
+
+
+def _log_probs(model: nn.Module, states: Tensor, targets: Tensor) -> Tensor:
+    """(n,) float64 ln p of each target, on the CPU, by the state (n, d) that predicts it."""
+    targets = targets.to(states.device)
+    parts = [
+        -nn.functional.cross_entropy(vocabulary_logits(model, h).float(), t, reduction="none")
+        for h, t in zip(states.split(_LOGIT_ROWS), targets.split(_LOGIT_ROWS))
+    ]
+    return torch.cat(parts).double().cpu()
+
+
+def _split(log_probs: Tensor, branches: Sequence[Sequence[Sequence[int]]]) -> list[list[Tensor]]:
+    """Per row and branch, the values of its tokens."""
+    pieces = iter(log_probs.split([len(branch) for row in branches for branch in row]))
+    return [[next(pieces) for _ in row] for row in branches]
+
+
+def _packed(
+    model: nn.Module, prompts: Sequence[Tensor], branches: Sequence[Sequence[Sequence[int]]]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Embeddings (B, W, d), the part each position belongs to (B, W) and its position number (B, W)."""
+    table = causal_lm(model).get_input_embeddings()
+    first = prompts[0]
+    widths = [len(p) + n_columns(row) for p, row in zip(prompts, branches)]
+    width = -(-max(widths) // _WIDTH_STEP) * _WIDTH_STEP
+    embeds = first.new_zeros((len(prompts), width, first.shape[1]))
+    part = torch.full((len(prompts), width), _PADDING, device=first.device)
+    position = torch.zeros((len(prompts), width), dtype=torch.long, device=first.device)
+    for index, (prompt, row) in enumerate(zip(prompts, branches)):
+        end = len(prompt)
+        embeds[index, :end], part[index, :end] = prompt, _PROMPT
+        position[index, :end] = torch.arange(end)
+        for number, branch in enumerate(row, start=1):
+            start, end = end, end + len(branch) - 1
+            if start == end:
+                continue
+            embeds[index, start:end] = table(torch.tensor(list(branch[:-1]), device=first.device))
+            part[index, start:end] = number
+            position[index, start:end] = len(prompt) + torch.arange(end - start)
+    return embeds, part, position
+
+
+def _tree_mask(part: Tensor, dtype: torch.dtype) -> Tensor:
+    """Additive (B, 1, W, W) mask: earlier positions of the prompt and of one's own part are seen."""
+    width = part.shape[1]
+    earlier = torch.ones((width, width), dtype=torch.bool, device=part.device).tril()
+    seen = earlier & ((part[:, None, :] == _PROMPT) | (part[:, None, :] == part[:, :, None]))
+    mask = torch.zeros(seen.shape, dtype=dtype, device=part.device)
+    return mask.masked_fill_(~seen, torch.finfo(dtype).min)[:, None]
+
+
+def _predictions(last: Sequence[int], branches: Sequence[Sequence[Sequence[int]]]) -> tuple[Tensor, Tensor, Tensor]:
+    """Row and column of the state that predicts each token, and the token; `last`: each prompt's last column."""
+    rows, columns, targets = [], [], []
+    for index, (end, row) in enumerate(zip(last, branches)):
+        start = end + 1
+        for branch in row:
+            rows += [index] * len(branch)
+            columns += [end, *range(start, start + len(branch) - 1)]
+            targets += branch
+            start += len(branch) - 1
+    return torch.tensor(rows), torch.tensor(columns), torch.tensor(targets)

@@ -1,0 +1,185 @@
+"""One batch whose rows keep their keys and values in groups of like length (ours).
+
+Products with weights want many rows; keys and values want rows of one length, because a rectangle as long as the
+longest row is mostly padding that every step reads. So all rows pass the layers together, and only attention goes group
+by group, each over a `RaggedCache` of its own.
+
+A group's keys and values have to find their queries inside attention: `GroupedCache` hands transformers' attention one
+`GroupedStates` in place of a tensor, and `grouped_attention` names the function that understands it. Models with
+another attention than torch's (`sdpa`) cannot be grouped.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.cache_utils import Cache, CacheLayerMixin
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+from workflow_scripts.speech_lm.decoding.ragged_cache import RaggedCache
+
+GROUP_ROWS = 16
+"""Rows of a group: fewer would save padding, but every group is a call of its own in every layer."""
+
+PLAIN, GROUPED = "sdpa", "grouped_sdpa"
+
+
+@dataclass(frozen=True, eq=False)
+class GroupedStates:
+    """Keys or values of one layer, a (rows of the group, heads, visible, head dim) tensor per group of `cache`."""
+
+    parts: tuple[Tensor, ...]
+    cache: GroupedCache
+
+
+class GroupedLayer(CacheLayerMixin):
+    """Keys and values of one decoder layer, in the groups' own layers."""
+
+    is_sliding = False
+    is_compileable = False
+    is_croppable = False
+
+    def __init__(self, book: GroupedCache, index: int) -> None:
+        super().__init__()
+        # A plain reference would be a cycle, and buffers would stay until the garbage collector comes by.
+        self.book, self.index = weakref.ref(book), index
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        """Nothing: the groups hold the buffers."""
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[GroupedStates, GroupedStates]:
+        """Store (B, heads, n, width) where the rows were placed; give what attention has to see."""
+        book = self.book()
+        own = [cache.layers[self.index] for cache in book.groups]
+        states = zip(own, key_states.split(book.sizes), value_states.split(book.sizes))
+        keys, values = zip(*(layer.update(key, value) for layer, key, value in states))
+        return GroupedStates(keys, book), GroupedStates(values, book)
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        """Length and offset of the keys; not asked for, as masks come ready-made."""
+        return query_length, 0
+
+    def get_seq_length(self) -> int:
+        """The longest row."""
+        return self.book().visible
+
+    def get_max_length(self) -> int:
+        """Positions allocated for the longest row."""
+        return max(cache.capacity for cache in self.book().groups)
+
+
+class GroupedCache(Cache):
+    """Several `RaggedCache`s, used like one whose rows are theirs one after the other.
+
+    Args:
+        groups: at least one, each with the number of its rows, all of the same layers.
+    """
+
+    def __init__(self, groups: Sequence[RaggedCache]) -> None:
+        self.groups = list(groups)
+        self.masks: list[Tensor] = []
+        super().__init__(layers=[GroupedLayer(self, index) for index in range(len(groups[0].layers))])
+
+    @property
+    def sizes(self) -> list[int]:
+        """Rows of each group."""
+        return [cache.n_rows for cache in self.groups]
+
+    @property
+    def visible(self) -> int:
+        """The longest row."""
+        return max(cache.visible for cache in self.groups)
+
+    def place(self, slots: Tensor, dtype: torch.dtype) -> Tensor:
+        """As `RaggedCache.place`; the masks are kept for attention, what is given only stands for them."""
+        self.masks = [cache.place(some, dtype) for cache, some in zip(self.groups, slots.split(self.sizes))]
+        return slots.new_empty((len(slots), 1, 1, 0), dtype=dtype)
+
+    def place_branches(self, lengths: Tensor, part: Tensor, dtype: torch.dtype) -> Tensor:
+        """As `RaggedCache.place_branches`; the masks are kept for attention, what is given only stands for them."""
+        self.masks = [
+            cache.place_branches(some, own, dtype)
+            for cache, some, own in zip(self.groups, lengths.split(self.sizes), part.split(self.sizes))
+        ]
+        return part.new_empty((len(part), 1, 1, 0), dtype=dtype)
+
+    def keep(self, rows: Tensor) -> None:
+        """Keep only `rows` (indices, ascending); groups without any are dropped."""
+        groups, start = [], 0
+        for cache, size in zip(self.groups, self.sizes):
+            own = rows[(rows >= start) & (rows < start + size)] - start
+            start += size
+            if len(own):
+                if len(own) < size:
+                    cache.keep(own)
+                groups.append(cache)
+        self.groups = groups
+
+    def attention(self, decoder: nn.Module) -> AbstractContextManager[None]:
+        """The decoder's passes over this cache go inside: attention goes group by group there."""
+        return grouped_attention(decoder)
+
+
+def grouped_sdpa(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor | GroupedStates,
+    value: Tensor | GroupedStates,
+    attention_mask: Tensor | None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """transformers' `sdpa` for each group's queries (B, heads, n, head dim) in turn; gives (B, n, heads, head dim)."""
+    if not isinstance(key, GroupedStates):
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
+    groups = zip(query.split(key.cache.sizes), key.parts, value.parts, key.cache.masks, strict=True)
+    return torch.cat([sdpa_attention_forward(module, *group, **kwargs)[0] for group in groups]), None
+
+
+AttentionInterface.register(GROUPED, grouped_sdpa)
+AttentionMaskInterface.register(GROUPED, sdpa_mask)
+
+
+def row_groups(lengths: Sequence[int]) -> list[slice]:
+    """Even groups of at most `GROUP_ROWS` rows one after the other; one group unless the longest come first."""
+    n = len(lengths)
+    parts = -(-n // GROUP_ROWS) if list(lengths) == sorted(lengths, reverse=True) else 1
+    ends = [n * part // parts for part in range(parts + 1)]
+    return [slice(start, end) for start, end in pairwise(ends)]
+
+
+def can_group(decoder: nn.Module, device: torch.device) -> bool:
+    """Whether all layers attend by torch's `sdpa`, on a CPU: what groups gain elsewhere is not known."""
+    kinds = {config._attn_implementation for config in _attention_configs(decoder)}
+    return device.type == "cpu" and kinds == {PLAIN}
+
+
+@contextmanager
+def grouped_attention(decoder: nn.Module) -> Iterator[None]:
+    """While open, the decoder's attention understands `GroupedStates`; it goes on understanding tensors."""
+    configs = _attention_configs(decoder)
+    before = [config._attn_implementation_internal for config in configs]
+    try:
+        for config in configs:
+            config._attn_implementation_internal = GROUPED
+        yield
+    finally:
+        for config, name in zip(configs, before):
+            config._attn_implementation_internal = name
+
+
+def _attention_configs(decoder: nn.Module) -> list[Any]:
+    """The distinct settings that the decoder's layers read, and its own."""
+    modules = [decoder, *decoder.layers.modules()]
+    found = [module.config for module in modules if hasattr(getattr(module, "config", None), "_attn_implementation")]
+    return list({id(config): config for config in found}.values())

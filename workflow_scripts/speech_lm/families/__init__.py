@@ -1,0 +1,1 @@
+"""Kinds of speech language models, and what they share."""

@@ -1,0 +1,224 @@
+"""Prompts of a model with a processor: the chat template around a written query and around an audio placeholder.
+
+Native templates differ between the two forms (system prompts, 'Audio 1: ', begin and end tokens of the audio), which
+confounds their comparison. `native` keeps what the model was trained with and lists the differences; `matched` puts the
+audio, between its begin and end tokens, where the text of the written query stands.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
+
+from jinja2 import TemplateError
+
+from workflow_scripts.speech_lm.families.chat import WrittenQuery
+from workflow_scripts.speech_lm.protocol import SpeechLMError
+
+TEMPLATES = ("native", "matched")
+_SLOT = "QUERYSLOTQUERYSLOT"
+_OTHERS = ("Q9 q", "zx%")
+"""Queries that are compared with a query where the tokenizer gives no offsets: different first and last characters."""
+
+
+class AudioPrompts:
+    """Renders prompts of one processor.
+
+    audio_token: the placeholder's text; default: the processor's `audio_token`.
+
+    Raises:
+        SpeechLMError: there is no chat template, or it shows the query or the audio not exactly once.
+    """
+
+    def __init__(
+        self,
+        processor: Any,
+        *,
+        template: str = "native",
+        system_prompt: str | None = None,
+        audio_token: str | None = None,
+        model_name: str = "model",
+    ) -> None:
+        if template not in TEMPLATES:
+            raise SpeechLMError(f"{model_name}: template {template!r} is unknown; choose {' or '.join(TEMPLATES)}")
+        self.processor, self.tokenizer = processor, processor.tokenizer
+        self.template, self.system_prompt, self.model_name = template, system_prompt, model_name
+        self.audio_token = audio_token or getattr(processor, "audio_token", None)
+        if self.audio_token is None:
+            raise SpeechLMError(
+                f"{model_name}: {type(processor).__name__} names no audio token; set audio_token to the text "
+                "of one placeholder"
+            )
+        if self._renderer is None:
+            raise SpeechLMError(
+                f"{model_name}: neither processor nor tokenizer has a chat template; use an instruction-tuned model, "
+                "or put a chat_template.jinja into the model's folder"
+            )
+
+    # --- rendering ---------------------------------------------------------------------------------------------
+
+    @property
+    def _renderer(self) -> Any:
+        return next((one for one in (self.processor, self.tokenizer) if getattr(one, "chat_template", None)), None)
+
+    def _render(self, content: Any) -> str:
+        messages = [{"role": "user", "content": content}]
+        if self.system_prompt is not None:
+            plain = isinstance(content, str)
+            system = self.system_prompt if plain else [{"type": "text", "text": self.system_prompt}]
+            messages.insert(0, {"role": "system", "content": system})
+        try:
+            return self._renderer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        except (TemplateError, TypeError) as error:
+            raise SpeechLMError(
+                f"{self.model_name}: the chat template cannot be rendered ({error}); remove system_prompt if the model "
+                "knows none, else correct the template"
+            ) from error
+
+    @cached_property
+    def _in_parts(self) -> bool:
+        """Whether the template takes content in parts; else (Granite, Phi) the placeholder stands in plain text."""
+        try:
+            rendered = self._render([{"type": "audio", "audio": "clip"}])
+        except SpeechLMError:
+            return False
+        return rendered.count(self.audio_token) == 1 and "'type'" not in rendered
+
+    def _content(self, text: str | None) -> Any:
+        """Message content with a text, or with the audio for None."""
+        if not self._in_parts:
+            return self.audio_token if text is None else text
+        return [{"type": "audio", "audio": "clip"} if text is None else {"type": "text", "text": text}]
+
+    @cached_property
+    def frame(self) -> tuple[str, str]:
+        """What the template puts before and after a written query."""
+        pieces = self._render(self._content(_SLOT)).split(_SLOT)
+        if len(pieces) != 2:
+            raise SpeechLMError(
+                f"{self.model_name}: the chat template shows the user's turn {len(pieces) - 1} times, not once"
+            )
+        return pieces[0], pieces[1]
+
+    @cached_property
+    def _native_spoken(self) -> str:
+        rendered = self._render(self._content(None))
+        if (n := rendered.count(self.audio_token)) != 1:
+            raise SpeechLMError(
+                f"{self.model_name}: the chat template shows the audio placeholder {self.audio_token!r} {n} times, not "
+                "once; is this the template of a speech model? Set audio_token if the placeholder is another"
+            )
+        return rendered
+
+    @cached_property
+    def _audio_ends(self) -> tuple[str, str]:
+        """Special tokens directly around the placeholder that the written query's frame does not have."""
+        before, after = self._native_spoken.split(self.audio_token)
+        special = sorted(map(re.escape, _special_tokens(self.tokenizer)), key=len, reverse=True)
+        if not special:
+            return "", ""
+        run = f"(?:{'|'.join(special)})"
+        prefix, suffix = self.frame
+        begin, frame_begin = (self._pieces(re.search(f"({run}*)$", text)[1]) for text in (before, prefix))
+        end, frame_end = (self._pieces(re.match(f"({run}*)", text)[1]) for text in (after, suffix))
+        # What the written frame has at the same place belongs to the frame.
+        n_end = len(end) - _shared(end[::-1], frame_end[::-1])
+        return "".join(begin[_shared(begin, frame_begin) :]), "".join(end[:n_end])
+
+    @cached_property
+    def spoken(self) -> str:
+        """The prompt of a spoken query with one placeholder."""
+        if self.template == "native":
+            return self._native_spoken
+        (prefix, suffix), (begin, end) = self.frame, self._audio_ends
+        return prefix + begin + self.audio_token + end + suffix
+
+    # --- written queries ---------------------------------------------------------------------------------------
+
+    def write(self, text: str) -> WrittenQuery:
+        """Ids of a written query in its frame, and the span of every token that overlaps the query.
+
+        Raises:
+            ValueError: the query is empty. SpeechLMError: the template changes it, or it holds a placeholder.
+        """
+        query = text.strip()
+        if not query:
+            raise ValueError("a written query must not be empty")
+        if self.audio_token in query:
+            raise SpeechLMError(f"{self.model_name}: the query {query[:80]!r} contains the audio placeholder")
+        prefix, suffix = self.frame
+        if self._render(self._content(query)) != prefix + query + suffix:
+            raise SpeechLMError(f"{self.model_name}: the chat template changes the query {query[:80]!r}")
+        if getattr(self.tokenizer, "is_fast", False):
+            return self._by_offsets(prefix, query, suffix)
+        return self._by_comparison(prefix, query, suffix)
+
+    def _by_offsets(self, prefix: str, query: str, suffix: str) -> WrittenQuery:
+        encoded = self.tokenizer(prefix + query + suffix, add_special_tokens=False, return_offsets_mapping=True)
+        first, last = len(prefix), len(prefix) + len(query)
+        offsets = encoded["offset_mapping"]
+        inside = [place for place, (start, end) in enumerate(offsets) if start < last and end > first and start < end]
+        if not inside:
+            raise SpeechLMError(f"{self.model_name}: no token covers the query {query[:80]!r}; check the tokenizer")
+        span = inside[0], inside[-1] + 1
+        spans = tuple((max(start - first, 0), min(end, last) - first) for start, end in offsets[slice(*span)])
+        return WrittenQuery(tuple(encoded["input_ids"]), span, spans)
+
+    def _by_comparison(self, prefix: str, query: str, suffix: str) -> WrittenQuery:
+        """Without offsets: what the ids do not share, at either end, with the same frame around other queries."""
+        ids = self._ids(prefix + query + suffix)
+        others = [self._ids(prefix + other + suffix) for other in _OTHERS]
+        start = min(_shared(ids, other) for other in others)
+        behind = min(_shared(ids[::-1], other[::-1]) for other in others)
+        end = max(len(ids) - behind, start + 1)
+        ends = [len(self.tokenizer.decode(ids[start:stop])) for stop in range(start, end + 1)]
+        spans = tuple((min(a, len(query)), min(b, len(query))) for a, b in pairwise(ends))
+        return WrittenQuery(tuple(ids), (start, end), spans)
+
+    def _ids(self, text: str) -> list[int]:
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    # --- confounds ---------------------------------------------------------------------------------------------
+
+    @cached_property
+    def confounds(self) -> list[str]:
+        """In what the prompts of the two forms differ beside the query, and what the template adds unasked."""
+        (prefix, suffix), spoken = self.frame, self.spoken
+        before, after = spoken.split(self.audio_token)
+        found = []
+        if self.system_prompt is None and (asked := _system_turn(prefix)):
+            found.append(f"the template adds a system prompt of its own: {asked!r}")
+        for where, spoken_part, written_part in (("before", before, prefix), ("after", after, suffix)):
+            pieces = [self._pieces(part) for part in (spoken_part, written_part)]
+            if where == "before":
+                start, stop = _shared(*pieces), 0
+            else:
+                start, stop = 0, _shared(*(one[::-1] for one in pieces))
+            for form, one in zip(("speech", "text"), pieces):
+                if rest := "".join(one[start : len(one) - stop]):
+                    found.append(f"only {where} {form}: {rest!r}")
+        return found
+
+    def _pieces(self, text: str) -> list[str]:
+        """Special tokens whole, everything else character by character."""
+        special = sorted(map(re.escape, _special_tokens(self.tokenizer)), key=len, reverse=True)
+        return re.findall("|".join([*special, "."]), text, flags=re.DOTALL)
+
+
+def _special_tokens(tokenizer: Any) -> Sequence[str]:
+    added = getattr(tokenizer, "added_tokens_decoder", None) or {}
+    return [str(token) for token in added.values()] or list(tokenizer.all_special_tokens)
+
+
+def _shared(one: Sequence[Any], other: Sequence[Any]) -> int:
+    """Length of the longest common prefix."""
+    return next((n for n, (a, b) in enumerate(zip(one, other)) if a != b), min(len(one), len(other)))
+
+
+def _system_turn(prefix: str) -> str | None:
+    """What stands in a system turn before the user's, if the rendered prefix has one."""
+    found = re.search(r"system\W*\s(.*?)(?:<\||<end|</|\[/)", prefix, flags=re.DOTALL)
+    return found[1].strip() if found else None

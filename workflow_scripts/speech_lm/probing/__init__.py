@@ -1,0 +1,1 @@
+"""Edits of spoken prompts, and states along a given response."""

@@ -1,0 +1,104 @@
+"""Given answers after a query, teacher-forced: next-token logits and the states of their tokens, one forward pass.
+
+All answers of a query share its prompt, which is most of the work: they stand one behind the other in one row, each
+seeing the prompt and itself only, at the positions that it would have alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from workflow_scripts.speech_lm.anatomy import vocabulary_logits
+from workflow_scripts.speech_lm.families.base import DecoderSpeechLM
+from workflow_scripts.speech_lm.hooks import captured_states
+from workflow_scripts.speech_lm.protocol import Query
+
+
+@dataclass(frozen=True, eq=False)
+class ForcedResponse:
+    """logits (K, V) float32: row k predicts answer token k; states (L+1, K, d) float32 of the answer tokens."""
+
+    logits: np.ndarray
+    states: np.ndarray
+
+
+@torch.no_grad()
+def forced_responses(
+    lm: DecoderSpeechLM, queries: Sequence[Query], answers: Sequence[Sequence[Sequence[int]]]
+) -> list[list[ForcedResponse]]:
+    """Responses to `queries`, any number of answers of K >= 1 token ids to each: `answers[i][a]` -> `result[i][a]`.
+
+    Raises ValueError for an empty answer or as many lists of answers as there are not queries.
+    """
+    if len(answers) != len(queries) or not all(len(ids) for own in answers for ids in own):
+        raise ValueError(f"{len(queries)} queries need as many lists of answers, of at least one token each")
+    embeds, lengths = lm._pad(queries, None, following=[[i for ids in own for i in ids] for own in answers])
+    width = embeds.shape[1]
+    rows, tokens, before = [], [], []
+    block = torch.full((len(queries), width), -1)  # which answer a place belongs to; -1: the prompt
+    positions = torch.arange(width).repeat(len(queries), 1)
+    for row, (start, own) in enumerate(zip(lengths, answers)):
+        place = start
+        for number, ids in enumerate(own):
+            span = torch.arange(place, place + len(ids))
+            block[row, span], positions[row, span] = number, torch.arange(start, start + len(ids))
+            rows += [row] * len(ids)
+            tokens += span.tolist()
+            before += [start - 1, *span[:-1].tolist()]
+            place += len(ids)
+        block[row, place:] = len(own)  # padding
+    index = torch.tensor(rows), torch.tensor(tokens)
+    with captured_states(lm.decoder_layers, *index) as states:
+        hidden = lm.decoder(
+            inputs_embeds=embeds,
+            attention_mask=_mask(block, embeds.dtype).to(embeds.device),
+            position_ids=positions.to(embeds.device),
+            use_cache=False,
+        ).last_hidden_state
+    picked = hidden[index[0].to(hidden.device), torch.tensor(before).to(hidden.device)]
+    stacked = torch.stack([state for state in states if state is not None]).float()
+    found: list[list[ForcedResponse]] = []
+    start = 0
+    for own in answers:
+        found.append([])
+        for ids in own:
+            end = start + len(ids)
+            logits = vocabulary_logits(lm.model, picked[start:end]).float().cpu().numpy()
+            found[-1].append(ForcedResponse(logits, stacked[:, start:end].numpy()))
+            start = end
+    return found
+
+
+@torch.no_grad()
+def lens_hits(lm: DecoderSpeechLM, states: Tensor, layers: Sequence[int], targets: Sequence[int], k: int) -> np.ndarray:
+    """Logit lens: is a token among the k most likely ones at any position? (layers, targets) bool.
+
+    `states` (L+1, T, d) of a query's span; the final norm and the vocabulary product are applied to the state itself.
+    """
+    hits = np.zeros((len(layers), len(targets)), dtype=bool)
+    for line, layer in enumerate(layers):
+        for part in states[layer].split(64):
+            normed = lm.final_norm(part.to(lm.device, lm.dtype))
+            logits = vocabulary_logits(lm.model, normed).float()
+            if k >= logits.shape[1]:
+                hits[line] = True
+                continue
+            # Better than the first token that is out: where all logits are equal (a zero state), nothing is recalled.
+            out = logits.topk(k + 1, dim=1).values[:, -1:]
+            hits[line] |= (logits[:, list(targets)] > out).any(dim=0).cpu().numpy()
+    return hits
+
+
+def _mask(block: Tensor, dtype: torch.dtype) -> Tensor:
+    """Additive (B, 1, T, T): causal, and an answer sees no other answer. Every place sees itself."""
+    width = block.shape[1]
+    causal = torch.ones(width, width, dtype=torch.bool).tril()
+    same = (block[:, None, :] == block[:, :, None]) | (block[:, None, :] == -1)
+    visible = causal & same
+    mask = torch.zeros(visible.shape, dtype=dtype)
+    return mask.masked_fill_(~visible, torch.finfo(dtype).min)[:, None]

@@ -1,0 +1,1 @@
+"""Speech language models that the workflow trains: encoder, adapter, LoRA, checkpoints."""
