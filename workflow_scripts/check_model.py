@@ -16,35 +16,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import yaml
-
 from workflow_scripts.plan import Plan
-from workflow_scripts.settings import Config, ConfigError, parse_config, refuse_duplicate_keys
-from workflow_scripts.settings.config import nearest
+from workflow_scripts.settings import Config, ConfigError, read_study
+from workflow_scripts.settings.base import nearest
 from workflow_scripts.settings.models import PublicModel, weights_asset
 from workflow_scripts.speech_lm.opening.speech_checks import CheckResult, architecture, run_checks, template_confounds
 from workflow_scripts.speech_lm.protocol import SpeechLM, SpeechLMError
 
 ROOT = Path(__file__).parents[1]
-DEFAULTS = ("assets.yaml", "config.yaml")
-
-
-def read_study(root: Path, files: Sequence[Path]) -> Config:
-    """The default config of the checkout at `root` with `files` on top, as the workflow merges them."""
-    values: dict[str, Any] = {}
-    for path in [*(root / name for name in DEFAULTS), *map(Path, files)]:
-        refuse_duplicate_keys(path)
-        _merge(values, yaml.safe_load(path.read_text(encoding="utf-8")) or {})
-    return parse_config(values)
-
-
-def _merge(below: dict[str, Any], above: dict[str, Any]) -> None:
-    """Mappings are merged key by key, everything else is replaced (as Snakemake does)."""
-    for key, value in above.items():
-        if isinstance(value, dict) and isinstance(below.get(key), dict):
-            _merge(below[key], value)
-        else:
-            below[key] = value
 
 
 def open_entry(config: Config, root: Path, entry: str) -> SpeechLM:

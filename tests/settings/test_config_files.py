@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from workflow_scripts.settings import ConfigError, ConfigFiles, read_mapping
-from workflow_scripts.settings.check import check
+from workflow_scripts.settings import ConfigError, ConfigFiles, read_mapping, read_study
 
 ROOT = Path(__file__).parents[2]
 
@@ -80,14 +79,12 @@ def test_the_last_file_that_sets_a_key_is_named_with_its_line(tmp_path):
     assert files.where(("nowhere",)) is None
 
 
-def test_a_wrong_value_is_named_with_key_file_and_line(tmp_path, monkeypatch):
-    monkeypatch.chdir(ROOT)
+def test_a_wrong_value_is_named_with_key_file_and_line(tmp_path):
     path = write(tmp_path, "chance:\n  draws: many\n")
     with pytest.raises(ConfigError, match=r"chance\.draws: .*\(found 'many'\) \(.*study\.yaml, line 2\)"):
-        check([str(path)])
+        read_study(ROOT, [path])
 
 
 @pytest.mark.parametrize("study", [None, *sorted((ROOT / "studies").glob("*.yaml"))])
-def test_the_studies_that_come_along_pass_the_check(study, monkeypatch):
-    monkeypatch.chdir(ROOT)
-    check([] if study is None else [str(study)])
+def test_the_studies_that_come_along_pass_the_check(study):
+    read_study(ROOT, [] if study is None else [study])

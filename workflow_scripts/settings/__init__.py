@@ -4,5 +4,16 @@ from workflow_scripts.settings.base import ConfigError
 from workflow_scripts.settings.config import INSTRUCTIONS, PUNKT, Config
 from workflow_scripts.settings.files import ConfigFiles, read_mapping
 from workflow_scripts.settings.parsing import parse_config
+from workflow_scripts.settings.study import DEFAULTS, read_study
 
-__all__ = ["INSTRUCTIONS", "PUNKT", "Config", "ConfigError", "ConfigFiles", "parse_config", "read_mapping"]
+__all__ = [
+    "DEFAULTS",
+    "INSTRUCTIONS",
+    "PUNKT",
+    "Config",
+    "ConfigError",
+    "ConfigFiles",
+    "parse_config",
+    "read_mapping",
+    "read_study",
+]

@@ -5,32 +5,12 @@ file nor line. `make all` and `make plan` run this first.
 """
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
-from snakemake.utils import update_config
-
-from workflow_scripts.settings import ConfigError, ConfigFiles, parse_config
-
-DEFAULTS = ("assets.yaml", "config.yaml")
-
-
-def check(overlays: Sequence[str]) -> None:
-    """Read and validate the default files and `overlays` of the current folder, as the workflow will.
-
-    Raises:
-        ConfigError: naming file, line, key and remedy.
-    """
-    files = ConfigFiles([*DEFAULTS, *overlays])
-    merged: dict = {}
-    for path in files.paths:
-        update_config(merged, yaml.safe_load(path.read_text(encoding="utf-8")))
-    parse_config(merged, files, Path.cwd())
-
+from workflow_scripts.settings import ConfigError, read_study
 
 if __name__ == "__main__":
     try:
-        check(sys.argv[1:])
+        read_study(Path(), sys.argv[1:])
     except ConfigError as error:
         sys.exit(str(error))

@@ -73,7 +73,7 @@ def test_own_checkpoints_are_checked_with_their_encoder(root, whisper_folder, ca
         for file in Path(source).iterdir():
             shutil.copy(file, target / file.name)
         shutil.copy(study.backbone, target / "asset.json")
-        assets[name] = {"format": "files", "licence": "test", "sources": [{"path": str(source)}]}
+        assets[name] = {"format": "transformers", "licence": "test", "sources": [{"path": str(source)}]}
     models = {
         "own": {"family": "checkpoints", "folder": str(study.model.parent), "steps": [3], "backbone": "own-llama"}
     }
