@@ -8,6 +8,11 @@ from workflow_scripts.settings import ConfigError, read_mapping
 
 min_version("9.25")
 
+if any(map(str.isspace, sys.executable)):
+    sys.exit(
+        f"Snakemake starts {sys.executable!r} without quotes, so its jobs would fail: put the environment into a "
+        "folder without spaces, make VENV=/path/without/spaces, or move this checkout"
+    )
 # Snakemake's own message on a file that is not YAML names neither file nor line.
 try:
     for name in ("assets.yaml", "config.yaml"):

@@ -1,6 +1,8 @@
 """Bad input that is known while the workflow is parsed stops it before any job, and fetching comes first."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -50,3 +52,12 @@ def test_a_config_file_that_is_no_yaml_is_named_with_its_line(workflow):
     run = workflow.run("all", "--cores", "1", check=False)
     assert run.returncode != 0
     assert re.search(r"config\.yaml, line \d+: not YAML: .*the line has a tab", run.stdout + run.stderr)
+
+
+def test_an_environment_in_a_folder_with_a_space_is_refused_when_planning(workflow, tmp_path):
+    spaced = tmp_path / "with space"
+    spaced.symlink_to(sys.prefix)
+    command = [str(spaced / "bin" / "python"), "-m", "snakemake", "all", "--dry-run"]
+    run = subprocess.run(command, cwd=workflow.folder, capture_output=True, text=True)
+    assert run.returncode != 0
+    assert "make VENV=/path/without/spaces" in run.stdout + run.stderr
