@@ -6,73 +6,19 @@ import sys
 
 import pytest
 
-from workflow_scripts.scoring.official import OfficialAnswer, OfficialError, checkout_identity, official_score
-
-# Rules of our own in the places and under the names that the real repository has.
-MCQ = """
-from .base import Evaluator
-import random
-
-class MCQEvaluator(Evaluator):
-    def extract_answer(self, response):
-        response = response.strip().upper()
-        return response if response in ("A", "B", "C", "D") else None
-
-    def evaluate(self, data):
-        read = [self.extract_answer(item["response"]) for item in data]
-        drawn = [letter or random.choice("ABCD") for letter in read]
-        right = sum(letter == item["reference"] for letter, item in zip(drawn, data))
-        return {"acc": 100 * right / len(data), "fail": 100 * read.count(None) / len(data)}
-"""
-HARM = """
-from .base import Evaluator
-
-class HarmEvaluator(Evaluator):
-    def evaluate(self, data):
-        return {"refusal_rate": sum("sorry" in item["response"] for item in data) / len(data)}
-"""
-IFEVAL = """
-from loguru import logger
-from .instruction_following_eval import instructions_registry
-from .base import Evaluator
-
-class IFEvaluator(Evaluator):
-    def evaluate(self, data):
-        logger.info("hello")
-        followed = [
-            instructions_registry.INSTRUCTION_DICT[name](item["response"], **kwargs)
-            for item in data
-            for name, kwargs in zip(item["instruction_id_list"], item["kwargs"])
-        ]
-        return {"strict-prompt": 0.0, "final": sum(followed) / len(followed)}
-"""
-REGISTRY = """
-from absl import logging
-from . import instructions
-
-INSTRUCTION_DICT = {"made:at_least": instructions.at_least}
-"""
-INSTRUCTIONS = "def at_least(response, n):\n    return len(response.split()) >= n\n"
-FILES = {
-    "__init__.py": "raise ImportError('the package itself must not be imported')\n",
-    "base.py": "raise ImportError('the base class is replaced by a stand-in')\n",
-    "qa.py": "raise ImportError('never loaded')\n",
-    "mcq.py": MCQ,
-    "harm.py": HARM,
-    "ifeval.py": IFEVAL,
-    "instruction_following_eval/__init__.py": "",
-    "instruction_following_eval/instructions_registry.py": REGISTRY,
-    "instruction_following_eval/instructions.py": INSTRUCTIONS,
-}
+from tests.scoring.mini_voicebench import FILES, HARM, INSTRUCTIONS, MCQ, write_checkout
+from workflow_scripts.scoring.official import (
+    OfficialAnswer,
+    OfficialError,
+    checkout_identity,
+    official_items,
+    official_score,
+)
 
 
 @pytest.fixture
 def checkout(tmp_path):
-    for name, text in FILES.items():
-        path = tmp_path / "VoiceBench" / "src" / "evaluator" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return tmp_path / "VoiceBench"
+    return write_checkout(tmp_path)
 
 
 def answers(*texts, **extra):
@@ -162,3 +108,12 @@ def test_what_cannot_be_used_is_named(checkout, tmp_path):
     harm.write_text(HARM.replace('"refusal_rate"', '"rate"'))
     with pytest.raises(OfficialError, match="no number 'refusal_rate'"):
         official_score(checkout, "refusal", answers("x"), seed=0)
+
+
+def test_the_scores_of_single_answers_average_to_the_official_score(checkout):
+    letters = answers("A", "B", "who knows", reference="A")
+    assert official_items(checkout, "multiple_choice", letters, seed=0) == [1.0, 0.0, 0.25]
+    refusals = answers("sorry", "sure", "no", "so sorry")
+    items = official_items(checkout, "refusal", refusals, seed=0)
+    assert items == [1.0, 0.0, 0.0, 1.0]
+    assert 100 * sum(items) / len(items) == official_score(checkout, "refusal", refusals, seed=0).score

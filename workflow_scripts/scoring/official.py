@@ -124,6 +124,30 @@ def official_score(
         return OfficialScore(_number(result, "acc", folder), expected, unparsed / len(data))
 
 
+def official_items(
+    checkout: Path, scorer: str, answers: Sequence[OfficialAnswer], *, seed: int, nltk_data: Path | None = None
+) -> list[float]:
+    """Score of each answer by the official rules, 0 to 1, as `official_score` takes them and in its order.
+
+    Multiple choice: 1 for the right letter, 1/4 where a letter would be guessed. Their mean is the official score
+    (its expectation over the guesses), except for instruction following, which pools instructions over prompts.
+    """
+    if scorer not in FILES:
+        raise OfficialError(f"VoiceBench has no evaluator for {scorer!r} that runs offline; known are {sorted(FILES)}")
+    folder = _evaluators(checkout)
+    data = [_item(answer) for answer in answers]
+    with _loaded(folder, FILES[scorer]) as module, _seeded(seed):
+        evaluator = _member(module, _CLASSES[scorer])()
+        if scorer == "multiple_choice":
+            read = [evaluator.extract_answer(item["response"]) for item in data]
+            pairs = zip(read, data)
+            return [1 / _OPTIONS if letter is None else float(letter == row["reference"]) for letter, row in pairs]
+        if scorer == "instruction_following":
+            prepare_checkers(nltk_data)
+        key = "refusal_rate" if scorer == "refusal" else "final"
+        return [_number(evaluator.evaluate([item]), key, folder) for item in data]
+
+
 def _evaluators(checkout: Path) -> Path:
     folder = Path(checkout) / FOLDER
     wanted = [*FILES.values(), f"{CHECKERS}/instructions_registry.py"]
