@@ -1,9 +1,11 @@
 # Bindings to the one module that knows which files a config asks for. Nothing is computed here.
 from workflow_scripts.plan import JUDGEMENTS, Plan
-from workflow_scripts.settings import ConfigError, ConfigFiles, parse_config
+from workflow_scripts.settings import DEFAULTS, ConfigError, ConfigFiles, parse_config
 
 try:
-    parsed = parse_config(config, ConfigFiles(workflow.configfiles), Path.cwd())
+    # In the order in which they are merged; Snakemake lists those of the command line first.
+    overlays = [path for path in workflow.configfiles if str(path) not in DEFAULTS]
+    parsed = parse_config(config, ConfigFiles([*DEFAULTS, *overlays]), Path.cwd())
 except ConfigError as error:
     sys.exit(str(error))
 

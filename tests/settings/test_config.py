@@ -308,3 +308,22 @@ def test_files_and_folders_that_the_config_names_must_exist(values, path, value,
     parse_config(values)
     with pytest.raises(ConfigError, match=expected):
         parse_config(values, folder=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("chance/draws", True, "valid integer"),
+        ("evaluation/batch_size", 10**23, "beyond 4294967295"),
+        ("training/recipes/small/learning_rate/lora", 5, "less than or equal to 1"),
+        ("display/title", "a\x00b", "control character"),
+        ("display/subsets/nq", "", "at least 1 character"),
+        ("benchmark/subsets/nq/file", "../secrets.jsonl", "relative path inside its asset"),
+        ("benchmark/subsets/nq/file", "nq_open_tset.jsonl", "has no file .*; did you mean 'nq_open_test.jsonl'"),
+        ("training/recipes/small/lora/targets", ["q proj"], "should match pattern"),
+        ("intervention/layer", 99999, "less than or equal to 1000"),
+    ],
+)
+def test_values_of_the_wrong_kind_are_refused_and_never_converted(values, path, value, expected):
+    with pytest.raises(ConfigError, match=expected):
+        parse_config(changed(values, path, value))

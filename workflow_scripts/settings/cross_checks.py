@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from workflow_scripts.settings.assets import AssetSettings
+from workflow_scripts.settings.assets import AssetSettings, PackageSource
 from workflow_scripts.settings.base import MAX_NAME_LENGTH, NAME_PATTERN, nearest
 from workflow_scripts.settings.benchmark import LAYOUT_SCORERS
 from workflow_scripts.settings.config import INSTRUCTIONS, PUNKT, Config
@@ -145,9 +145,27 @@ def _formats(config: Config) -> Iterator[Problem]:
         used.append((("benchmark", "subsets", name, "asset"), subset.asset, "data"))
     for number, source in enumerate(config.training.instructions.sources):
         used.append((("training", "instructions", "sources", number, "asset"), source.asset, "data"))
+    for place, name, file in _files(config):
+        if name in config.assets and (files := _declared(config.assets[name])) and file not in files:
+            yield _problem(place, f"asset {name!r} has no file {file!r}{nearest(file, files)}")
     for place, name, kind in used:
         if name in config.assets and (other := _kinds(config.assets[name]) - {kind}):
             yield _problem(place, f"{name!r} is {' and '.join(sorted(other))}, but {kind} is needed")
+
+
+def _files(config: Config) -> Iterator[tuple[tuple[Any, ...], str, str]]:
+    for name, subset in config.benchmark.subsets.items():
+        yield ("benchmark", "subsets", name, "file"), subset.asset, subset.file
+    for number, source in enumerate(config.training.instructions.sources):
+        for key in ("file", "exclude_file"):
+            if (file := getattr(source, key)) is not None:
+                yield ("training", "instructions", "sources", number, key), source.asset, file
+
+
+def _declared(asset: AssetSettings) -> set[str]:
+    """The files of an asset if all its sources list them; a folder's or a repository's are not known beforehand."""
+    known = [source.files for source in asset.sources if isinstance(source, PackageSource)]
+    return set.intersection(*map(set, known)) if len(known) == len(asset.sources) else set()
 
 
 def _kinds(asset: AssetSettings) -> set[str]:

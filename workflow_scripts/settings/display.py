@@ -2,13 +2,13 @@
 
 from pydantic import Field
 
-from workflow_scripts.settings.base import Settings
+from workflow_scripts.settings.base import Label, Settings
 
 
 class ModelDisplay(Settings):
     """How a model is shown."""
 
-    label: str = Field(description="Name in figures and tables.")
+    label: Label = Field(description="Name in figures and tables.")
     color: str | None = Field(default=None, pattern=r"^#[0-9a-fA-F]{6}$", description="Colour; default: palette.")
 
 
@@ -17,5 +17,5 @@ class DisplaySettings(Settings):
 
     title: str = Field(default="Speech-text modality gap", description="Title of the report.")
     models: dict[str, ModelDisplay] = Field(default={}, description="Display of models by key; default: the key.")
-    subsets: dict[str, str] = Field(default={}, description="Labels of subsets; default: the key.")
+    subsets: dict[str, Label] = Field(default={}, description="Labels of subsets; default: the key.")
     example_layer: int | None = Field(default=None, ge=0, description="Layer of the token-matrix figure.")

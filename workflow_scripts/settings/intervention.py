@@ -40,7 +40,7 @@ Control = Literal[
     "random_selection",
     "top_selection",
 ]
-LayerNumber = Annotated[int, Field(ge=0)]
+LayerNumber = Annotated[int, Field(ge=0, le=1000)]
 Layer = LayerNumber | list[LayerNumber] | Literal["sweep", "all", "all_recomputed"]
 
 
@@ -108,7 +108,7 @@ class InterventionSettings(Settings):
     """Which models and questions are edited, and how."""
 
     subset: str = Field(pattern=NAME_PATTERN, description="Subset whose questions are asked again under edits.")
-    layer: int = Field(default=0, ge=0, description="Layer of entries that name none; 0 = embeddings.")
+    layer: LayerNumber = Field(default=0, description="Layer of entries that name none; 0 = embeddings.")
     decoding: str = Field(default="greedy", description="Only greedy: the tests compare one answer per question.")
     operations: dict[str, InterventionOperation] = Field(
         description="The edits by name; `none`, the unedited baseline, must be among them."

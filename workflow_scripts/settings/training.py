@@ -1,22 +1,22 @@
 """Settings of the training stage and of the models under study."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from workflow_scripts.settings.base import Names, Rate, Seed, Settings, Step
+from workflow_scripts.settings.base import FileName, Rate, Seed, Settings, Step
 
 
 class PromptSource(Settings):
     """Rows of one data file that become training prompts."""
 
     asset: str = Field(description="Key of `assets`.")
-    file: str = Field(description="File inside the asset.")
+    file: FileName = Field(description="File inside the asset.")
     layout: Literal["question", "sentence"] = Field(
         description="`question`: asked as it stands, answered by the base model. `sentence`: 'Repeat after me: ...'."
     )
-    field: str = Field(description="JSON field with the text.")
-    exclude_file: str | None = Field(
+    field: str = Field(min_length=1, description="JSON field with the text.")
+    exclude_file: FileName | None = Field(
         default=None,
         description="File of the same asset whose texts must not be used (a benchmark's test part).",
     )
@@ -45,7 +45,7 @@ class WarmupSettings(Settings):
 
     epochs: int = Field(default=1, gt=0, description="Passes over the training utterances.")
     batch_size: int = Field(default=32, gt=0, description="Utterances per step.")
-    learning_rate: float = Field(default=1e-3, gt=0, description="Peak rate of AdamW.")
+    learning_rate: Rate = Field(default=1e-3, description="Peak rate of AdamW.")
 
 
 class LoraSettings(Settings):
@@ -54,8 +54,8 @@ class LoraSettings(Settings):
     r: int = Field(default=8, gt=0, description="Rank (paper: 8).")
     alpha: float = Field(default=4.0, gt=0, description="Scale is alpha / r (paper: 4).")
     dropout: float = Field(default=0.1, ge=0, lt=1, description="Dropout on the LoRA input (paper: 0.1).")
-    targets: Names = Field(
-        default=["q_proj", "k_proj", "v_proj", "o_proj"], description="Linear maps that get an update."
+    targets: list[Annotated[str, Field(pattern=r"^[\w.]+$")]] = Field(
+        min_length=1, default=["q_proj", "k_proj", "v_proj", "o_proj"], description="Linear maps that get an update."
     )
 
 
@@ -75,8 +75,8 @@ class RecipeSettings(Settings):
     adapter: AdapterSettings = Field(default=AdapterSettings(), description="Shape of the adapter.")
     lora: LoraSettings = Field(default=LoraSettings(), description="Used by strategy lora.")
     learning_rate: dict[Literal["lora", "full"], Rate] = Field(description="Peak rate of the LLM by strategy.")
-    adapter_learning_rate: float | None = Field(
-        default=None, gt=0, description="Peak rate of the adapter; default: the LLM's."
+    adapter_learning_rate: Rate | None = Field(
+        default=None, description="Peak rate of the adapter; default: the LLM's."
     )
     batch_size: int = Field(gt=0, description="Samples per optimiser step, spoken and written together.")
     micro_batch_size: int | None = Field(
