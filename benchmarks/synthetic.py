@@ -18,7 +18,7 @@ def draw_lengths(n: int, seed: int) -> tuple[list[int], list[int]]:
 
 
 def write_state_file(
-    path: Path, n: int, depth: int, width: int, seed: int, compression: hdf5.Compression = "bitshuffle"
+    path: Path, n: int, depth: int, width: int, seed: int, compression: hdf5.Compression = "none"
 ) -> Path:
     """Write states of `n` questions at `depth` layer indices (L + 1), in memory that does not grow with n.
 

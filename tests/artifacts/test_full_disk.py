@@ -26,7 +26,7 @@ WRITERS = {
         from workflow_scripts.artifacts.states import SampleStates, write_states
         noise = np.random.default_rng(0).integers(0, 0x3F00, size=(3, 300, 128)).astype("u2")
         spans, samples = [[(0, 1)] * 300], [(0, SampleStates(noise, noise))]
-        write_states(path, ["a"], [30.0], [300], [["x"] * 300], spans, 2, 128, samples, "bitshuffle", {})
+        write_states(path, ["a"], [30.0], [300], [["x"] * 300], spans, 2, 128, samples, "none", {})
     """,
     "audio.flac": """
         from workflow_scripts.speech.audio import write_flac

@@ -1,5 +1,6 @@
 """HDF5 artifacts: planted values come back, damage is named, bfloat16 is rounded as torch does it."""
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -68,7 +69,7 @@ def test_frames_behind_the_audio_come_back_where_they_were_kept(tmp_path):
     assert not (tmp_path / "bad.h5").exists()
 
 
-def states_arguments(rng, compression="bitshuffle"):
+def states_arguments(rng, compression="none"):
     T_s, tokens = [4, 2], [["who", "is"], ["it"]]
     samples = [
         SampleStates(
@@ -104,6 +105,42 @@ def test_states_come_back_bit_equal_by_layer(tmp_path, compression):
         for layer in range(3):
             whole = np.concatenate([hdf5.bfloat16_to_float32(sample.speech[layer]) for sample in samples])
             np.testing.assert_array_equal(reader.layer("speech", layer), whole)
+
+
+def _everything(path) -> dict[str, bytes]:
+    """All datasets of a state file as its reader sees them."""
+    with StateReader(path) as reader:
+        layers = {f"{form}{layer}": reader.layer(form, layer) for form in ("speech", "text") for layer in range(3)}
+        facts = [(reader.tokens(n), reader.char_spans(n), reader.length("speech", n)) for n in range(2)]
+        attributes = {name: str(reader.attributes[name]) for name in ("schema", "model", "layers", "span_convention")}
+        return {name: values.tobytes() for name, values in layers.items()} | {
+            "facts": repr((facts, attributes, reader.ids))
+        }
+
+
+@pytest.mark.parametrize("compression", ["bitshuffle", "gzip", "none"])
+def test_a_flipped_bit_anywhere_is_an_error_that_names_the_file_or_changes_nothing(tmp_path, compression):
+    arguments, samples = states_arguments(np.random.default_rng(2), compression)
+    path = tmp_path / "states.h5"
+    write_states(path, samples=list(enumerate(samples)), **arguments)
+    whole, expected = path.read_bytes(), _everything(path)
+    with h5py.File(path) as file:
+        placed = {}
+        file.visititems(lambda name, item: placed.update({name: item}) if isinstance(item, h5py.Dataset) else None)
+        assert all(dataset.fletcher32 for dataset in placed.values())
+        chunks = [dataset.id.get_chunk_info(0) for dataset in placed.values()]
+    inside = [chunk.byte_offset + chunk.size // 2 for chunk in chunks]
+    rng, refused = np.random.default_rng(5), 0
+    for place in (*inside, *rng.integers(0, len(whole), size=100).tolist()):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << int(rng.integers(8))
+        path.write_bytes(damaged)
+        try:
+            assert _everything(path) == expected, f"byte {place} went unnoticed"
+        except ArtifactError as error:
+            assert str(path) in str(error)
+            refused += 1
+    assert refused >= len(inside)
 
 
 def test_nan_states_name_question_form_and_layer(tmp_path):

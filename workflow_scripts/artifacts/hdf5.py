@@ -1,4 +1,4 @@
-"""What every HDF5 file of the workflow shares: atomic writing, attributes, bfloat16 columns and checked reading."""
+"""What all HDF5 files of the workflow share: atomic writing, checksums, attributes, bfloat16 bits, checked reading."""
 
 import contextlib
 import io
@@ -11,10 +11,11 @@ import h5py
 import hdf5plugin
 import numpy as np
 
-from workflow_scripts.artifacts.files import ArtifactError, atomic_path
+from workflow_scripts.artifacts.files import ArtifactError, atomic_path, sha256_text
 
 Compression = Literal["bitshuffle", "gzip", "none"]
 CHUNK_BYTES = 1 << 20
+CHECKSUM = "attributes_sha256"
 
 
 def compression_options(compression: Compression) -> dict[str, Any]:
@@ -51,11 +52,15 @@ class _Sink(io.FileIO):
 
 
 class NewFile(h5py.File):
-    """An HDF5 file that is being written."""
+    """An HDF5 file that is being written; every dataset is stored in chunks with a checksum (fletcher32)."""
 
     def __init__(self, sink: _Sink) -> None:
         super().__init__(sink, "w", libver="latest")
         self._sink = sink
+
+    def create_dataset(self, *arguments: Any, **options: Any) -> h5py.Dataset:
+        """As in h5py, with a checksum; assigning to `file[name]` comes here too."""
+        return super().create_dataset(*arguments, fletcher32=True, **options)
 
     def check(self) -> None:
         """Raise OSError if a write failed so far; called in long loops, so that nothing is computed for a full disk."""
@@ -77,6 +82,7 @@ def create(path: Path, schema: str, attributes: Mapping[str, Any]) -> Iterator[N
                 file.attrs["schema"] = schema
                 for name, value in attributes.items():
                     file.attrs[name] = value if isinstance(value, str | int | float) else json.dumps(value, default=str)
+                file.attrs[CHECKSUM] = _checksum(file.attrs)
                 yield file
         finally:
             sink.check()
@@ -87,7 +93,7 @@ def open_checked(path: Path, schema: str) -> Iterator[h5py.File]:
     """Open for reading.
 
     Raises:
-        ArtifactError: missing, truncated or of another schema; names the file and the remedy.
+        ArtifactError: missing, truncated, damaged or of another schema; names the file and the remedy.
     """
     try:
         file = h5py.File(path, "r", locking=False)
@@ -95,14 +101,23 @@ def open_checked(path: Path, schema: str) -> Iterator[h5py.File]:
         raise ArtifactError(f"{path}: not found; run the step that writes {schema} files") from None
     except OSError as error:
         raise ArtifactError(f"{path}: not a readable HDF5 file ({error}); delete it and run again") from None
-    with file:
-        found = file.attrs.get("schema")
-        if found != schema:
-            raise ArtifactError(f"{path}: schema {found!r}, expected {schema!r}; delete it and run again")
-        try:
+    try:
+        with file:
+            if (found := file.attrs.get("schema")) != schema:
+                raise ArtifactError(f"{path}: schema {found!r}, expected {schema!r}; delete it and run again")
+            if file.attrs.get(CHECKSUM, expected := _checksum(file.attrs)) != expected:
+                raise ArtifactError(f"{path}: damaged (its attributes are not those written); delete it and run again")
             yield file
-        except KeyError as error:
-            raise ArtifactError(f"{path}: field missing ({error}); delete it and run again") from None
+    except (KeyError, OSError) as error:
+        # HDF5's own errors (a name that is not there, a checksum that does not fit) carry no number of the system.
+        if getattr(error, "errno", None) is not None:
+            raise
+        raise ArtifactError(f"{path}: damaged or a field is missing ({error}); delete it and run again") from error
+
+
+def _checksum(attributes: Mapping[str, Any]) -> str:
+    """SHA-256 over the attributes of a file: HDF5 has checksums for datasets and few attributes, not for many."""
+    return sha256_text(json.dumps(sorted((name, str(value)) for name, value in attributes.items() if name != CHECKSUM)))
 
 
 def write_ids(file: h5py.File, ids: Sequence[str]) -> None:

@@ -1,9 +1,10 @@
-"""activations.h5: hidden states of the query positions, one dataset per layer and form (DESIGN 3).
+"""activations.h5: hidden states of the query positions, one dataset per layer and form.
 
 `states[l]` is the input of decoder layer `l` (0 = embeddings); `states[L]` the raw output of the last layer, before the
 final norm. Positions are the query only: frames of the real audio, tokens of the prompt without template.
 """
 
+import contextlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,6 @@ import numpy as np
 
 from workflow_scripts.artifacts import hdf5
 from workflow_scripts.artifacts.files import ArtifactError
-from workflow_scripts.artifacts.whole_datasets import read_float32
 
 SCHEMA = "activations/1"
 LAYER_CONVENTION = (
@@ -142,19 +142,20 @@ class StateReader:
         self.path = Path(path)
 
     def __enter__(self) -> "StateReader":
-        self._context = hdf5.open_checked(self.path, SCHEMA)
-        self._file = self._context.__enter__()
-        self.attributes = dict(self._file.attrs)
-        self.n_layers = int(self.attributes["n_layers"])
-        # Files from before layers could be chosen hold all of them.
-        self.layers = kept_layers(self.attributes, self.n_layers)
-        self.ids = hdf5.read_ids(self._file)
-        self.seconds = self._file["speech/seconds"][:]
-        self._offsets = {form: self._file[f"{form}/offsets"][:] for form in ("speech", "text")}
+        with contextlib.ExitStack() as opened:
+            self._file = opened.enter_context(hdf5.open_checked(self.path, SCHEMA))
+            self.attributes = dict(self._file.attrs)
+            self.n_layers = int(self.attributes["n_layers"])
+            # Files from before layers could be chosen hold all of them.
+            self.layers = kept_layers(self.attributes, self.n_layers)
+            self.ids = hdf5.read_ids(self._file)
+            self.seconds = self._file["speech/seconds"][:]
+            self._offsets = {form: self._file[f"{form}/offsets"][:] for form in ("speech", "text")}
+            self._opened = opened.pop_all()
         return self
 
     def __exit__(self, *error: Any) -> None:
-        self._context.__exit__(*error)
+        self._opened.__exit__(*error)
 
     def length(self, form: str, number: int) -> int:
         """T_s or T_t of question `number`."""
@@ -174,7 +175,7 @@ class StateReader:
 
     def layer(self, form: str, layer: int) -> np.ndarray:
         """All positions of one layer, float32 (sum T, d): one dataset."""
-        return read_float32(self._file[f"{form}/states/{layer:03d}"])
+        return hdf5.bfloat16_to_float32(self._file[f"{form}/states/{layer:03d}"][:])
 
     def offsets(self, form: str) -> np.ndarray:
         """Ragged offsets (N+1,) of a form."""

@@ -36,7 +36,9 @@ class ActivationSettings(Settings):
         "highest; default: all.",
     )
     compression: Literal["bitshuffle", "gzip", "none"] = Field(
-        default="bitshuffle", description="bitshuffle-lz4 is fast; gzip and none open everywhere."
+        default="none",
+        description="Of state files that are kept: gzip stores about 0.7 of the bytes; bitshuffle-lz4 0.8, faster, but "
+        "readers need hdf5plugin.",
     )
     keep: bool = Field(default=False, description="Keep the state files after similarity and alignment.")
     reading_questions: int = Field(
