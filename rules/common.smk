@@ -1,5 +1,5 @@
 # Bindings to the one module that knows which files a config asks for. Nothing is computed here.
-from workflow_scripts.plan import JUDGEMENTS, Plan
+from workflow_scripts.plan import FIGURES, JUDGEMENTS, Plan
 from workflow_scripts.settings import DEFAULTS, ConfigError, ConfigFiles, parse_config
 
 try:
@@ -12,9 +12,6 @@ except ConfigError as error:
 # With every default filled in, `lookup` finds each key and params hold complete sections.
 config = parsed.model_dump(mode="json")
 plan = Plan(parsed, Path(workflow.basedir))
-# A figure of several models is told of all, so that each keeps its colour where others are missing.
-unnamed = {model: {"label": model, "color": None} for model in config["models"]}
-display_of_all = config["display"] | {"models": unnamed | config["display"]["models"]}
 
 
 wildcard_constraints:

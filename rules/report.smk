@@ -92,6 +92,10 @@ rule build_report:
         code=plan.code("report/build_report.py"),
         models=plan.model_facts(),
         trained=plan.trained_models,
+        figure_texts={
+            name: {"title": figure.title, "caption": figure.caption}
+            for name, figure in FIGURES.items()
+        },
         subsets=plan.subsets,
         samples=8,
         display=config["display"],

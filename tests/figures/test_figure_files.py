@@ -4,7 +4,9 @@ import csv
 import re
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -13,56 +15,36 @@ from tests.made_results import CONTROLS, Made, write_made_tables
 from tests.made_samples import write_made_alignment
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.tables import read_table, write_table
-from workflow_scripts.figures import plot_aps_gap, plot_similarity_gap
-from workflow_scripts.figures.plot_cka import plot_cka
-from workflow_scripts.figures.plot_decline import last_rows, plot_decline
-from workflow_scripts.figures.plot_edited_layers import plot_edited_layers, swept_edits
-from workflow_scripts.figures.plot_interventions import forest_rows, plot_interventions
-from workflow_scripts.figures.plot_layers import plot_layers
-from workflow_scripts.figures.plot_layers_controlled import plot_layers_controlled
-from workflow_scripts.figures.plot_learning import plot_learning
-from workflow_scripts.figures.plot_lens import plot_lens
-from workflow_scripts.figures.plot_monotonicity import plot_monotonicity
-from workflow_scripts.figures.plot_partial_residuals import plot_partial_residuals, residuals
-from workflow_scripts.figures.plot_predictors import plot_predictors as plot_predictor_table
-from workflow_scripts.figures.plot_response_kl import plot_response_kl
-from workflow_scripts.figures.plot_token_matrix import plot_token_matrix, shown_token
-from workflow_scripts.figures.scatter import plot_predictors
+from workflow_scripts.figures.plot import draw as draw_figure
+from workflow_scripts.figures.plot import plot
+from workflow_scripts.figures.plot_decline import last_rows
+from workflow_scripts.figures.plot_edited_layers import swept_edits
+from workflow_scripts.figures.plot_interventions import forest_rows
+from workflow_scripts.figures.plot_partial_residuals import residuals
+from workflow_scripts.figures.plot_token_matrix import shown_token
 from workflow_scripts.figures.style import Look, figure, integer_ticks
+from workflow_scripts.figures.table import FIGURES
 from workflow_scripts.statistics.regression import partial_r2
 
 MAGIC = {"pdf": b"%PDF", "svg": b"<?xml", "png": b"\x89PNG"}
-DRAW = {
-    "decline": lambda made, *files: plot_decline(made.table("decline"), *files, made.display),
-    "layers": lambda made, *files: plot_layers(made.table("layers"), *files, made.display),
-    "learning": lambda made, *files: plot_learning(made.curves, made.models, made.table("gap"), *files, made.display),
-    "layers_controlled": lambda made, *files: plot_layers_controlled(made.table("layers"), *files, made.display),
-    "partial_residuals": lambda made, *files: plot_partial_residuals(made.table("points"), *files, made.display),
-    "cka": lambda made, *files: plot_cka(made.table("cka"), *files, made.display),
-    "lens": lambda made, *files: plot_lens(made.table("lens"), *files, made.display),
-    "response_kl": lambda made, *files: plot_response_kl(
-        made.table("response_positions"), made.table("responses"), *files, made.display
-    ),
-    "predictors": lambda made, *files: plot_predictor_table(made.table("regression"), *files),
-    "monotonicity": lambda made, *files: plot_monotonicity(made.table("checkpoints"), *files, made.display),
-    "similarity_gap": lambda made, *files: plot_predictors(
-        made.table("points"), made.table("regression"), plot_similarity_gap.PREDICTORS, *files, made.display
-    ),
-    "aps_gap": lambda made, *files: plot_predictors(
-        made.table("points"), made.table("regression"), plot_aps_gap.PREDICTORS, *files, made.display
-    ),
-    "interventions": lambda made, *files: plot_interventions(made.table("tests"), *files, made.display),
-    "edited_layers": lambda made, *files: plot_edited_layers(made.table("tests"), *files, made.display),
-    "token_matrix": lambda made, *files: plot_token_matrix(
-        write_made_alignment(made.folder / "alignment.h5", made.models[0]), *files, made.display
-    ),
-}
+
+
+def inputs_of(name: str, made: Made) -> dict[str, Any]:
+    """Inputs of a figure, by the same table that the rule reads."""
+    other = {"training_logs": lambda: made.curves, "example_alignment": lambda: made_alignment(made)}
+    sources = FIGURES[name].inputs
+    return {key: other[path]() if path in other else made.table(Path(path).stem) for key, path in sources.items()}
+
+
+def made_alignment(made: Made) -> Path:
+    return write_made_alignment(made.folder / "alignment.h5", made.models[0])
 
 
 def draw(name: str, made: Made, folder: Path) -> dict[str, bytes]:
-    """Bytes of the figure's files by kind."""
+    """Bytes of the figure's files by kind, drawn as the rule does."""
     files = {kind: folder / f"{name}.{kind}" for kind in MAGIC}
-    DRAW[name](made, *files.values())
+    display = None if FIGURES[name].display == "none" else made.display
+    plot(FIGURES[name].function, inputs_of(name, made), files, display)
     return {kind: path.read_bytes() for kind, path in files.items()}
 
 
@@ -79,7 +61,7 @@ def blank(path: Path, columns: list[str], every: int = 3) -> None:
         writer.writerows(rows)
 
 
-@pytest.mark.parametrize("name", DRAW)
+@pytest.mark.parametrize("name", FIGURES)
 def test_three_files_of_substance_and_equal_bytes_on_repeat(name, tmp_path):
     made = write_made_tables(tmp_path)
     first = draw(name, made, tmp_path / "first")
@@ -106,7 +88,7 @@ def margins(monkeypatch):
 
 
 @pytest.mark.parametrize("models", [1, 8])
-@pytest.mark.parametrize("name", [name for name in DRAW if name not in ("token_matrix", "predictors")])
+@pytest.mark.parametrize("name", [name for name in FIGURES if name not in ("token_matrix", "predictors")])
 def test_one_model_and_eight_fit_on_a_page_with_every_label_readable_and_unclipped(name, models, tmp_path, margins):
     made = write_made_tables(tmp_path, [f"run-{number}-with-a-long-name" for number in range(models)])
     svg = draw(name, made, tmp_path)["svg"].decode()
@@ -198,11 +180,12 @@ def test_controls_have_rows_of_their_own_only_where_a_page_holds_them(tmp_path):
 
 
 def test_layers_and_positions_have_whole_numbers_at_their_ticks():
-    with figure(1, 1, 3, 2) as (_, axes):
-        axes[0, 0].plot([0, 10, 20], [0, 1, 2])
-        axes[0, 0].set_xlim(-0.3, 2.2)
-        integer_ticks(axes[0, 0].xaxis)
-        assert (axes[0, 0].get_xticks() % 1 == 0).all()
+    drawn, axes = figure(1, 1, 3, 2)
+    axes[0, 0].plot([0, 10, 20], [0, 1, 2])
+    axes[0, 0].set_xlim(-0.3, 2.2)
+    integer_ticks(axes[0, 0].xaxis)
+    assert (axes[0, 0].get_xticks() % 1 == 0).all()
+    plt.close(drawn)
 
 
 def test_fits_say_how_many_checkpoints_and_runs_they_rest_on(tmp_path):
@@ -218,10 +201,9 @@ def test_dollar_signs_in_labels_and_tokens_start_no_formula(tmp_path):
 
 
 def test_a_layer_beyond_the_stack_and_a_file_without_example_name_the_remedy(tmp_path):
-    files = [tmp_path / f"x.{kind}" for kind in MAGIC]
     path = write_made_alignment(tmp_path / "alignment.h5", "a", n_layers=4)
     with pytest.raises(ArtifactError, match=r"layers 0 to 4; set display.example_layer \(9\)"):
-        plot_token_matrix(path, *files, {"example_layer": 9})
+        draw_figure("plot_token_matrix:plot_token_matrix", alignment=path, display={"example_layer": 9})
 
 
 def test_colours_and_markers_never_repeat_together_among_eight_models():

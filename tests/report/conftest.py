@@ -8,7 +8,8 @@ import pytest
 
 from tests.made_results import Made, write_made_tables
 from tests.made_samples import write_made_manifest, write_made_samples
-from workflow_scripts.figures.plot_monotonicity import plot_monotonicity
+from workflow_scripts.figures.plot import plot
+from workflow_scripts.figures.table import FIGURES
 from workflow_scripts.report.build_report import build_report
 from workflow_scripts.report.build_tables import build_tables
 from workflow_scripts.report.captions import TABLES
@@ -54,12 +55,14 @@ def build_page(
     made = write_made_tables(folder, models, texts=texts)
     tables = build_tables_of(made)
     files = write_made_samples(made, n=6, texts=texts)
-    figure = [folder / f"monotonicity.{kind}" for kind in ("pdf", "svg", "png")]
-    plot_monotonicity(made.table("checkpoints"), *figure, made.display)
+    figure = {kind: folder / f"monotonicity.{kind}" for kind in ("pdf", "svg", "png")}
+    shown = FIGURES["monotonicity"]
+    plot(shown.function, {"checkpoints": made.table("checkpoints")}, figure, made.display)
     page = Page(made, folder / "report" / "index.html")
     build_report(
         TEMPLATE,
-        [figure[1]],
+        [figure["svg"]],
+        {"monotonicity": {"title": shown.title, "caption": shown.caption}},
         [*(path for name, path in tables.items() if name.endswith("_csv")), made.table("claims")],
         made.curves,
         write_made_manifest(folder / "manifest.json"),

@@ -1,7 +1,6 @@
 """Tables, claims, choice of samples and manifest: planted values land where they belong."""
 
 import json
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -23,7 +22,6 @@ from workflow_scripts.report.build_tables import (
     pipeline_table,
     time_table,
 )
-from workflow_scripts.report.captions import FIGURES
 from workflow_scripts.report.claims import regression_claims, verdict
 from workflow_scripts.report.headline import headlines
 from workflow_scripts.report.html_tables import fixed, is_numeric, shown_table, with_interval
@@ -172,12 +170,6 @@ def test_a_long_latex_table_goes_on_in_a_second_one_and_an_empty_one_says_so(tmp
     assert r"\caption{First sentence (continued).}" in text
     write_latex(tmp_path / "none.tex", [], {"a": "A", "b": "B"}, "c")
     assert r"\multicolumn{2}{l}{none} \\" in (tmp_path / "none.tex").read_text()
-
-
-def test_snakemakes_own_report_and_the_page_say_the_same_of_every_figure():
-    folder = Path(__file__).parents[2] / "report"
-    for name, (_, caption) in FIGURES.items():
-        assert (folder / f"{name}.rst").read_text().split() == caption.split(), name
 
 
 def test_the_verdict_of_a_claim_stands_beside_it(tmp_path):

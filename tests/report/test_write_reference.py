@@ -5,12 +5,13 @@ import shutil
 from itertools import pairwise
 
 import pytest
+from PIL import Image
 
 from tests.made_results import write_made_tables
 from tests.made_samples import write_made_manifest
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.tables import read_table
-from workflow_scripts.report.captions import FIGURES
+from workflow_scripts.figures.table import FIGURES
 from workflow_scripts.report.html_tables import fixed
 from workflow_scripts.report.write_reference import TABLES, write_reference
 
@@ -32,8 +33,7 @@ def results(tmp_path):
     shutil.copy2(made.table("lens"), results / "correlation/lens.csv")
     (results / "tables" / "table2_gap.csv").write_text("a\n1\n")
     for name in FIGURES:
-        for extension in ("png", "svg"):
-            (results / "figures" / f"{name}.{extension}").write_text(name)
+        Image.new("RGB", (8, 8), "white").save(results / "figures" / f"{name}.png")
     manifest = write_made_manifest(results / "report" / "manifest.json")
     content = json.loads(manifest.read_text())
     content["settings"]["models"] = {model: {} for model in made.models}
@@ -42,7 +42,7 @@ def results(tmp_path):
 
 
 def test_page_holds_every_models_last_gap_and_every_edit(results, tmp_path):
-    write_reference(results, tmp_path / "target")
+    write_reference(results, tmp_path / "target", FIGURES)
     page = (tmp_path / "target" / "README.md").read_text()
     for model in ("full", "lora"):
         rows = [row for row in read_table(results / "evaluation/gap.csv") if row["model"] == model]
@@ -55,7 +55,7 @@ def test_page_holds_every_models_last_gap_and_every_edit(results, tmp_path):
 
 
 def test_controls_follow_the_edit_that_they_are_for(results, tmp_path):
-    write_reference(results, tmp_path / "target")
+    write_reference(results, tmp_path / "target", FIGURES)
     page = (tmp_path / "target" / "README.md").read_text().splitlines()
     rows = [row for row in read_table(results / "intervention/tests.csv") if row["against"] == "none"]
     place = {
@@ -73,7 +73,7 @@ def test_controls_follow_the_edit_that_they_are_for(results, tmp_path):
 
 
 def test_every_claim_stands_with_its_verdict(results, tmp_path):
-    write_reference(results, tmp_path / "target")
+    write_reference(results, tmp_path / "target", FIGURES)
     page = (tmp_path / "target" / "README.md").read_text()
     rows = read_table(results / "tables/claims.csv")
     assert len(rows) > 8
@@ -86,9 +86,9 @@ def test_every_claim_stands_with_its_verdict(results, tmp_path):
 
 def test_everything_a_paper_would_quote_is_copied_and_linked(results, tmp_path):
     target = tmp_path / "target"
-    write_reference(results, target)
+    write_reference(results, target, FIGURES)
     copied = {str(path.relative_to(target)) for path in target.rglob("*") if path.is_file()}
-    assert {f"figures/{name}.{kind}" for name in FIGURES for kind in ("png", "svg")} <= copied
+    assert {f"figures/{name}.png" for name in FIGURES} <= copied
     named = ("gap.csv", "training_lora.csv", "table2_gap.csv", "lens.csv")
     assert {"manifest.json", *(f"tables/{name}" for name in named)} <= copied
     page = (target / "README.md").read_text()
@@ -103,7 +103,7 @@ def test_everything_a_paper_would_quote_is_copied_and_linked(results, tmp_path):
     ],
 )
 def test_page_says_which_study_was_run_and_how_many_models(results, tmp_path, study, title, command):
-    write_reference(results, tmp_path / "target", study)
+    write_reference(results, tmp_path / "target", FIGURES, study)
     page = (tmp_path / "target" / "README.md").read_text()
     assert page.splitlines()[0] == title
     text = " ".join(page.split())
@@ -112,7 +112,7 @@ def test_page_says_which_study_was_run_and_how_many_models(results, tmp_path, st
 
 
 def test_lines_of_the_source_are_even(results, tmp_path):
-    write_reference(results, tmp_path / "target")
+    write_reference(results, tmp_path / "target", FIGURES)
     lines = (tmp_path / "target" / "README.md").read_text().splitlines()
     prose = [line for line in lines if not line.startswith(("|", "!", "#"))]
     assert max(map(len, prose)) <= 120
@@ -127,7 +127,7 @@ def test_recorded_questions_are_no_synthetic_voice(results, tmp_path):
     content = json.loads(path.read_text())
     content["settings"]["speech"] = {"voice": "theirs", "voices": {"theirs": {"engine": "recorded"}}}
     path.write_text(json.dumps(content))
-    write_reference(results, tmp_path / "target")
+    write_reference(results, tmp_path / "target", FIGURES)
     assert "recorded questions: read" in " ".join((tmp_path / "target" / "README.md").read_text().split())
 
 
@@ -135,11 +135,11 @@ def test_files_of_an_earlier_run_do_not_stay(results, tmp_path):
     stale = tmp_path / "target" / "tables" / "training_gone.csv"
     stale.parent.mkdir(parents=True)
     stale.write_text("old")
-    write_reference(results, tmp_path / "target")
+    write_reference(results, tmp_path / "target", FIGURES)
     assert not stale.exists()
 
 
 def test_unfinished_run_is_named(results, tmp_path):
     (results / "correlation/regression.csv").unlink()
     with pytest.raises(ArtifactError, match=r"regression\.csv: not found"):
-        write_reference(results, tmp_path / "target")
+        write_reference(results, tmp_path / "target", FIGURES)

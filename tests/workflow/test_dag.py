@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from tests.workflow.workflow_copy import ROOT, Workflow
-from workflow_scripts.plan import Plan
+from workflow_scripts.plan import FIGURES, Plan
 from workflow_scripts.settings import parse_config
 
 pytestmark = pytest.mark.xdist_group("dag")
@@ -39,27 +39,10 @@ AGGREGATES = {
     "build_tables": 1,
     "build_manifest": 1,
     "build_report": 1,
-    "plot_decline": 1,
-    "plot_learning": 1,
-    "plot_layers": 1,
-    "plot_similarity_gap": 1,
-    "plot_aps_gap": 1,
-    "plot_monotonicity": 1,
-    "plot_interventions": 1,
-    "plot_edited_layers": 1,
-    "plot_layers_controlled": 1,
-    "plot_cka": 1,
-    "plot_lens": 1,
-    "plot_response_kl": 1,
-    "plot_partial_residuals": 1,
-    "plot_predictors": 1,
+    "plot": len(FIGURES) - 1,  # the token matrix shows the first model
 }
-DISPLAY_ONLY = {rule: n for rule, n in AGGREGATES.items() if rule.startswith("plot_") and rule != "plot_predictors"} | {
-    "plot_token_matrix": 1,
-    "build_tables": 1,
-    "build_manifest": 1,
-    "build_report": 1,
-}
+EVERY_FIGURE = {"plot": len(FIGURES)}
+DISPLAY_ONLY = {"plot": len(FIGURES) - 1, "build_tables": 1, "build_manifest": 1, "build_report": 1}
 
 
 @pytest.fixture(scope="module")
@@ -124,9 +107,8 @@ def test_adding_a_public_model_with_one_entry_fetches_and_measures_it_and_nothin
     own |= dict.fromkeys(("dump_states", "measure_similarity", "align_tokens"), ANALYSED)
     # Response measures compare a model with the backbone it was trained from. The lens is drawn again for its colours,
     # which are dealt out over all models.
-    responses = {"build_response_table", "plot_response_kl"}
-    aggregates = {rule: n for rule, n in AGGREGATES.items() if rule not in responses}
-    assert finished.job_counts() == own | aggregates | {"plot_token_matrix": 1}
+    aggregates = {rule: n for rule, n in AGGREGATES.items() if rule != "build_response_table"}
+    assert finished.job_counts() == own | aggregates | {"plot": len(FIGURES) - 1}
 
 
 def test_a_model_that_runs_only_as_a_whole_is_measured_but_not_edited():
@@ -168,11 +150,11 @@ def test_changing_one_entry_of_the_grid_reruns_the_interventions_and_what_reads_
     finished.edit_config(another_k)
     counts = finished.job_counts()
     assert counts["edit_answers"] == 2 and counts["test_edits"] == 1
+    assert counts["plot"] == 2
     assert set(counts) == {
         "edit_answers",
         "test_edits",
-        "plot_interventions",
-        "plot_edited_layers",
+        "plot",
         "build_tables",
         "build_manifest",
         "build_report",
@@ -187,7 +169,7 @@ def test_listing_more_cases_edits_nothing_again(finished):
 
 def test_the_distillation_study_adds_one_training_run_only(finished):
     counts = finished.job_counts("--configfile", "studies/distill.yaml")
-    assert counts == NEW_MODEL | AGGREGATES | {"plot_token_matrix": 1}, "its label redraws every figure"
+    assert counts == NEW_MODEL | AGGREGATES | EVERY_FIGURE, "its label redraws every figure"
 
 
 def test_a_second_backbone_brings_its_own_targets_warm_up_and_base_answers(finished):
@@ -226,9 +208,41 @@ def test_the_digest_of_a_step_follows_what_it_imports_and_not_where_it_lies(tmp_
     assert len({original, *(digest(str(n), edit) for n, edit in enumerate(edits))}) == 3
 
 
+NEW_FIGURE = """
+FIGURES = {
+    **FIGURES,
+    "planted": Figure(
+        function="plot_planted:plot_planted",
+        inputs={"tests": "results/intervention/tests.csv"},
+        title="Planted",
+        caption="n: questions.",
+        category="Gap",
+        label="Planted",
+    ),
+}
+"""
+
+
+def test_a_new_figure_is_a_function_and_an_entry_and_runs_its_job_and_the_page_only(finished):
+    folder = finished.folder / "workflow_scripts/figures"
+    with open(folder / "table.py", "a") as table:
+        table.write(NEW_FIGURE)
+    (folder / "plot_planted.py").write_text("def plot_planted(tests, display): ...\n")
+    assert finished.job_counts() == {"plot": 1, "build_report": 1}
+
+
+def test_an_edited_figure_is_drawn_again_alone_and_an_edited_caption_draws_nothing(finished):
+    folder = finished.folder / "workflow_scripts/figures"
+    for name, text in (("plot_cka.py", "\nEDITED = 1\n"), ("table.py", "\n")):
+        with open(folder / name, "a") as source:
+            source.write(text)
+    (folder / "table.py").write_text((folder / "table.py").read_text().replace("Debiased linear CKA", "CKA"))
+    assert finished.job_counts() == {"plot": 1, "build_report": 1}
+
+
 def test_removing_a_model_runs_aggregates_only(finished):
     finished.edit_config(lambda config: config["models"].pop("smollm2-full") and config["display"]["models"].clear())
-    assert set(finished.job_counts()) <= set(AGGREGATES) | {"plot_token_matrix"}
+    assert set(finished.job_counts()) <= set(AGGREGATES)
 
 
 def test_published_scorers_run_only_where_the_config_asks_for_them(workflow):

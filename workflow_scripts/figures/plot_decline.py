@@ -6,21 +6,20 @@ modality gap with its paired interval in a panel of its own, as the interval of 
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
-from workflow_scripts.artifacts.tables import read_table
 from workflow_scripts.figures.style import (
     NULL,
     PAGE_INCHES,
     Look,
+    Rows,
     figure,
     number,
     panel_inches,
     printed,
-    save,
     step_name,
     top_legend,
     whiskers,
@@ -47,35 +46,34 @@ def last_rows(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, 
     return found
 
 
-def plot_decline(decline: Path, pdf: Path, svg: Path, png: Path, display: Mapping[str, Any]) -> None:
+def plot_decline(decline: Rows, display: Mapping[str, Any]) -> Figure:
     """Draw one row of panels per model: bars, a group per subset, Overall first; beside them the gap by subset."""
-    groups = last_rows(read_table(decline))
+    groups = last_rows(decline)
     look = Look(display, list(groups))
     if not groups:
-        with figure(1, 1, PAGE_INCHES, 1.2) as (drawn, axes):
-            axes[0, 0].text(0.5, 0.5, "no model with a known untuned backbone", ha="center", va="center")
-            axes[0, 0].set_axis_off()
-            save(drawn, pdf, svg, png)
-        return
+        drawn, axes = figure(1, 1, PAGE_INCHES, 1.2)
+        axes[0, 0].text(0.5, 0.5, "no model with a known untuned backbone", ha="center", va="center")
+        axes[0, 0].set_axis_off()
+        return drawn
     every = [row for rows in groups.values() for row in rows]
     subsets = sorted({row["subset"] for row in every}, key=lambda name: (FIRST.get(name, len(FIRST)), name))
     height = panel_inches(len(groups), 1.9) * len(groups) + 0.4
     shared = {"sharex": "col", "sharey": "col", "gridspec_kw": {"width_ratios": (2.6, 1)}}
-    with figure(len(groups), 2, PAGE_INCHES, height, **shared) as (drawn, axes):
-        for (bars, gaps), (model, rows) in zip(axes, groups.items()):
-            found = {row["subset"]: row for row in rows}
-            _draw_bars(bars, [found.get(name, {}) for name in subsets])
-            _draw_gaps(gaps, [found.get(name, {}) for name in subsets])
-            gaps.set_yticks(-np.arange(len(subsets)), [look.subset(name) for name in subsets])
-            bars.set_title(
-                f"{look.label(model)}, {_summary(found.get('overall', rows[0]), look)}", loc="left", fontsize=7.5
-            )
-            bars.set_ylabel("score (0-100)" if len(groups) <= 5 else "score")
-        names = [f"{look.subset(name)}\n{_n(every, name)}" for name in subsets]
-        axes[-1, 0].set_xticks(np.arange(len(subsets)), names, rotation=35, ha="right", rotation_mode="anchor")
-        axes[-1, 1].set_xlabel("modality gap (points)")
-        top_legend(drawn, [axes[0, 0]], ncols=5)
-        save(drawn, pdf, svg, png)
+    drawn, axes = figure(len(groups), 2, PAGE_INCHES, height, **shared)
+    for (bars, gaps), (model, rows) in zip(axes, groups.items()):
+        found = {row["subset"]: row for row in rows}
+        _draw_bars(bars, [found.get(name, {}) for name in subsets])
+        _draw_gaps(gaps, [found.get(name, {}) for name in subsets])
+        gaps.set_yticks(-np.arange(len(subsets)), [look.subset(name) for name in subsets])
+        bars.set_title(
+            f"{look.label(model)}, {_summary(found.get('overall', rows[0]), look)}", loc="left", fontsize=7.5
+        )
+        bars.set_ylabel("score (0-100)" if len(groups) <= 5 else "score")
+    names = [f"{look.subset(name)}\n{_n(every, name)}" for name in subsets]
+    axes[-1, 0].set_xticks(np.arange(len(subsets)), names, rotation=35, ha="right", rotation_mode="anchor")
+    axes[-1, 1].set_xlabel("modality gap (points)")
+    top_legend(drawn, [axes[0, 0]], ncols=5)
+    return drawn
 
 
 def _draw_bars(axis: Any, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -119,13 +117,4 @@ def _summary(row: Mapping[str, Any], look: Look) -> str:
     return (
         f"{step_name(row)}: erosion {erosion} + modality gap {gap} [{low}, {high}] "
         f"= decline {decline} points ({look.subset(row['subset'])})"
-    )
-
-
-if __name__ == "__main__":
-    from workflow_scripts.artifacts.logs import run_step
-
-    run_step(
-        snakemake,
-        lambda s: plot_decline(s.input.decline, s.output.pdf, s.output.svg, s.output.png, s.params.display),
     )

@@ -1,23 +1,22 @@
 """Effect of the same edit by the layer at which it is made, with the band of its controls (ours)."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
-from workflow_scripts.artifacts.tables import read_table
 from workflow_scripts.figures.style import (
     MARKERS,
     NULL,
     PAGE_INCHES,
     PALETTE,
     Look,
+    Rows,
     figure,
     integer_ticks,
     number,
     panel_inches,
-    save,
     top_legend,
     whiskers,
 )
@@ -42,32 +41,32 @@ def swept_edits(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str
     return found
 
 
-def plot_edited_layers(tests: Path, pdf: Path, svg: Path, png: Path, display: Mapping[str, Any]) -> None:
+def plot_edited_layers(tests: Rows, display: Mapping[str, Any]) -> Figure:
     """Draw one row of panels per model: a curve per swept edit, a box per layer over the controls' intervals.
 
     A study that sweeps no edit gets one row, which says so.
     """
-    table = read_table(tests)
+    table = tests
     models = sorted({row["model"] for row in table})
     look = Look(display, models)
     if not any(swept_edits([row for row in table if row["model"] == model]) for model in models):
         table, models = [], [""]
     height = panel_inches(len(models), 1.9) * len(models) + 0.5
-    with figure(len(models), 2, PAGE_INCHES, height, sharex=True, sharey="col") as (drawn, axes):
-        for pair, model in zip(axes, models):
-            rows = [row for row in table if row["model"] == model]
-            curves = swept_edits(rows)
-            n = max((row["n"] for swept in curves.values() for row in swept), default=0)
-            for axis, (column, label) in zip(pair, COLUMNS.items()):
-                _draw(axis, rows, curves, column)
-                axis.set_ylabel(label, fontsize=7)
-            if model:
-                pair[0].set_title(f"{look.label(model)} (n={n})" if n else look.label(model), loc="left")
-        for axis in axes[-1]:
-            axis.set_xlabel("layer edited")
-            integer_ticks(axis.xaxis)
-        top_legend(drawn, axes[:, 0], ncols=4)
-        save(drawn, pdf, svg, png)
+    drawn, axes = figure(len(models), 2, PAGE_INCHES, height, sharex=True, sharey="col")
+    for pair, model in zip(axes, models):
+        rows = [row for row in table if row["model"] == model]
+        curves = swept_edits(rows)
+        n = max((row["n"] for swept in curves.values() for row in swept), default=0)
+        for axis, (column, label) in zip(pair, COLUMNS.items()):
+            _draw(axis, rows, curves, column)
+            axis.set_ylabel(label, fontsize=7)
+        if model:
+            pair[0].set_title(f"{look.label(model)} (n={n})" if n else look.label(model), loc="left")
+    for axis in axes[-1]:
+        axis.set_xlabel("layer edited")
+        integer_ticks(axis.xaxis)
+    top_legend(drawn, axes[:, 0], ncols=4)
+    return drawn
 
 
 def _draw(axis: Any, rows: Sequence[Mapping[str, Any]], curves: Mapping[str, Sequence], column: str) -> None:
@@ -100,12 +99,3 @@ def _band(rows: Sequence[Mapping[str, Any]], edit: str, column: str) -> tuple[fl
     ends = [(number(row[f"{column}_low"]), number(row[f"{column}_high"])) for row in own]
     ends = [pair for pair in ends if np.isfinite(pair).all()]
     return (min(low for low, _ in ends), max(high for _, high in ends)) if ends else None
-
-
-if __name__ == "__main__":
-    from workflow_scripts.artifacts.logs import run_step
-
-    run_step(
-        snakemake,
-        lambda s: plot_edited_layers(s.input.tests, s.output.pdf, s.output.svg, s.output.png, s.params.display),
-    )

@@ -6,14 +6,13 @@ answer's loss, both with 95 % intervals.
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from workflow_scripts.artifacts.tables import read_table
-from workflow_scripts.figures.style import NULL, PAGE_HEIGHT_INCHES, PAGE_INCHES, Look, figure, number, save
+from workflow_scripts.figures.style import NULL, PAGE_HEIGHT_INCHES, PAGE_INCHES, Look, Rows, figure, number
 
 COLUMNS = {"difference": "change of right answers (points)", "nll_change": "change of reference loss (nats per token)"}
 ROW_INCHES = 0.145
@@ -37,13 +36,13 @@ def forest_rows(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return ordered + [row for row in own if row["kind"] == "ceiling"]
 
 
-def plot_interventions(tests: Path, pdf: Path, svg: Path, png: Path, display: Mapping[str, Any]) -> None:
+def plot_interventions(tests: Rows, display: Mapping[str, Any]) -> Figure:
     """Draw one pair of panels per model.
 
     Where that does not fit on a page, the controls of an edit share its row: a grey box over their intervals. Labels
     keep their size, and a figure that still does not fit is longer than a page.
     """
-    table = read_table(tests)
+    table = tests
     models = sorted({row["model"] for row in table})
     look = Look(display, models)
     by_model = {model: forest_rows([row for row in table if row["model"] == model]) for model in models}
@@ -56,32 +55,30 @@ def plot_interventions(tests: Path, pdf: Path, svg: Path, png: Path, display: Ma
         height = max(PAGE_HEIGHT_INCHES, _inches(shown, TIGHT_ROW_INCHES))
     ratios = {"height_ratios": [len(rows) + 1 for rows in shown.values()]}
     options = {"sharex": "col", "sharey": "row", "gridspec_kw": ratios}
-    with figure(len(models), 2, PAGE_INCHES, height, **options) as (drawn, axes):
-        if folded:
-            drawn.get_layout_engine().set(h_pad=0.03)
-        for pair, (model, rows) in zip(axes, shown.items()):
-            for axis, column in zip(pair, COLUMNS):
-                axis.axvline(0, color="black", linewidth=0.6)
-                for place, row in enumerate(rows):
-                    if folded:
-                        _draw_controls(
-                            axis, -place, [own for own in by_model[model] if own["of"] == row["edit"]], column
-                        )
-                    _draw(axis, -place, row, column, look.color(model))
-                axis.set_ylim(-len(rows) + 0.4, 0.6)
-                axis.tick_params(axis="y", length=0)
-            pair[0].set_yticks([-place for place in range(len(rows))], [_name(row) for row in rows])
-            for label, row in zip(pair[0].get_yticklabels(), rows):
-                label.set_color("#595959" if row["kind"] == "control" else "black")
-            n = f" (n={rows[0]['n']})" if rows else ""
-            pair[0].set_title(f"{look.label(model)}{n}", loc="left", pad=2 if folded else None)
-        for axis, label in zip(axes[-1], COLUMNS.values()):
-            axis.set_xlabel(label)
-        handles = [Line2D([], [], linewidth=1.2, label=label, **look_of) for label, look_of in LEGEND]
-        if folded:
-            handles[1] = Patch(color=NULL, alpha=0.35, linewidth=0, label="range of its controls' intervals")
-        drawn.legend(handles=handles, loc="outside upper left", ncols=3)
-        save(drawn, pdf, svg, png)
+    drawn, axes = figure(len(models), 2, PAGE_INCHES, height, **options)
+    if folded:
+        drawn.get_layout_engine().set(h_pad=0.03)
+    for pair, (model, rows) in zip(axes, shown.items()):
+        for axis, column in zip(pair, COLUMNS):
+            axis.axvline(0, color="black", linewidth=0.6)
+            for place, row in enumerate(rows):
+                if folded:
+                    _draw_controls(axis, -place, [own for own in by_model[model] if own["of"] == row["edit"]], column)
+                _draw(axis, -place, row, column, look.color(model))
+            axis.set_ylim(-len(rows) + 0.4, 0.6)
+            axis.tick_params(axis="y", length=0)
+        pair[0].set_yticks([-place for place in range(len(rows))], [_name(row) for row in rows])
+        for label, row in zip(pair[0].get_yticklabels(), rows):
+            label.set_color("#595959" if row["kind"] == "control" else "black")
+        n = f" (n={rows[0]['n']})" if rows else ""
+        pair[0].set_title(f"{look.label(model)}{n}", loc="left", pad=2 if folded else None)
+    for axis, label in zip(axes[-1], COLUMNS.values()):
+        axis.set_xlabel(label)
+    handles = [Line2D([], [], linewidth=1.2, label=label, **look_of) for label, look_of in LEGEND]
+    if folded:
+        handles[1] = Patch(color=NULL, alpha=0.35, linewidth=0, label="range of its controls' intervals")
+    drawn.legend(handles=handles, loc="outside upper left", ncols=3)
+    return drawn
 
 
 def _inches(by_model: Mapping[str, Sequence[Any]], row: float) -> float:
@@ -115,12 +112,3 @@ def _name(row: Mapping[str, Any]) -> str:
     if row["kind"] == "control":
         return f"{str(row['control']).replace('_', ' ')}  "
     return CEILING_NAMES.get(key, key).replace("$", r"\$")
-
-
-if __name__ == "__main__":
-    from workflow_scripts.artifacts.logs import run_step
-
-    run_step(
-        snakemake,
-        lambda s: plot_interventions(s.input.tests, s.output.pdf, s.output.svg, s.output.png, s.params.display),
-    )

@@ -5,22 +5,21 @@ of like length reach.
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from workflow_scripts.artifacts.tables import read_table
 from workflow_scripts.figures.style import (
     NULL,
     PAGE_INCHES,
     Look,
+    Rows,
     figure,
     number,
     panel_inches,
-    save,
     step_name,
     top_legend,
 )
@@ -28,28 +27,28 @@ from workflow_scripts.figures.style import (
 METRICS = {"cosine": ("cosine similarity", "Blues"), "euclidean": ("Euclidean distance", "Oranges")}
 
 
-def plot_layers(layers: Path, pdf: Path, svg: Path, png: Path, display: Mapping[str, Any]) -> None:
+def plot_layers(layers: Rows, display: Mapping[str, Any]) -> Figure:
     """Draw one row per model and one panel per metric, over all subsets."""
-    rows = [row for row in read_table(layers) if row["subset"] == "all"]
+    rows = [row for row in layers if row["subset"] == "all"]
     models = sorted({row["model"] for row in rows})
     look = Look(display, models)
     height = panel_inches(len(models), 1.9) * len(models) + 0.5
-    with figure(len(models), 2, PAGE_INCHES, height, sharex=True) as (drawn, axes):
-        for column, (metric, (label, colors)) in enumerate(METRICS.items()):
-            shades = checkpoint_shades(rows, colors)
-            for axis, model in zip(axes[:, column], models):
-                own = [row for row in rows if row["model"] == model and row["metric"] == metric]
-                _draw_panel(axis, own, shades)
-                axis.set_title(f"{look.label(model)} (n={max(row['n'] for row in own)})", loc="left")
-                axis.set_ylabel(label, fontsize=7)
-                if metric == "euclidean":
-                    # Distances grow by a factor of ten or more with depth, and are above 0.
-                    axis.set_yscale("log")
-                    # Without exponents, which would be smaller than any other label.
-                    axis.yaxis.set_major_formatter("{x:g}")
-            axes[-1, column].set_xlabel("layer (0 = embeddings)")
-            top_legend(drawn, axes[:, column], "outside upper " + ("left", "right")[column], ncols=4, handlelength=1.2)
-        save(drawn, pdf, svg, png)
+    drawn, axes = figure(len(models), 2, PAGE_INCHES, height, sharex=True)
+    for column, (metric, (label, colors)) in enumerate(METRICS.items()):
+        shades = checkpoint_shades(rows, colors)
+        for axis, model in zip(axes[:, column], models):
+            own = [row for row in rows if row["model"] == model and row["metric"] == metric]
+            _draw_panel(axis, own, shades)
+            axis.set_title(f"{look.label(model)} (n={max(row['n'] for row in own)})", loc="left")
+            axis.set_ylabel(label, fontsize=7)
+            if metric == "euclidean":
+                # Distances grow by a factor of ten or more with depth, and are above 0.
+                axis.set_yscale("log")
+                # Without exponents, which would be smaller than any other label.
+                axis.yaxis.set_major_formatter("{x:g}")
+        axes[-1, column].set_xlabel("layer (0 = embeddings)")
+        top_legend(drawn, axes[:, column], "outside upper " + ("left", "right")[column], ncols=4, handlelength=1.2)
+    return drawn
 
 
 def checkpoint_shades(rows: Sequence[Mapping[str, Any]], colors: str) -> dict[str, Any]:
@@ -77,12 +76,3 @@ def _draw_panel(axis: Any, rows: Sequence[Mapping[str, Any]], shades: Mapping[st
             spread = 2 * np.array([number(row["similarity_null_sd"]) for row in own])
             axis.fill_between(x, mean - spread, mean + spread, color=NULL, alpha=0.4, linewidth=0, zorder=0)
             axis.plot(x, mean, ":", color=NULL, label="null, last step")
-
-
-if __name__ == "__main__":
-    from workflow_scripts.artifacts.logs import run_step
-
-    run_step(
-        snakemake,
-        lambda s: plot_layers(s.input.layers, s.output.pdf, s.output.svg, s.output.png, s.params.display),
-    )

@@ -5,12 +5,12 @@ geometric mean of the two lengths; log of the ratio of the two lengths. The null
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from workflow_scripts.artifacts.tables import read_table
+from matplotlib.figure import Figure
+
 from workflow_scripts.figures.plot_layers import checkpoint_legend, checkpoint_shades
-from workflow_scripts.figures.style import NULL, PAGE_INCHES, Look, figure, number, panel_inches, save
+from workflow_scripts.figures.style import NULL, PAGE_INCHES, Look, Rows, figure, number, panel_inches
 
 PANELS = {
     "similarity_centred": ("centred cosine", "Blues"),
@@ -19,23 +19,23 @@ PANELS = {
 }
 
 
-def plot_layers_controlled(layers: Path, pdf: Path, svg: Path, png: Path, display: Mapping[str, Any]) -> None:
+def plot_layers_controlled(layers: Rows, display: Mapping[str, Any]) -> Figure:
     """Draw one row per model and one panel per measure, over all subsets."""
-    rows = [row for row in read_table(layers) if row["subset"] == "all" and row["metric"] == "cosine"]
+    rows = [row for row in layers if row["subset"] == "all" and row["metric"] == "cosine"]
     models = sorted({row["model"] for row in rows})
     look = Look(display, models)
     height = panel_inches(len(models), 1.7) * len(models) + 0.5
-    with figure(len(models), len(PANELS), PAGE_INCHES, height, sharex=True, sharey="col") as (drawn, axes):
-        for line, model in enumerate(models):
-            own = sorted((row for row in rows if row["model"] == model), key=lambda row: row["layer"])
-            for axis, (name, (label, colors)) in zip(axes[line], PANELS.items()):
-                _draw_panel(axis, own, name, checkpoint_shades(rows, colors))
-                axis.set_ylabel(label, fontsize=7)
-            axes[line, 0].set_title(f"{look.label(model)} (n={max(row['n'] for row in own)})", loc="left")
-        for axis in axes[-1]:
-            axis.set_xlabel("layer (0 = embeddings)")
-        checkpoint_legend(drawn, rows, null="null, last step")
-        save(drawn, pdf, svg, png)
+    drawn, axes = figure(len(models), len(PANELS), PAGE_INCHES, height, sharex=True, sharey="col")
+    for line, model in enumerate(models):
+        own = sorted((row for row in rows if row["model"] == model), key=lambda row: row["layer"])
+        for axis, (name, (label, colors)) in zip(axes[line], PANELS.items()):
+            _draw_panel(axis, own, name, checkpoint_shades(rows, colors))
+            axis.set_ylabel(label, fontsize=7)
+        axes[line, 0].set_title(f"{look.label(model)} (n={max(row['n'] for row in own)})", loc="left")
+    for axis in axes[-1]:
+        axis.set_xlabel("layer (0 = embeddings)")
+    checkpoint_legend(drawn, rows, null="null, last step")
+    return drawn
 
 
 def _draw_panel(axis: Any, rows: Sequence[Mapping[str, Any]], name: str, shades: Mapping[str, Any]) -> None:
@@ -49,12 +49,3 @@ def _draw_panel(axis: Any, rows: Sequence[Mapping[str, Any]], name: str, shades:
             axis.plot(x, [number(row[f"{name}_null"]) for row in curve], ":", color=NULL)
     if name == "norm_ratio":
         axis.axhline(0, color=NULL, linewidth=0.6)
-
-
-if __name__ == "__main__":
-    from workflow_scripts.artifacts.logs import run_step
-
-    run_step(
-        snakemake,
-        lambda s: plot_layers_controlled(s.input.layers, s.output.pdf, s.output.svg, s.output.png, s.params.display),
-    )

@@ -5,13 +5,12 @@ squared correlation is its partial R2. A cloud without slope means that training
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
-from workflow_scripts.artifacts.tables import read_table
-from workflow_scripts.figures.style import NULL, PAGE_INCHES, Look, figure, number, save, top_legend
+from workflow_scripts.figures.style import NULL, PAGE_INCHES, Look, Rows, figure, number, top_legend
 from workflow_scripts.statistics.regression import group_dummies, partial_r2
 
 PREDICTORS = {
@@ -23,38 +22,38 @@ PREDICTORS = {
 OUTCOMES = {"gap": "GAP, residual (points)", "loss_gap": "loss gap, residual\n(nats per token)"}
 
 
-def plot_partial_residuals(points: Path, pdf: Path, svg: Path, png: Path, display: Mapping[str, Any]) -> None:
+def plot_partial_residuals(points: Rows, display: Mapping[str, Any]) -> Figure:
     """Draw one row per outcome and one panel per measure, a marker per checkpoint."""
-    rows = read_table(points)
+    rows = points
     runs = np.array([row["model"] for row in rows], dtype=str)
     look = Look(display, list(runs))
     log_step = np.array([number(row["log_step"]) for row in rows])
     covariates = np.column_stack([group_dummies(runs), log_step])
-    with figure(len(OUTCOMES), len(PREDICTORS), PAGE_INCHES, 3.9, sharey="row") as (drawn, axes):
-        for line, (outcome, outcome_label) in enumerate(OUTCOMES.items()):
-            y = np.array([number(row[outcome]) for row in rows])
-            for axis, (predictor, label) in zip(axes[line], PREDICTORS.items()):
-                x = np.array([number(row[predictor]) for row in rows])
-                used = np.isfinite(x) & np.isfinite(y)
-                axis.axhline(0, color=NULL, linewidth=0.5)
-                axis.set_xlabel(f"{label},\nresidual")
-                if used.sum() <= covariates.shape[1] + 2:
-                    axis.set_title("too few points", loc="left", fontsize=7)
-                    continue
-                dx, dy = (residuals(values[used], covariates[used]) for values in (x, y))
-                for model in look.models:
-                    own = runs[used] == model
-                    shown = {"color": look.color(model), "label": look.label(model)}
-                    axis.plot(dx[own], dy[own], look.marker(model), linestyle="none", **shown)
-                value = partial_r2(y, x, covariates).value
-                title = "undefined" if np.isnan(value) else f"partial $R^2$={value:.2f}, n={int(used.sum())}"
-                axis.set_title(title, loc="left", fontsize=7)
-                if dx @ dx > 0:
-                    ends = np.array([dx.min(), dx.max()])
-                    axis.plot(ends, (dx @ dy) / (dx @ dx) * ends, "--", color=NULL, linewidth=0.9, zorder=0)
-            axes[line, 0].set_ylabel(outcome_label)
-        top_legend(drawn, axes.flat, ncols=4)
-        save(drawn, pdf, svg, png)
+    drawn, axes = figure(len(OUTCOMES), len(PREDICTORS), PAGE_INCHES, 3.9, sharey="row")
+    for line, (outcome, outcome_label) in enumerate(OUTCOMES.items()):
+        y = np.array([number(row[outcome]) for row in rows])
+        for axis, (predictor, label) in zip(axes[line], PREDICTORS.items()):
+            x = np.array([number(row[predictor]) for row in rows])
+            used = np.isfinite(x) & np.isfinite(y)
+            axis.axhline(0, color=NULL, linewidth=0.5)
+            axis.set_xlabel(f"{label},\nresidual")
+            if used.sum() <= covariates.shape[1] + 2:
+                axis.set_title("too few points", loc="left", fontsize=7)
+                continue
+            dx, dy = (residuals(values[used], covariates[used]) for values in (x, y))
+            for model in look.models:
+                own = runs[used] == model
+                shown = {"color": look.color(model), "label": look.label(model)}
+                axis.plot(dx[own], dy[own], look.marker(model), linestyle="none", **shown)
+            value = partial_r2(y, x, covariates).value
+            title = "undefined" if np.isnan(value) else f"partial $R^2$={value:.2f}, n={int(used.sum())}"
+            axis.set_title(title, loc="left", fontsize=7)
+            if dx @ dx > 0:
+                ends = np.array([dx.min(), dx.max()])
+                axis.plot(ends, (dx @ dy) / (dx @ dx) * ends, "--", color=NULL, linewidth=0.9, zorder=0)
+        axes[line, 0].set_ylabel(outcome_label)
+    top_legend(drawn, axes.flat, ncols=4)
+    return drawn
 
 
 def residuals(values: np.ndarray, covariates: np.ndarray) -> np.ndarray:
@@ -62,12 +61,3 @@ def residuals(values: np.ndarray, covariates: np.ndarray) -> np.ndarray:
     design = np.column_stack([np.ones(len(values)), covariates])
     left = values - design @ np.linalg.lstsq(design, values, rcond=1e-10)[0]
     return np.where(np.abs(left) > 1e-10 * np.abs(values).max(initial=0.0), left, 0.0)
-
-
-if __name__ == "__main__":
-    from workflow_scripts.artifacts.logs import run_step
-
-    run_step(
-        snakemake,
-        lambda s: plot_partial_residuals(s.input.points, s.output.pdf, s.output.svg, s.output.png, s.params.display),
-    )

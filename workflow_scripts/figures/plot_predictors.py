@@ -6,19 +6,19 @@ Right: partial R2 given the models and training time.
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from workflow_scripts.artifacts.tables import read_table
+from matplotlib.figure import Figure
+
 from workflow_scripts.figures.style import (
     COSINE,
     EUCLIDEAN,
     NULL,
     PAGE_INCHES,
+    Rows,
     counted,
     figure,
     number,
-    save,
     top_legend,
 )
 
@@ -46,18 +46,18 @@ LABELS = {
 }
 
 
-def plot_predictors(regression: Path, pdf: Path, svg: Path, png: Path) -> None:
+def plot_predictors(regression: Rows) -> Figure:
     """Draw one row of two panels per outcome from the pooled rows."""
-    rows = [row for row in read_table(regression) if row["pool"] == "pooled"]
-    with figure(1, 2 * len(OUTCOMES), PAGE_INCHES, 3.6, sharey=True) as (drawn, axes):
-        for place, (outcome, label) in enumerate(OUTCOMES.items()):
-            found = {row["predictor"]: row for row in rows if row["outcome"] == outcome}
-            _draw_outcome(axes[0, 2 * place : 2 * place + 2], found, label)
-        names = list(LABELS)[::-1]
-        axes[0, 0].set_yticks(range(len(names)), [LABELS[name] for name in names], parse_math=False)
-        axes[0, 0].set_ylim(-0.6, len(names) - 0.4)
-        top_legend(drawn, axes.flat, ncols=5)
-        save(drawn, pdf, svg, png)
+    rows = [row for row in regression if row["pool"] == "pooled"]
+    drawn, axes = figure(1, 2 * len(OUTCOMES), PAGE_INCHES, 3.6, sharey=True)
+    for place, (outcome, label) in enumerate(OUTCOMES.items()):
+        found = {row["predictor"]: row for row in rows if row["outcome"] == outcome}
+        _draw_outcome(axes[0, 2 * place : 2 * place + 2], found, label)
+    names = list(LABELS)[::-1]
+    axes[0, 0].set_yticks(range(len(names)), [LABELS[name] for name in names], parse_math=False)
+    axes[0, 0].set_ylim(-0.6, len(names) - 0.4)
+    top_legend(drawn, axes.flat, ncols=5)
+    return drawn
 
 
 def _draw_outcome(axes: Sequence[Any], found: Mapping[str, Mapping[str, Any]], label: str) -> None:
@@ -89,12 +89,3 @@ def _draw_outcome(axes: Sequence[Any], found: Mapping[str, Mapping[str, Any]], l
         axis.set_xlim(0, 1)
         axis.set_axisbelow(True)
         axis.grid(axis="y", linewidth=0.3, alpha=0.5)
-
-
-if __name__ == "__main__":
-    from workflow_scripts.artifacts.logs import run_step
-
-    run_step(
-        snakemake,
-        lambda s: plot_predictors(s.input.regression, s.output.pdf, s.output.svg, s.output.png),
-    )

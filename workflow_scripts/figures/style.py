@@ -1,7 +1,6 @@
 """One look for all figures: print sizes, colour-blind-safe colours, deterministic files."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from workflow_scripts.artifacts.files import atomic_path
 from workflow_scripts.settings.display import DisplaySettings
 
+Rows = Sequence[Mapping[str, Any]]
 PAGE_INCHES = 6.9
 """Width of a two-column page: figures are drawn at their printed size."""
 PAGE_HEIGHT_INCHES = 9.3
@@ -43,19 +43,13 @@ STYLE: dict[str, Any] = {
     "svg.hashsalt": "modgap",
     "svg.fonttype": "none",
     "pdf.fonttype": 42,
-    "savefig.dpi": 200,
+    "savefig.dpi": 150,
 }
 
 
-@contextmanager
-def figure(rows: int, columns: int, width: float, height: float, **options: Any) -> Iterator[tuple[Figure, Any]]:
-    """A figure of `width` x `height` inches with a grid of axes (always a 2-D array), closed at the end."""
-    with plt.rc_context(STYLE):
-        drawn, axes = plt.subplots(rows, columns, figsize=(width, height), squeeze=False, **options)
-        try:
-            yield drawn, axes
-        finally:
-            plt.close(drawn)
+def figure(rows: int, columns: int, width: float, height: float, **options: Any) -> tuple[Figure, Any]:
+    """A figure of `width` x `height` inches with a grid of axes (always a 2-D array)."""
+    return plt.subplots(rows, columns, figsize=(width, height), squeeze=False, **options)
 
 
 def panel_inches(rows: int, wanted: float) -> float:
@@ -63,20 +57,19 @@ def panel_inches(rows: int, wanted: float) -> float:
     return min(wanted, PAGE_HEIGHT_INCHES / rows)
 
 
-def save(drawn: Figure, pdf: str | Path, svg: str | Path, png: str | Path) -> None:
-    """Write the three files atomically, without dates, so that equal data gives equal bytes.
+def save(drawn: Figure, files: Mapping[str, str | Path]) -> None:
+    """Write the files atomically, by format, without dates, so that equal data gives equal bytes; close the figure.
 
-    The layout is found once, so that all three files have the same.
+    The layout is computed once, so that all files have the same.
     """
-    drawn.draw_without_rendering()
-    drawn.set_layout_engine("none")
-    for path, kind, metadata in (
-        (pdf, "pdf", {"CreationDate": None}),
-        (svg, "svg", {"Date": None}),
-        (png, "png", {"Software": None}),
-    ):
-        with atomic_path(Path(path)) as temporary:
-            drawn.savefig(temporary, format=kind, metadata=metadata)
+    undated = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {"Software": None}}
+    with plt.rc_context(STYLE):
+        drawn.draw_without_rendering()
+        drawn.set_layout_engine("none")
+        for kind, metadata in undated.items():
+            with atomic_path(Path(files[kind])) as temporary:
+                drawn.savefig(temporary, format=kind, metadata=metadata)
+    plt.close(drawn)
 
 
 class Look:

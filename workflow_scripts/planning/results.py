@@ -3,27 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
+from workflow_scripts.figures.table import FIGURES
 from workflow_scripts.planning.names import StudyNames
 from workflow_scripts.settings import PUNKT
 from workflow_scripts.settings.models import CheckpointsModel, PublicModel, weights_asset
 
-FIGURES = {
-    "decline": ("Gap", "Decline by reference (paper: Figure 2)"),
-    "learning": ("Gap", "Learning curves"),
-    "layers": ("Similarity", "By layer (paper: Figure 4)"),
-    "layers_controlled": ("Similarity", "By layer, centred and length-free"),
-    "cka": ("Similarity", "CKA, layer by layer"),
-    "lens": ("Similarity", "Logit lens by depth"),
-    "response_kl": ("Similarity", "KL by response position"),
-    "similarity_gap": ("Similarity", "Against the gap (paper: Figure 5)"),
-    "token_matrix": ("Alignment", "Token matrices (paper: Figure 6)"),
-    "aps_gap": ("Alignment", "APS against the gap (paper: Figure 7)"),
-    "monotonicity": ("Alignment", "Monotonicity and consistency (paper: Figure 8)"),
-    "interventions": ("Interventions", "Edits beside their controls"),
-    "edited_layers": ("Interventions", "By layer edited"),
-    "partial_residuals": ("Gap", "Beyond training time"),
-    "predictors": ("Gap", "Predictors side by side"),
-}
 TABLES = {
     "table1_interventions": "Interventions (paper: Table 1)",
     "interventions_controls": "Interventions beside their controls",
@@ -48,13 +32,21 @@ class StudyResults(StudyNames):
         chosen = {"official": self.config.scoring.official, "panda": self.config.scoring.panda}
         return [f"results/evaluation/{name}.csv" for name, asked in chosen.items() if asked is not None]
 
-    def figure(self, name: str, report: Callable[..., Any]) -> dict[str, Any]:
-        """Named outputs of a figure; the SVG appears in Snakemake's own report."""
-        files = {extension: f"results/figures/{name}.{extension}" for extension in ("pdf", "png")}
-        category, subcategory = FIGURES[name]
-        caption = f"../report/{name}.rst"
-        svg = report(f"results/figures/{name}.svg", caption=caption, category=category, labels={"figure": subcategory})
-        return files | {"svg": svg}
+    def figure_inputs(self, wildcards: Any) -> dict[str, str | list[str]]:
+        """Inputs of a figure by name: paths, or what the method of this class named by the table returns."""
+        sources = FIGURES[wildcards.figure].inputs
+        return {name: source if "/" in source else getattr(self, source)() for name, source in sources.items()}
+
+    def figure_display(self, wildcards: Any) -> dict[str, Any] | None:
+        """Settings of the display that a figure reads."""
+        if (needed := FIGURES[wildcards.figure].display) == "none":
+            return None
+        display = self.config.display.model_dump(mode="json")
+        if needed == "all":
+            # All models are named, so that each keeps its colour where others are missing.
+            unnamed = {model: {"label": model, "color": None} for model in self.config.models}
+            display["models"] = unnamed | display["models"]
+        return display
 
     def figure_files(self, extension: str) -> list[str]:
         """Every figure with one extension."""

@@ -14,9 +14,9 @@ from typing import Any
 
 import jinja2
 
-from workflow_scripts.artifacts.files import ArtifactError, require, write_text
+from workflow_scripts.artifacts.files import require, write_text
 from workflow_scripts.artifacts.tables import read_table
-from workflow_scripts.report.captions import FIGURES, JUDGEMENTS, STAND_INS, TABLES
+from workflow_scripts.report.captions import JUDGEMENTS, STAND_INS, TABLES
 from workflow_scripts.report.claims import RULE, regression_claims
 from workflow_scripts.report.headline import headlines
 from workflow_scripts.report.html_tables import NOTHING, fixed, shown_table, with_interval
@@ -28,6 +28,7 @@ from workflow_scripts.settings.display import DisplaySettings
 def build_report(
     template: Path,
     figures: Sequence[Path],
+    figure_texts: Mapping[str, Mapping[str, str]],
     tables: Sequence[Path],
     curves: Sequence[Path],
     manifest: Path,
@@ -45,7 +46,8 @@ def build_report(
 
     Args:
         template: the Jinja template.
-        figures: SVG files. tables: CSV files of results/tables.
+        figures: SVG files, in the order of the page. tables: CSV files of results/tables.
+        figure_texts: title and caption by the figure's name.
         curves: training logs, in the order of `trained`.
         manifest: manifest.json of the study.
         results: paths of `gap`, `decline`, `regression`, `checkpoints` and `tests`.
@@ -74,7 +76,7 @@ def build_report(
         "claims": regression_claims(read["regression"]),
         "rule": RULE,
         "edits": [{**row, "label": names.get(row["model"], row["model"])} for row in read["tests"]],
-        "figures": [_figure(path) for path in _in_order(figures, list(FIGURES))],
+        "figures": [_figure(Path(path), figure_texts) for path in figures],
         "judged": [table for table in shown if table.name == "claims"],
         "tables": [table for table in shown if table.name != "claims"],
         "nothing": NOTHING,
@@ -105,14 +107,9 @@ def csp_hash(text: str) -> str:
     return f"'sha256-{digest}'"
 
 
-def _figure(path: Path) -> dict[str, str]:
-    name = Path(path).stem
-    title, caption = FIGURES.get(name, (name.replace("_", " "), ""))
-    try:
-        encoded = base64.b64encode(Path(path).read_bytes()).decode("ascii")
-    except FileNotFoundError:
-        raise ArtifactError(f"{path}: not found; run the figure's step first") from None
-    return {"name": name, "title": title, "caption": caption, "uri": f"data:image/svg+xml;base64,{encoded}"}
+def _figure(path: Path, texts: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    encoded = base64.b64encode(require(path, "the figure's step").read_bytes()).decode("ascii")
+    return {"name": path.stem, **texts[path.stem], "uri": f"data:image/svg+xml;base64,{encoded}"}
 
 
 def _in_order(paths: Sequence[Path], names: Sequence[str]) -> list[Path]:
@@ -136,6 +133,7 @@ if __name__ == "__main__":
         lambda s: build_report(
             s.input.templates[0],
             s.input.figures,
+            s.params.figure_texts,
             s.input.tables,
             s.input.curves,
             s.input.manifest,

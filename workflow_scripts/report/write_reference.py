@@ -1,7 +1,7 @@
 """Copy a finished run's tables, figures and manifest into a folder that can be committed, with a page about them.
 
-`python -m workflow_scripts.report.write_reference results docs/reference-study [studies/<name>.yaml]`. Every number on
-the page comes from the copied files.
+`python -m workflow_scripts.report.write_reference results docs/reference-study [studies/<name>.yaml]`. The folder stays
+small: a figure is a PNG of few colours, and a table above `MAX_TABLE_BYTES` is not copied but named.
 """
 
 import json
@@ -10,11 +10,12 @@ import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+from PIL import Image
 
 from workflow_scripts.artifacts.files import require, write_text
 from workflow_scripts.artifacts.tables import read_table
-from workflow_scripts.report.captions import FIGURES
 from workflow_scripts.report.claims import RULE, Claim, regression_claims
 from workflow_scripts.report.headline import Headline, headlines
 from workflow_scripts.report.html_tables import fixed, with_interval
@@ -22,6 +23,8 @@ from workflow_scripts.report.twin_table import HEADER as TWIN_HEADER
 from workflow_scripts.report.twin_table import twin_cells
 
 LINE = 120
+MAX_TABLE_BYTES = 100_000
+COLORS = 64
 TABLES = (
     "evaluation/gap.csv",
     "evaluation/decline.csv",
@@ -37,11 +40,24 @@ TABLES = (
 )
 
 
-def write_reference(results: Path, target: Path, study: str | None = None) -> None:
+class Illustration(Protocol):
+    """Words of a figure."""
+
+    title: str
+    caption: str
+
+
+def write_reference(
+    results: Path, target: Path, figures: Mapping[str, Illustration], study: str | None = None
+) -> list[str]:
     """Copy what a paper would quote from `results` into `target` and write `target`/README.md.
 
     Args:
+        figures: the figures to show, by name.
         study: the file that was given to `make all STUDY=...`; None for the default study.
+
+    Returns:
+        A message about each table that is too large to be copied.
 
     Raises:
         ArtifactError: the run is not finished; names the missing file.
@@ -50,22 +66,50 @@ def write_reference(results: Path, target: Path, study: str | None = None) -> No
     for folder in ("tables", "figures"):
         shutil.rmtree(target / folder, ignore_errors=True)
         (target / folder).mkdir(parents=True)
-    for name in TABLES:
-        shutil.copy2(require(results / name, "snakemake all"), target / "tables" / Path(name).name)
-    for path in [*sorted((results / "correlation").glob("*.csv")), *sorted((results / "tables").iterdir())]:
-        shutil.copy2(path, target / "tables" / path.name)
+    tables = {Path(name).name: require(results / name, "snakemake all") for name in TABLES}
+    for path in [*sorted((results / "correlation").glob("*.csv")), *sorted((results / "tables").glob("*.csv"))]:
+        tables[path.name] = path
     for path in sorted((results / "training").glob("*/log.csv")):
-        shutil.copy2(path, target / "tables" / f"training_{path.parent.name}.csv")
-    for name in FIGURES:
-        for extension in ("png", "svg"):
-            shutil.copy2(results / f"figures/{name}.{extension}", target / "figures")
+        tables[f"training_{path.parent.name}.csv"] = path
+    large = {name: size for name, path in tables.items() if (size := path.stat().st_size) > MAX_TABLE_BYTES}
+    for name in tables.keys() - large.keys():
+        shutil.copy2(tables[name], target / "tables" / name)
+    images = {}
+    for name in figures:
+        image = f"figures/{name}.png"
+        _shrink(require(results / image, "snakemake all"), target / image)
+        images[image] = figures[name]
     shutil.copy2(results / "report/manifest.json", target / "manifest.json")
     read = {Path(name).stem: read_table(results / name) for name in TABLES}
-    write_text(target / "README.md", page(manifest, read, study))
+    left_out = [
+        f"{tables[name]}: {size / 1000:.0f} kB, more than the {MAX_TABLE_BYTES // 1000} kB that a table may have here; "
+        "run the study to make it"
+        for name, size in sorted(large.items())
+    ]
+    write_text(target / "README.md", page(manifest, read, images, study, sorted(large)))
+    return left_out
 
 
-def page(manifest: Mapping[str, Any], read: Mapping[str, Sequence[Mapping[str, Any]]], study: str | None = None) -> str:
-    """The Markdown page: what was run, the headline numbers, claims and figures."""
+def _shrink(source: Path, target: Path) -> None:
+    """Copy a PNG with a palette of `COLORS`: about a third of its size, and nothing to see of it in a diagram."""
+    with Image.open(source) as image:
+        image.convert("RGB").quantize(COLORS, dither=Image.Dither.NONE).save(target, optimize=True)
+
+
+def page(
+    manifest: Mapping[str, Any],
+    read: Mapping[str, Sequence[Mapping[str, Any]]],
+    images: Mapping[str, Illustration],
+    study: str | None = None,
+    left_out: Sequence[str] = (),
+) -> str:
+    """The Markdown page: what was run, the headline numbers, claims and figures.
+
+    Args:
+        read: rows of `TABLES` by name.
+        images: words by the path of the image.
+        left_out: names of the tables that are too large to be copied.
+    """
     models = sorted(manifest["settings"]["models"])
     hardware, seconds = manifest["hardware"], manifest["wall_seconds"]
     found = headlines(models, read["gap"], read["decline"], read["checkpoints"])
@@ -139,8 +183,11 @@ def page(manifest: Mapping[str, Any], read: Mapping[str, Sequence[Mapping[str, A
         "## Figures",
         "",
     ]
-    for name, (heading, caption) in FIGURES.items():
-        lines += [f"### {heading}", "", f"![{heading}](figures/{name}.png)", "", *_wrapped(caption), ""]
+    for path, shown in images.items():
+        lines += [f"### {shown.title}", "", f"![{shown.title}]({path})", "", *_wrapped(shown.caption), ""]
+    if left_out:
+        named = ", ".join(f"`{name}`" for name in left_out)
+        lines += ["## Tables left out", "", *_wrapped(f"Larger than {MAX_TABLE_BYTES // 1000} kB: {named}."), ""]
     return "\n".join(lines)
 
 
@@ -234,4 +281,6 @@ def _edit_cells(row: Mapping[str, Any]) -> list[str]:
 
 
 if __name__ == "__main__":
-    write_reference(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:])
+    from workflow_scripts.plan import FIGURES
+
+    print(*write_reference(Path(sys.argv[1]), Path(sys.argv[2]), FIGURES, *sys.argv[3:]), sep="\n")

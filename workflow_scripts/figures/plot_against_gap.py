@@ -1,49 +1,73 @@
-"""What Figures 5 and 7 share: predictors against the gap, one point per checkpoint, with the tabulated fit."""
+"""Figures 5 and 7 of the paper: predictors against the gap, one point per checkpoint, with the tabulated fit.
+
+Training time as the baseline is our addition.
+"""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
-from workflow_scripts.artifacts.tables import read_table
-from workflow_scripts.figures.style import NULL, PAGE_INCHES, Look, counted, figure, number, printed, save, top_legend
+from workflow_scripts.figures.style import (
+    NULL,
+    PAGE_INCHES,
+    Look,
+    Rows,
+    counted,
+    figure,
+    number,
+    printed,
+    top_legend,
+)
 
 OUTCOMES = {"gap": "GAP (points)", "loss_gap": "loss gap (nats per token)"}
 
 
-def plot_predictors(
-    points: Path,
-    regression: Path,
-    predictors: Mapping[str, str],
-    pdf: Path,
-    svg: Path,
-    png: Path,
-    display: Mapping[str, Any],
-) -> None:
+SIMILARITY = {
+    "sim_cosine": "Sim, cosine",
+    "sim_euclidean": "Sim, Euclidean distance",
+    "sim_cosine_calibrated": "Sim, cosine, calibrated",
+}
+APS = {
+    "aps_cosine": "APS, cosine",
+    "aps_euclidean": "APS, Euclidean distance",
+    "aps_cosine_calibrated": "APS, cosine, calibrated",
+}
+"""Axis label by column of points.csv."""
+
+
+def plot_similarity_gap(points: Rows, regression: Rows, display: Mapping[str, Any]) -> Figure:
+    """Figure 5 of the paper: sequence-level similarity against the gap."""
+    return _plot(points, regression, SIMILARITY, display)
+
+
+def plot_aps_gap(points: Rows, regression: Rows, display: Mapping[str, Any]) -> Figure:
+    """Figure 7 of the paper: Alignment Path Score against the gap."""
+    return _plot(points, regression, APS, display)
+
+
+def _plot(points: Rows, regression: Rows, predictors: Mapping[str, str], display: Mapping[str, Any]) -> Figure:
     """Draw a grid: one row per outcome, one column per predictor, log(1 + step) last as the baseline to beat.
 
     Ticks on the x axis: the shuffled-pair null of the predictor, one per checkpoint. Above each panel: R2 of the pooled
     fit with its interval over checkpoints, the partial R2 given the models and log(1 + step), and the number of
     checkpoints and of independent training runs.
-
-    Args:
-        predictors: axis label by column of `points`.
     """
-    rows = read_table(points)
-    fits = {(row["outcome"], row["predictor"]): row for row in read_table(regression) if row["pool"] == "pooled"}
+    rows = points
+    fits = {(row["outcome"], row["predictor"]): row for row in regression if row["pool"] == "pooled"}
     look = Look(display, [row["model"] for row in rows])
     columns = {**predictors, "log_step": "log(1 + step)"}
-    with figure(2, len(columns), PAGE_INCHES, 3.9, sharey="row") as (drawn, axes):
-        for line, (outcome, outcome_label) in enumerate(OUTCOMES.items()):
-            for axis, (predictor, label) in zip(axes[line], columns.items()):
-                _draw_points(axis, rows, predictor, outcome, look)
-                _draw_fit(axis, fits.get((outcome, predictor)), rows, predictor)
-                axis.set_xlabel(label)
-            axes[line, 0].set_ylabel(outcome_label)
-            axes[line, 0].margins(y=0.15)
-        top_legend(drawn, axes.flat, ncols=4)
-        save(drawn, pdf, svg, png)
+    drawn, axes = figure(2, len(columns), PAGE_INCHES, 3.9, sharey="row")
+    for line, (outcome, outcome_label) in enumerate(OUTCOMES.items()):
+        for axis, (predictor, label) in zip(axes[line], columns.items()):
+            _draw_points(axis, rows, predictor, outcome, look)
+            _draw_fit(axis, fits.get((outcome, predictor)), rows, predictor)
+            axis.set_xlabel(label)
+        axes[line, 0].set_ylabel(outcome_label)
+        axes[line, 0].margins(y=0.15)
+    top_legend(drawn, axes.flat, ncols=4)
+    return drawn
 
 
 def _draw_points(axis: Any, rows: Sequence[Mapping[str, Any]], predictor: str, outcome: str, look: Look) -> None:

@@ -1,0 +1,216 @@
+"""The table of figures: what each is drawn by and from, and the words beside it.
+
+Read while the Snakefile is parsed, so functions are named, not imported. The rule `plot`, Snakemake's own report, the
+report page and the reference studies follow from this table: a new figure is a function, an entry here and its test.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure.
+
+    Attributes:
+        function: `module:function` in this package. It takes the inputs by name and, unless `display` is "none",
+            the settings of the display, and returns a matplotlib figure.
+        inputs: path of each input by name, or the method of `Plan` that knows it. The function gets the rows of a
+            table, the path of any other file.
+        title, caption: as on the page and in Snakemake's report. The caption says what n is.
+        category, label: place in Snakemake's report.
+        display: settings of the display that are read: "all" models, so that each keeps its colour where others are
+            missing; "labels" of models that have one; "none".
+    """
+
+    function: str
+    inputs: Mapping[str, str]
+    title: str
+    caption: str
+    category: str
+    label: str
+    display: str = "all"
+
+    @property
+    def script(self) -> str:
+        """Source of the function, relative to the package of the workflow."""
+        return f"figures/{self.function.partition(':')[0]}.py"
+
+
+FIGURES: Mapping[str, Figure] = {
+    "decline": Figure(
+        function="plot_decline:plot_decline",
+        inputs={"decline": "results/evaluation/decline.csv"},
+        title="From written to spoken questions",
+        caption="Scores (0-100) of each model's last checkpoint under five conditions: untuned backbone on text and on "
+        "ASR transcripts, tuned model on text, on ASR transcripts and on speech. Overall is the unweighted mean of the "
+        "benchmark's subsets. Whiskers: 95 % intervals of the scores; a line at the foot is a score of 0, nothing is "
+        "no score. Right: the modality gap (text minus speech) with its paired 95 % interval; an interval that "
+        "contains 0 shows no gap, and a gap near 0 may only mean that both forms fail. n: questions. After Figure 2 "
+        "of the paper.",
+        category="Gap",
+        label="Decline by reference (paper: Figure 2)",
+    ),
+    "learning": Figure(
+        function="plot_learning:plot_learning",
+        inputs={"curves": "training_logs", "gap": "results/evaluation/gap.csv"},
+        title="Learning curves",
+        caption="Left: loss per answer token on held-out prompts, spoken (solid) and written (dashed). Right: word "
+        "error rate when asked to repeat a held-out sentence; the written request is the floor, and 100 % is the rate "
+        "of an empty answer. Both say whether speech is understood at all: without that, no other number on this page "
+        "says much. n: prompts, sentences.",
+        category="Gap",
+        label="Learning curves",
+    ),
+    "layers": Figure(
+        function="plot_layers:plot_layers",
+        inputs={"layers": "results/correlation/layers.csv"},
+        title="Similarity by layer",
+        caption="Cosine similarity and Euclidean distance between the mean states of the spoken and the written "
+        "question, one curve per checkpoint; distances on a log scale. Grey: the shuffled-pair null of the last "
+        "checkpoint (mean and two standard deviations), that is speech of one question against the text of another of "
+        "similar length. A curve on its null says nothing about the question asked. n: questions. After Figure 4 of "
+        "the paper.",
+        category="Similarity",
+        label="By layer (paper: Figure 4)",
+    ),
+    "layers_controlled": Figure(
+        function="plot_layers_controlled:plot_layers_controlled",
+        inputs={"layers": "results/correlation/layers.csv"},
+        title="Similarity by layer, controlled",
+        caption="Left: cosine similarity after the mean of each form over the other half of the questions is "
+        "subtracted. Middle: Euclidean distance divided by the geometric mean of the two norms. Right: log of the "
+        "ratio of the norms of speech and text, 0 for equal ones. Dotted: the shuffled-pair null of the last "
+        "checkpoint. n: questions.",
+        category="Similarity",
+        label="By layer, centred and length-free",
+    ),
+    "cka": Figure(
+        function="plot_cka:plot_cka",
+        inputs={"cka": "results/correlation/cka.csv"},
+        title="CKA, layer by layer",
+        caption="Debiased linear CKA over questions between every speech layer and every text layer, first and last "
+        "checkpoint, all on one scale, and the diagonals; grey: the shuffled-pair null of the last checkpoint (mean "
+        "and two standard deviations). n: questions.",
+        category="Similarity",
+        label="CKA, layer by layer",
+    ),
+    "lens": Figure(
+        function="plot_lens:plot_lens",
+        inputs={"lens": "results/correlation/lens.csv"},
+        title="Logit lens at speech positions",
+        caption="Recall of the question's content words (first sub-tokens of words of five letters or more) among the "
+        "ten most likely tokens at any speech position, with the final norm and the output head applied to the states "
+        "of a layer; control: the content words of another question. Right: their difference at the last checkpoint, "
+        "with its 95 % interval over n questions.",
+        category="Similarity",
+        label="Logit lens by depth",
+    ),
+    "response_kl": Figure(
+        function="plot_response_kl:plot_response_kl",
+        inputs={
+            "positions": "results/correlation/response_positions.csv",
+            "responses": "results/correlation/responses.csv",
+        },
+        title="KL between forms by response position",
+        caption="Divergence of the next-token distributions after the spoken and the written question, on the model's "
+        "own answer to the text as shared prefix; position 0 is the first answer token; 0 nats: both forms predict "
+        "the same answer. n: answers, fewer at late positions. Right: means over training, with the divergence of the "
+        "untuned from the tuned model on text (forgetting).",
+        category="Similarity",
+        label="KL by response position",
+        display="labels",
+    ),
+    "similarity_gap": Figure(
+        function="plot_against_gap:plot_similarity_gap",
+        inputs={
+            "points": "results/correlation/points.csv",
+            "regression": "results/correlation/regression.csv",
+        },
+        title="Similarity against the gap",
+        caption="Sequence-level similarity (mean over layers 1 to L), one point per checkpoint, lines join the "
+        "checkpoints of a run, the last one is filled; ticks on the x axis: the shuffled-pair nulls. Dashed: the "
+        "pooled fit, with R2, its interval over checkpoints, and the partial R2 given models and training time. The "
+        "right-most panels are the baseline to beat: training time alone. After Figure 5 of the paper.",
+        category="Similarity",
+        label="Against the gap (paper: Figure 5)",
+    ),
+    "token_matrix": Figure(
+        function="plot_token_matrix:plot_token_matrix",
+        inputs={"alignment": "example_alignment"},
+        title="Token similarity matrices",
+        caption="One spoken question (rows: speech positions) against its text (columns: tokens) in one layer, with "
+        "the alignment path: the best speech position of each text token. Bars: when the token's word is spoken. "
+        "After Figure 6 of the paper.",
+        category="Alignment",
+        label="Token matrices (paper: Figure 6)",
+        display="labels",
+    ),
+    "aps_gap": Figure(
+        function="plot_against_gap:plot_aps_gap",
+        inputs={
+            "points": "results/correlation/points.csv",
+            "regression": "results/correlation/regression.csv",
+        },
+        title="Alignment Path Score against the gap",
+        caption="Like the figure of similarity against the gap, for the Alignment Path Score: the mean similarity "
+        "along the alignment path, over layers 1 to L. After Figure 7 of the paper.",
+        category="Alignment",
+        label="APS against the gap (paper: Figure 7)",
+    ),
+    "monotonicity": Figure(
+        function="plot_monotonicity:plot_monotonicity",
+        inputs={"checkpoints": "results/correlation/checkpoints.csv"},
+        title="Monotonicity and consistency",
+        caption="Monotonicity: Spearman correlation of text position and path position. Consistency: share of text "
+        "tokens for which cosine similarity and Euclidean distance choose the same speech position. Dashed: the "
+        "shuffled-pair null in the curve's colour: only what lies above it is alignment. n: questions. After Figure 8 "
+        "of the paper.",
+        category="Alignment",
+        label="Monotonicity and consistency (paper: Figure 8)",
+    ),
+    "interventions": Figure(
+        function="plot_interventions:plot_interventions",
+        inputs={"tests": "results/intervention/tests.csv"},
+        title="Edits of speech vectors beside their controls",
+        caption="Left: change of strictly right answers against unedited speech, in points, with its 95 % interval. "
+        "Right: change of the loss of the reference answer (below 0 is better). Coloured: edits; grey, below each: "
+        "its controls, which edit as many positions by as much (with many models: a box over the controls' intervals "
+        "in the edit's row); open: ceilings. An edit is evidence only where it differs from its controls as well. n: "
+        "questions.",
+        category="Interventions",
+        label="Edits beside their controls",
+    ),
+    "edited_layers": Figure(
+        function="plot_edited_layers:plot_edited_layers",
+        inputs={"tests": "results/intervention/tests.csv"},
+        title="Effect by layer edited",
+        caption="The same edit at a single layer: change of strictly right answers and of the reference's loss against "
+        "unedited speech (below 0 is better), with 95 % intervals. Grey: the range of the controls' intervals at the "
+        "layer. n: questions.",
+        category="Interventions",
+        label="By layer edited",
+    ),
+    "partial_residuals": Figure(
+        function="plot_partial_residuals:plot_partial_residuals",
+        inputs={"points": "results/correlation/points.csv"},
+        title="Beyond training time",
+        caption="Gap against measures after model and log(1 + step) are regressed out of both: the squared correlation "
+        "is the partial R2. Points without slope: the measure adds nothing to training time. n: checkpoints.",
+        category="Gap",
+        label="Beyond training time",
+    ),
+    "predictors": Figure(
+        function="plot_predictors:plot_predictors",
+        inputs={"regression": "results/correlation/regression.csv"},
+        title="Predictors side by side",
+        caption="R2 of the gap on each measure over all checkpoints: thin, Fisher's interval over checkpoints "
+        "(optimistic); thick, the range over resampled runs; diamond, Q2 with one run left out; dashed, training time "
+        "alone. Right: partial R2 given models and training time. Runs, not checkpoints, are the independent units. "
+        "n: checkpoints.",
+        category="Gap",
+        label="Predictors side by side",
+        display="none",
+    ),
+}
+"""Figures by the name of their files, in the order of the page."""
