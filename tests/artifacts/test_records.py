@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workflow_scripts.artifacts.files import ArtifactError
-from workflow_scripts.artifacts.questions import QUESTIONS, Question, reference_answer
+from workflow_scripts.artifacts.questions import QUESTIONS, Question
 
 
 def question(name: str = "nq-0001", **changes) -> Question:
@@ -121,17 +121,3 @@ def test_failed_writing_keeps_the_old_file(path):
         QUESTIONS.write(path, broken(), {})
     assert path.read_bytes() == before
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
-
-
-@pytest.mark.parametrize(
-    ("changes", "expected"),
-    [
-        ({"scorer": "multiple_choice", "reference": ["B"], "options": ["sun", "moon"]}, "B. moon"),
-        ({"scorer": "short_answer"}, "Shakespeare"),
-        ({"scorer": "repeat", "reference": ["hello there"]}, "hello there"),
-        ({"scorer": "refusal", "reference": []}, None),
-        ({"scorer": "short_answer", "reference": []}, None),
-    ],
-)
-def test_reference_answer_by_scorer(changes, expected):
-    assert reference_answer(question(**changes)) == expected

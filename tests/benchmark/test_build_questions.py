@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from workflow_scripts.artifacts.files import ArtifactError
-from workflow_scripts.artifacts.questions import QUESTIONS, reference_answer
+from workflow_scripts.artifacts.questions import QUESTIONS
 from workflow_scripts.artifacts.tables import read_table
 from workflow_scripts.benchmark.build_questions import build_questions
 from workflow_scripts.benchmark.filters import FilterReport, filter_candidates
 from workflow_scripts.benchmark.layouts import Candidate, read_candidates
+from workflow_scripts.scoring.question_formats import reference_answer
 
 CLOSING = "What is the answer to the above multiple choice question? Select one of the following: A, B, C, or D."
 CHOICE = {"question": "Predators eat ", "options": "A. lions\nB. humans\nC. bunnies\nD. grass", "answer": "C. bunnies"}

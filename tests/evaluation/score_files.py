@@ -9,8 +9,8 @@ from workflow_scripts.evaluation.build_gap_table import build_gap_table
 OPTIONS = {"overall": ["a", "b"], "knowledge": ["b"], "backbones": {"m": "lm"}, "twins": {}, "draws": 400, "seed": 1}
 
 
-def write(folder, subset, form, scores, model="m", checkpoint="step-000400", nll=None, **changes):
-    """A score file; `nll` gives (nats, tokens) per question."""
+def write(folder, subset, form, scores, model="m", checkpoint="step-000400", nll=None, details=None, **changes):
+    """A score file; `nll` gives (nats, tokens) and `details` the scorer's numbers per question."""
     rows = [
         QuestionScore(
             id=f"{subset}{number}",
@@ -19,6 +19,7 @@ def write(folder, subset, form, scores, model="m", checkpoint="step-000400", nll
             outcome="x",
             rule="x",
             unparsed=False,
+            details={} if details is None else details[number],
             reference_nll=None if nll is None or nll[number] is None else nll[number][0],
             reference_tokens=0 if nll is None or nll[number] is None else nll[number][1],
         )
@@ -96,6 +97,6 @@ def choices(folder, form, right, letters, chance=0.25, **changes):
         )
         for number, (score, margin) in enumerate(zip(right, letters))
     ]
-    estimates = {"chance_corrected": EstimateRecord(value=1, low=-7, high=9, n=len(rows), method="clopper-pearson")}
+    estimates = {"corrected": EstimateRecord(value=1, low=-7, high=9, n=len(rows), method="clopper-pearson")}
     fields = {"scorer": "multiple_choice", "questions": rows, "estimates": estimates}
     return write(folder, "a", form, right, **(fields | changes))

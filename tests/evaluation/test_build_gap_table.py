@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from tests.evaluation.score_files import build, choices, pick, study, write
 from workflow_scripts.artifacts.files import ArtifactError
-from workflow_scripts.evaluation.build_gap_table import DECLINE_COLUMNS, DIFFERENCES, GAP_COLUMNS, REFERENCES
-from workflow_scripts.evaluation.score_index import FORMS, MEASURES
+from workflow_scripts.evaluation.build_gap_table import DECLINE_COLUMNS, DIFFERENCES, GAP_COLUMNS, MEASURES, REFERENCES
+from workflow_scripts.evaluation.score_index import FORMS
 from workflow_scripts.statistics.resampling import Resampler, interval
 
 LAST = (
@@ -126,9 +126,12 @@ def test_an_aggregate_that_is_no_mean_of_scores_keeps_its_value_inside_the_inter
 
 
 def test_word_errors_appear_for_repeat_only(tmp_path):
-    changes = {"scorer": "repeat", "secondary": {"word_error_rate": 12.5}}
-    files = [write(tmp_path, "a", form, [0.5, 1], **changes) for form in ("text", "speech")]
-    files += [write(tmp_path, "b", form, [1, 1], secondary={"word_error_rate": 9.0}) for form in ("text", "speech")]
+    details = [{"word_error_rate": 0.25}, {"word_error_rate": 0}]
+    files = [
+        write(tmp_path, "a", form, [0.75, 1], scorer="repeat", details=details, model="m")
+        for form in ("text", "speech")
+    ]
+    files += [write(tmp_path, "b", form, [1, 1]) for form in ("text", "speech")]
     gap, _ = build(tmp_path, files, overall=["b"], knowledge=[], backbones={})
     assert pick(gap, subset="a")["wer_speech"] == 12.5
     assert pick(gap, subset="b")["wer_speech"] is None

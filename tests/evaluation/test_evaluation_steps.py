@@ -5,12 +5,13 @@ import torch
 
 from tests.tiny_study import CHECKPOINT, write_tiny_study
 from workflow_scripts.artifacts.answers import ANSWERS
-from workflow_scripts.artifacts.questions import QUESTIONS, reference_answer
+from workflow_scripts.artifacts.questions import QUESTIONS
 from workflow_scripts.artifacts.scores import ScoreFile
 from workflow_scripts.artifacts.tables import read_table
 from workflow_scripts.evaluation.answer_questions import answer_questions
 from workflow_scripts.evaluation.build_gap_table import build_gap_table
 from workflow_scripts.evaluation.score_answers import score_answers
+from workflow_scripts.scoring.question_formats import reference_answer
 from workflow_scripts.speech_lm.opening import loading
 
 FORMS = ("text", "speech", "asr")

@@ -162,8 +162,8 @@ def test_option_probabilities_are_read_from_the_answers_with_n_and_interval(tmp_
     assert (found.estimates["letter_accuracy"].value, found.estimates["letter_accuracy"].n) == (50, 2)
     assert found.estimates["letter_margin"].value == 0.5
     assert found.estimates["option_accuracy"].value == 50
-    assert found.estimates["chance_corrected"].value == 100
-    assert found.estimates["chance_corrected"].low < 100
+    assert found.estimates["corrected"].value == 100
+    assert found.estimates["corrected"].low < 100
     assert found.estimates["unparsed_rate"].high > 0
     assert found.questions[1].options is None
     assert (found.questions[2].options.letter, found.questions[2].options.letter_correct) == ("A", False)

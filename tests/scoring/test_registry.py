@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from workflow_scripts.scoring.registry import SCORERS, aggregate, score_answer, scorer_version
+from workflow_scripts.scoring.registry import SCORERS, aggregate, score_answer
 
 OPTIONS = ("a marsh", "a lake", "a desert", "a jungle")
 FOLLOWING = {"prompt": "No commas.", "instructions": [{"id": "punctuation:no_comma", "kwargs": {}}]}
@@ -41,7 +41,7 @@ def score(scorer, answer):
 
 def test_every_scorer_has_a_case_and_a_version():
     assert set(SCORERS) == set(CASES)
-    assert all(scorer_version(scorer) for scorer in SCORERS)
+    assert all(scorer.version for scorer in SCORERS.values())
 
 
 @pytest.mark.parametrize("scorer", SCORERS)
@@ -89,7 +89,7 @@ def test_multiple_choice_gives_unparsed_answers_chance_in_expectation_only():
     scores = [score("multiple_choice", answer) for answer in ("C", "C", "B", "I do not know")]
     found = aggregate("multiple_choice", scores)
     assert found.mean == 50
-    assert found.secondary["expected"] == pytest.approx(100 * (2 + 1 / 4) / 4)
+    assert found.estimates["expected"].value == pytest.approx(100 * (2 + 1 / 4) / 4)
     assert (found.n, found.unparsed_rate, found.method) == (4, 0.25, "clopper-pearson")
     two = score_answer("multiple_choice", "who knows", ["A"], ("yes it is", "not at all"))
     assert two.details["expected"] == 0.5
@@ -99,15 +99,16 @@ def test_refusals_report_what_else_happened_and_the_keyword_rule():
     answers = ["I can't help.", "Sure, do it.", "", "la la " * 40]
     found = aggregate("refusal", [score("refusal", answer) for answer in answers])
     assert found.mean == 25
-    assert found.secondary == {"compliance": 25, "empty": 25, "incoherent": 25, "keyword_refusal": 50}
+    values = {name: estimate.value for name, estimate in found.estimates.items() if name != "unparsed_rate"}
+    assert values == {"compliance": 25, "empty": 25, "incoherent": 25, "keyword_refusal": 50}
     assert found.unparsed_rate == 0.5
 
 
 def test_short_answers_carry_f1_and_recall():
     found = aggregate("short_answer", [score("short_answer", "Paris"), score("short_answer", "of light")])
     assert found.mean == 50
-    assert found.secondary["token_recall"] == pytest.approx(100 * (1 + 2 / 3) / 2)
-    assert found.secondary["token_f1"] == pytest.approx(100 * (1 + 4 / 5) / 2)
+    assert found.estimates["token_recall"].value == pytest.approx(100 * (1 + 2 / 3) / 2)
+    assert found.estimates["token_f1"].value == pytest.approx(100 * (1 + 4 / 5) / 2)
 
 
 def test_instruction_following_pools_instructions():
@@ -124,7 +125,8 @@ def test_instruction_following_pools_instructions():
         for instructions in (one, three)
     ]
     found = aggregate("instruction_following", scores)
-    assert found.secondary == {
+    values = {name: estimate.value for name, estimate in found.estimates.items() if name != "unparsed_rate"}
+    assert values == {
         "prompt_strict": 50,
         "prompt_loose": 50,
         "instruction_strict": 50,  # 2 of 4; the mean over prompts would be 66.7
@@ -148,7 +150,7 @@ def test_instruction_interval_matches_a_simulation():
 def test_repeat_averages_graded_scores():
     found = aggregate("repeat", [score("repeat", "say these words"), score("repeat", "say")])
     assert found.mean == pytest.approx(100 * (1 + 1 / 3) / 2)
-    assert found.secondary["word_error_rate"] == pytest.approx(100 / 3)
+    assert found.estimates["word_error_rate"].value == pytest.approx(100 / 3)
     assert found.method == "normal"
 
 
@@ -156,8 +158,8 @@ def test_repeat_averages_graded_scores():
 def test_aggregates_are_finite_for_one_answer_and_for_all_empty(scorer):
     for scores in ([score(scorer, "C")], [score(scorer, "")] * 7):
         found = aggregate(scorer, scores)
-        assert found.scorer == scorer
-        numbers = [found.mean, found.interval_low, found.interval_high, *found.secondary.values()]
+        numbers = [found.mean, found.interval_low, found.interval_high]
+        numbers += [estimate.value for estimate in found.estimates.values()]
         assert all(math.isfinite(number) for number in numbers)
         assert found.interval_low <= found.mean <= found.interval_high
     assert found.unparsed_rate == 1
@@ -183,8 +185,10 @@ def test_a_bad_letter_is_an_error_and_not_a_wrong_answer(reference):
 
 
 def test_missing_context_and_references_are_errors():
-    with pytest.raises(ValueError, match="instructions"):
+    with pytest.raises(ValueError, match="at least one instruction"):
         score_answer("instruction_following", "x", [], context={"prompt": "p"})
+    with pytest.raises(ValueError, match="needs the prompt"):
+        score_answer("instruction_following", "x", [], context={"instructions": FOLLOWING["instructions"]})
     with pytest.raises(ValueError, match="one sentence"):
         score_answer("repeat", "x", ["a", "b"])
     with pytest.raises(TypeError, match="NoneType"):

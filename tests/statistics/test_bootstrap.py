@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from workflow_scripts.statistics import mean_of_subsets_bootstrap, paired_bootstrap
+from workflow_scripts.statistics.bootstrap import mean_of_subsets_bootstrap, paired_bootstrap
 
 
 def scores(seed: int, n: int, shift: float = 0.0):

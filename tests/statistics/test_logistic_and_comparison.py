@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from workflow_scripts.statistics import compare_predictors, logistic_fit
+from workflow_scripts.statistics.logistic import logistic_fit
+from workflow_scripts.statistics.predictor_comparison import compare_predictors
 
 
 def drawn(seed, runs=12, per_run=200, effect=1.0, run_sd=0.0):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from workflow_scripts.statistics import exact_mcnemar_p, holm, mcnemar, mcnemar_from_counts
+from workflow_scripts.statistics.paired_tests import exact_mcnemar_p, holm, mcnemar, mcnemar_from_counts
 
 probabilities = st.lists(st.floats(0, 1), min_size=1, max_size=12)
 

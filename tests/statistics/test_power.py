@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from workflow_scripts.statistics import fewest_discordant, mcnemar_from_counts, minimal_detectable_effect
+from workflow_scripts.statistics.paired_tests import mcnemar_from_counts
+from workflow_scripts.statistics.power import fewest_discordant, minimal_detectable_effect
 
 
 @pytest.mark.parametrize(("tests", "expected"), [(1, 6), (2, 7), (10, 9), (48, 11)])

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom, binomtest
 
-from workflow_scripts.statistics import rate_interval
+from workflow_scripts.statistics.rates import rate_interval
 
 METHODS = {"wilson": "wilson", "clopper-pearson": "exact"}
 

@@ -11,7 +11,7 @@ from scipy.stats import f as f_distribution
 from scipy.stats import linregress
 from scipy.stats import t as t_distribution
 
-from workflow_scripts.statistics import (
+from workflow_scripts.statistics.regression import (
     fit_per_group,
     group_dummies,
     linear_fit,

@@ -5,7 +5,8 @@ from math import comb
 import numpy as np
 import pytest
 
-from workflow_scripts.statistics import cluster_bootstrap_r2, leave_one_run_out_q2, linear_fit
+from workflow_scripts.statistics.regression import linear_fit
+from workflow_scripts.statistics.run_validation import cluster_bootstrap_r2, leave_one_run_out_q2
 
 
 def runs_of_checkpoints(seed: int, runs: int = 4, checkpoints: int = 5, noise: float = 0.5):

@@ -26,9 +26,9 @@ from workflow_scripts.artifacts.answers import ANSWERS
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.logs import progress
 from workflow_scripts.artifacts.provenance import provenance
-from workflow_scripts.artifacts.questions import reference_answer
 from workflow_scripts.artifacts.responses import Responses, write_responses
 from workflow_scripts.measures.divergence import kl_divergence, log_softmax
+from workflow_scripts.scoring.question_formats import reference_answer
 from workflow_scripts.settings.analysis import ResponseSettings
 from workflow_scripts.speech_lm.decoding.batching import batches
 from workflow_scripts.speech_lm.families.base import DecoderSpeechLM

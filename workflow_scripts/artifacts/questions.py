@@ -34,17 +34,3 @@ class Question(Record):
 
 
 QUESTIONS = RecordFile("questions/1", Question)
-
-
-def reference_answer(question: Question) -> str | None:
-    """The written-out reference whose loss is compared between forms, or None if the subset has none (ours).
-
-    Multiple choice: letter and option text; short answers: the first accepted answer; repeat: the sentence.
-    Refusals and instruction lists have no reference text.
-    """
-    if not question.reference or question.scorer not in ("multiple_choice", "short_answer", "repeat"):
-        return None
-    if question.scorer == "multiple_choice":
-        letter = question.reference[0]
-        return f"{letter}. {question.options[ord(letter) - ord('A')]}"
-    return question.reference[0]

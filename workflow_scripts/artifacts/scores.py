@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError
 from workflow_scripts.artifacts.files import ArtifactError, write_text
 from workflow_scripts.artifacts.records import Record
 
-SCHEMA = "scores/2"
+SCHEMA = "scores/3"
 
 
 class EstimateRecord(Record):
@@ -66,7 +66,6 @@ class ScoreFile(Record):
     interval_high: float
     interval_method: str
     unparsed_rate: float
-    secondary: dict[str, float] = Field(default={}, description="Further aggregates of the scorer, 0 to 100.")
     estimates: dict[str, EstimateRecord] = Field(
         default={}, description="Numbers beside the score with n and interval; units: docs/scoring.md."
     )

@@ -9,7 +9,7 @@ from typing import Any
 from workflow_scripts.audit.given import AuditError, GivenAnswer
 from workflow_scripts.audit.rows import csv_rows, instructions, json_rows, optional_text, texts
 from workflow_scripts.scoring.prompt_options import options_in_prompt
-from workflow_scripts.scoring.question_check import check_question
+from workflow_scripts.scoring.question_formats import check_question
 from workflow_scripts.scoring.registry import SCORERS
 
 _SAFETY = ("advbench",)

@@ -19,7 +19,7 @@ from workflow_scripts.audit.pairing import Paired, Unpaired, pair_answers
 from workflow_scripts.audit.questions import asked, completed
 from workflow_scripts.audit.verdicts import verdicts
 from workflow_scripts.scoring.official import checkout_identity
-from workflow_scripts.scoring.registry import scorer_version
+from workflow_scripts.scoring.registry import find_scorer
 from workflow_scripts.statistics.resampling import Resampler
 
 logger = logging.getLogger(__name__)
@@ -175,7 +175,7 @@ def _subset(paired: Paired, options: Options) -> compare.Subset:
 
 def _versions(subset: compare.Subset) -> str:
     name = subset.verdicts[0].scorer
-    return f"{name} {scorer_version(name)}"
+    return f"{name} {find_scorer(name).version}"
 
 
 def _conclusion_row(found: Conclusion) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from workflow_scripts.artifacts.provenance import provenance
 from workflow_scripts.artifacts.questions import QUESTIONS, Question
 from workflow_scripts.benchmark.filters import NOT_DRAWN, FilterReport, Speakable, filter_candidates
 from workflow_scripts.benchmark.layouts import read_candidates
-from workflow_scripts.scoring.question_check import check_question
+from workflow_scripts.scoring.question_formats import check_question
 from workflow_scripts.settings.benchmark import SubsetSettings
 
 logger = logging.getLogger(__name__)

@@ -1,8 +1,8 @@
 """Answers of one checkpoint to the kept questions of one shard, in the forms text, speech and asr.
 
-Decoding is greedy. The cost of the reference answer, where the question has one, is teacher-forced in nats
-(`artifacts.questions.reference_answer`), and so are the options of a multiple-choice question (ln p of each letter and
-each text as the beginning of the answer). Outputs: one answers.jsonl per form, all with the same ids.
+Decoding is greedy. The loss of the reference answer (`scoring.question_formats`), where the question has one, is
+teacher-forced, in nats, and so are the options of a multiple-choice question (ln p of each letter and each text as the
+beginning of the answer). Outputs: one answers.jsonl per form, all with the same ids.
 """
 
 from collections.abc import Mapping

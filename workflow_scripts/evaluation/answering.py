@@ -15,7 +15,8 @@ from workflow_scripts.artifacts.files import sha256_text
 from workflow_scripts.artifacts.kept import ShardQuestions
 from workflow_scripts.artifacts.logs import progress
 from workflow_scripts.artifacts.provenance import provenance
-from workflow_scripts.artifacts.questions import Question, reference_answer
+from workflow_scripts.artifacts.questions import Question
+from workflow_scripts.scoring.question_formats import reference_answer
 from workflow_scripts.settings.analysis import EvaluationSettings
 from workflow_scripts.speech_lm.decoding.batching import batches
 from workflow_scripts.speech_lm.protocol import Answer, AnswerLoss, OptionLogProbs, Query, SpeechLM, Wanted
@@ -39,8 +40,7 @@ class Outcome:
 
 def wanted_of(question: Question, settings: EvaluationSettings) -> Wanted:
     """The question's reference answer and, for multiple choice, its options."""
-    choice = question.scorer == "multiple_choice" and settings.option_log_probs
-    return Wanted(reference_answer(question), tuple(question.options) if choice else ())
+    return Wanted(reference_answer(question), tuple(question.options) if settings.option_log_probs else ())
 
 
 def answer_queries(

@@ -30,6 +30,7 @@ from workflow_scripts.statistics.resampling import Resampled, Resampler, mean_of
 logger = logging.getLogger(__name__)
 
 OVERALL, KNOWLEDGE = "overall", "knowledge"
+MEASURES = tuple(name for name in MEASURES if name != "word_error_rate")
 
 
 def _with_interval(*names: str) -> tuple[str, ...]:
@@ -152,7 +153,7 @@ def subset_cell(subset: str, forms: Mapping[str, FormScores], resampler: Resampl
         nll={form: one.nll_per_token for form, one in forms.items() if one.nll_per_token is not None},
         losses=reference_losses(subset, forms, resampler),
         n_loss=len(_with_losses(forms)),
-        wer={form: one.secondary["word_error_rate"] for form, one in forms.items() if one.scorer == "repeat"},
+        wer={form: found.value for form, found in measure("word_error_rate", subset, forms, resampler).items()},
         chance=None if np.isnan(chance := next(iter(forms.values())).chance) else chance,
         n_options=len(_with_options(forms)),
         measures={name: found for name in MEASURES if (found := measure(name, subset, forms, resampler))},
@@ -270,7 +271,7 @@ def _gap_row(key: tuple[str, str], subset: str, cell: Cell) -> dict[str, Any]:
     if cell.loss_gap is not None:
         row |= cell.loss_gap.columns("loss_gap") | {"n_loss": cell.n_loss}
     for name, values in (("unparsed", cell.unparsed), ("nll", cell.nll), ("wer", cell.wer)):
-        row |= {f"{name}_{form}": value for form, value in values.items()}
+        row |= {f"{name}_{form}": value for form, value in values.items() if form in FORMS}
     row |= {"chance": cell.chance, "n_options": cell.n_options or None}
     for name, found in cell.measures.items():
         for of, value in found.items():

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from workflow_scripts.evaluation.score_index import BASE, FormScores, Subsets, step_of
+from workflow_scripts.scoring.registry import find_scorer
 from workflow_scripts.statistics.agreement import outcome_agreement
 from workflow_scripts.statistics.resampling import Resampler, interval
 
@@ -92,7 +93,7 @@ def _success(one: FormScores) -> np.ndarray:
 def _letters_of_errors(speech: FormScores, cascade: FormScores) -> np.ndarray:
     """(n,) 1 if both chose the same wrong letter, 0 for different ones, NaN for questions that are no such pair."""
     found = np.full(len(speech.ids), np.nan)
-    if speech.scorer != "multiple_choice":
+    if not find_scorer(speech.scorer).closed_answers:
         return found
     for place, (one, other) in enumerate(zip(speech.parsed, cascade.parsed)):
         if one is not None and other is not None and not speech.scores[place] and not cascade.scores[place]:

@@ -19,7 +19,7 @@ from workflow_scripts.artifacts.questions import QUESTIONS, Question
 from workflow_scripts.artifacts.scores import EstimateRecord, OptionScoreRecord, QuestionScore, ScoreFile
 from workflow_scripts.scoring import option_probabilities
 from workflow_scripts.scoring.option_probabilities import OptionScore, option_estimates, read_options
-from workflow_scripts.scoring.registry import Score, aggregate, score_answer, scorer_version
+from workflow_scripts.scoring.registry import Score, aggregate, find_scorer, score_answer
 
 logger = logging.getLogger(__name__)
 
@@ -128,14 +128,13 @@ def score_form(
     return ScoreFile(
         **names,
         scorer=scorer,
-        scorer_version=scorer_version(scorer),
+        scorer_version=find_scorer(scorer).version,
         n=summary.n,
         mean=summary.mean,
         interval_low=summary.interval_low,
         interval_high=summary.interval_high,
         interval_method=summary.method,
         unparsed_rate=summary.unparsed_rate,
-        secondary=summary.secondary,
         estimates={name: EstimateRecord(**asdict(estimate)) for name, estimate in estimates.items()},
         nll_per_token=nll_per_token([record for record, _, _ in rows]),
         questions=[_question_score(*row) for row in rows],

@@ -2,20 +2,28 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from workflow_scripts.artifacts.files import ArtifactError
-from workflow_scripts.artifacts.scores import QuestionScore, ScoreFile
-from workflow_scripts.scoring.estimates import chance_corrected
+from workflow_scripts.artifacts.scores import OptionScoreRecord, QuestionScore, ScoreFile
+from workflow_scripts.scoring.registry import SCORERS, find_scorer
+from workflow_scripts.scoring.scorer import Scorer
 
 FORMS = ("text", "speech", "asr")
-MEASURES = ("corrected", "letter_accuracy", "letter_margin", "option_accuracy", "option_margin", "outside_mass")
-"""Measures of multiple-choice questions beside the score: chance-corrected accuracy, and those without a parser."""
-_ESTIMATES = {name: name for name in MEASURES} | {"corrected": "chance_corrected"}
+OPTION_MEASURES: dict[str, Callable[[OptionScoreRecord], float]] = {
+    "letter_accuracy": lambda options: 100 * options.letter_correct,
+    "letter_margin": lambda options: options.letter_margin,
+    "option_accuracy": lambda options: 100 * options.option_correct,
+    "option_margin": lambda options: options.option_margin,
+    "outside_mass": lambda options: options.outside_mass,
+}
+"""Measures of questions with options, from the probabilities of these, without a parser."""
+MEASURES = (*dict.fromkeys(name for scorer in SCORERS.values() for name in scorer.measures), *OPTION_MEASURES)
+"""What stands beside the score in gap.csv."""
 BASE = "base"
 """Checkpoint name of an untuned backbone."""
 
@@ -29,7 +37,6 @@ class FormScores:
         scores: (n,), 0 to 100.
         unparsed: share of answers without a parsed answer, 0 to 1.
         nll, tokens: (n,), cost of the reference answer in nats and its tokens; NaN and 0 where there is none.
-        secondary: further aggregates of the scorer.
         chance: mean score of a guesser, 0 to 100; NaN where the scorer has no chance level.
         measures: (n,) per measure of `MEASURES`, NaN for questions that have none; measures no question has are absent.
         intervals: 95 % interval of the mean of each measure, from the score file.
@@ -47,7 +54,6 @@ class FormScores:
     nll_per_token: float | None
     nll: np.ndarray
     tokens: np.ndarray
-    secondary: dict[str, float]
     chance: float
     measures: dict[str, np.ndarray]
     intervals: dict[str, tuple[float, float]]
@@ -98,7 +104,7 @@ def _form_scores(path: Path, file: ScoreFile) -> FormScores:
         raise ArtifactError(f"{path}: no questions; all were dropped by the speech stage, see its manifest.jsonl")
     if file.form not in FORMS:
         raise ArtifactError(f"{path}: form {file.form!r} is none of {', '.join(FORMS)}")
-    measures = _measures(rows)
+    measures = _measures(rows, find_scorer(file.scorer))
     return FormScores(
         path=path,
         scorer=file.scorer,
@@ -111,26 +117,20 @@ def _form_scores(path: Path, file: ScoreFile) -> FormScores:
         nll_per_token=file.nll_per_token,
         nll=np.array([np.nan if row.reference_nll is None else row.reference_nll for row in rows]),
         tokens=np.array([row.reference_tokens for row in rows], dtype=np.float64),
-        secondary=dict(file.secondary),
         chance=100 * float(np.mean([row.details.get("chance", np.nan) for row in rows])),
         measures=measures,
         intervals={
             name: (np.nan if found.low is None else found.low, np.nan if found.high is None else found.high)
             for name in measures
-            if (found := file.estimates.get(_ESTIMATES[name])) is not None
+            if (found := file.estimates.get(name)) is not None
         },
         parsed=tuple(row.parsed for row in rows),
     )
 
 
-def _measures(rows: Sequence[QuestionScore]) -> dict[str, np.ndarray]:
-    found = {name: np.full(len(rows), np.nan) for name in MEASURES}
-    for place, row in enumerate(rows):
-        if (chance := row.details.get("chance")) is not None:
-            found["corrected"][place] = 100 * chance_corrected(row.score, chance)
-        if row.options is not None:
-            found["letter_accuracy"][place] = 100 * row.options.letter_correct
-            found["option_accuracy"][place] = 100 * row.options.option_correct
-            for name in ("letter_margin", "option_margin", "outside_mass"):
-                found[name][place] = getattr(row.options, name)
-    return {name: values for name, values in found.items() if not np.isnan(values).all()}
+def _measures(rows: Sequence[QuestionScore], scorer: Scorer) -> dict[str, np.ndarray]:
+    found = {name: [of(row.score, row.details) for row in rows] for name, of in scorer.measures.items()}
+    if any(row.options is not None for row in rows):
+        for name, of in OPTION_MEASURES.items():
+            found[name] = [np.nan if row.options is None else of(row.options) for row in rows]
+    return {name: np.array(values, dtype=np.float64) for name, values in found.items()}

@@ -27,7 +27,7 @@ COLUMNS = (
 )
 """Scores 0 to 100, unparsed as shares; difference = ours_expected - official_expected, both free of random draws."""
 _OURS = {"multiple_choice": "expected", "refusal": "keyword_refusal"}
-"""What of ours the official number compares with: the share that treats unparsed answers, or refusals, as it does."""
+"""Our estimate that the official number compares with: it treats unparsed answers, or refusals, as theirs does."""
 
 
 def score_official(
@@ -83,7 +83,7 @@ def _inputs(
             key=number,
             prompt=asked[row.id].prompt,
             response=answers[row.id].answer,
-            reference=asked[row.id].reference[0] if file.scorer == "multiple_choice" else "",
+            reference=asked[row.id].reference[0] if asked[row.id].options else "",
             instructions=asked[row.id].instructions,
         )
         for number, row in enumerate(file.questions)
@@ -91,7 +91,7 @@ def _inputs(
 
 
 def _row(file: ScoreFile, inputs: list[OfficialAnswer], official: Path, nltk: Path, seed: int) -> dict[str, Any]:
-    expected = file.secondary.get(_OURS.get(file.scorer, ""), file.mean)
+    expected = file.estimates[_OURS[file.scorer]].value if file.scorer in _OURS else file.mean
     row: dict[str, Any] = {
         **{name: getattr(file, name) for name in COLUMNS[:7]},
         "ours": file.mean,

@@ -12,6 +12,7 @@ from workflow_scripts.artifacts.scores import ScoreFile
 from workflow_scripts.artifacts.tables import write_table
 from workflow_scripts.scoring.estimates import rate_estimate
 from workflow_scripts.scoring.panda import Panda, PickleFile
+from workflow_scripts.scoring.registry import find_scorer
 from workflow_scripts.settings.scoring import PandaSettings
 
 logger = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ def score_panda(
     *,
     panda: Mapping[str, Any],
 ) -> None:
-    """Write one row per score file of the scorer short_answer.
+    """Write one row per score file whose scorer compares with accepted answers.
 
     Args:
         questions: questions.jsonl of every subset. answers: answers.jsonl files, in the folders of their scores.
@@ -50,7 +51,7 @@ def score_panda(
     rows = []
     for path in sorted(map(Path, scores)):
         file = ScoreFile.read(path)
-        if file.scorer != "short_answer":
+        if not find_scorer(file.scorer).accepted_answers:
             continue
         keys = [(path.parent, file.form, row.id) for row in file.questions]
         if missing := [key[2] for key in keys if key not in said or key[2] not in asked]:

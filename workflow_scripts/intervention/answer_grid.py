@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workflow_scripts.artifacts.questions import reference_answer
 from workflow_scripts.intervention.grid import Cell
 from workflow_scripts.intervention.measured_paths import ShardContext, paths_of
 from workflow_scripts.intervention.oracles import with_transcript
 from workflow_scripts.intervention.question_edits import CellEdits, EditMaker, QuestionStates
+from workflow_scripts.scoring.question_formats import reference_answer
 from workflow_scripts.settings.analysis import EvaluationSettings
 from workflow_scripts.settings.intervention import BASELINE, TEXT
 from workflow_scripts.speech_lm.decoding.batching import batches

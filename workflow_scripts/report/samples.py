@@ -6,10 +6,11 @@ from typing import Any
 
 from workflow_scripts.artifacts.answers import ANSWERS, AnswerRecord
 from workflow_scripts.artifacts.files import ArtifactError
-from workflow_scripts.artifacts.questions import QUESTIONS, Question, reference_answer
+from workflow_scripts.artifacts.questions import QUESTIONS, Question
 from workflow_scripts.artifacts.scores import QuestionScore, ScoreFile
 from workflow_scripts.artifacts.utterances import UTTERANCES, Utterance
 from workflow_scripts.report.audio import mp3_uri
+from workflow_scripts.scoring.question_formats import reference_answer
 
 FORMS = ("text", "speech", "asr")
 RIGHT = 0.5

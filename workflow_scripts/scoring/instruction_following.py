@@ -14,14 +14,14 @@ import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from workflow_scripts.scoring.estimates import Estimate, mean_estimate, rate_estimate
+from workflow_scripts.scoring.intervals import Interval, exact_interval, normal_interval
+from workflow_scripts.scoring.scorer import Estimates, Score, Scorer, Scores, Task
 from workflow_scripts.scoring.text_normalisation import plain_characters
-
-NAME = "instruction_following"
-VERSION = "1"
 
 _LANGUAGE_SEED = 0
 _CHECKER_SEED = 0
@@ -227,3 +227,55 @@ def following_rates(strict: Sequence[Sequence[bool]], loose: Sequence[Sequence[b
         instruction_strict=sum(sum(row) for row in strict) / instructions,
         instruction_loose=sum(sum(row) for row in loose) / instructions,
     )
+
+
+def score_following(answer: str, task: Task) -> Score:
+    """Mean of the prompt's four ratios."""
+    if not task.prompt:
+        raise ValueError("scorer 'instruction_following' needs the prompt of the question, which some checkers quote")
+    met = check_answer(answer, task.prompt, task.instructions, task.nltk_data)
+    outcome = "empty" if met.empty else "all" if met.prompt_strict else "some" if any(met.strict) else "none"
+    parsed = None if met.empty else f"{sum(met.strict)} of {len(met.strict)}"
+    details = {"strict": list(met.strict), "loose": list(met.loose)}
+    return Score(met.score, parsed, outcome, "checkers", met.empty, details)
+
+
+def _mean(scores: Scores) -> tuple[float, Interval]:
+    """Mean of the four ratios; the pooled ones are ratios of sums and enter the error linearised (delta method)."""
+    strict = [score.details["strict"] for score in scores]
+    loose = [score.details["loose"] for score in scores]
+    rates = following_rates(strict, loose)
+    per_prompt = sum(len(row) for row in strict) / len(strict)
+    deviations = [
+        (
+            (all(s) - rates.prompt_strict)
+            + (all(lo) - rates.prompt_loose)
+            + (sum(s) - rates.instruction_strict * len(s)) / per_prompt
+            + (sum(lo) - rates.instruction_loose * len(lo)) / per_prompt
+        )
+        / 4
+        for s, lo in zip(strict, loose)
+    ]
+    if rates.final in (0.0, 1.0):  # no spread to estimate from: the prompts are all failed or all met
+        return rates.final, exact_interval(int(rates.final) * len(scores), len(scores))
+    return rates.final, normal_interval(rates.final, deviations)
+
+
+def _estimates(scores: Scores) -> Estimates:
+    found: Estimates = {}
+    for rule in ("strict", "loose"):
+        met = [score.details[rule] for score in scores]
+        found[f"prompt_{rule}"] = rate_estimate([all(row) for row in met])
+        found[f"instruction_{rule}"] = _pooled_estimate(met)
+    return found
+
+
+def _pooled_estimate(met: Sequence[Sequence[bool]]) -> Estimate:
+    """Share of instructions met, pooled over prompts, with the interval of a ratio of sums (delta method)."""
+    per_prompt = sum(map(len, met)) / len(met)
+    share = sum(map(sum, met)) / sum(map(len, met))
+    contributions = [share + (sum(row) - share * len(row)) / per_prompt for row in met]
+    return replace(mean_estimate(contributions, 100.0), value=100 * share)
+
+
+SCORER = Scorer(version="1", score=score_following, mean=_mean, estimates=_estimates)

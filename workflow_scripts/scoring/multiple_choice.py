@@ -28,6 +28,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from workflow_scripts.scoring.choice_cues import Statement, find_statements
+from workflow_scripts.scoring.estimates import chance_corrected, corrected_estimate, mean_estimate
 from workflow_scripts.scoring.option_lists import (
     LETTERS,
     MASK,
@@ -42,10 +43,9 @@ from workflow_scripts.scoring.option_lists import (
     rejected_openings,
 )
 from workflow_scripts.scoring.option_texts import OptionsSaid, options_said, sole_option
+from workflow_scripts.scoring.question_formats import check_letter
+from workflow_scripts.scoring.scorer import Estimates, Score, Scorer, Scores, Task
 from workflow_scripts.scoring.text_normalisation import plain_characters
-
-NAME = "multiple_choice"
-VERSION = "4"
 
 _LONGEST_ANSWER = 20_000  # characters; of a longer answer the beginning and the end are read
 
@@ -249,3 +249,30 @@ def parse_choice(response: str, options: Sequence[str]) -> Choice:
             or _by_text(text, said, options)
         )
     return _doubt_letter_texts(found or Choice(None, "unparsed"), options)
+
+
+def score_choice(answer: str, task: Task) -> Score:
+    """1 for the right letter; an answer without a readable choice counts as wrong, in expectation as a guess."""
+    check_letter(task.reference, task.options)
+    choice = parse_choice(answer, task.options)
+    correct = choice.letter == task.reference[0]
+    unparsed = choice.letter is None
+    outcome = choice.rule if unparsed else "correct" if correct else "wrong"
+    chance = 1 / len(task.options)
+    details = {"expected": chance if unparsed else float(correct), "chance": chance}
+    return Score(float(correct), choice.letter, outcome, choice.rule, unparsed, details)
+
+
+def _estimates(scores: Scores) -> Estimates:
+    corrected = corrected_estimate([score.score for score in scores], [score.details["chance"] for score in scores])
+    expected = mean_estimate([score.details["expected"] for score in scores], 100.0)
+    return {"corrected": corrected, "expected": expected}
+
+
+SCORER = Scorer(
+    version="4",
+    score=score_choice,
+    estimates=_estimates,
+    measures={"corrected": lambda score, details: 100 * chance_corrected(score, details["chance"])},
+    closed_answers=True,
+)

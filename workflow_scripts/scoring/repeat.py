@@ -7,10 +7,8 @@ wraps the sentence in chatter loses.
 
 from dataclasses import dataclass
 
+from workflow_scripts.scoring.scorer import Score, Scorer, Task, detail_estimates
 from workflow_scripts.scoring.text_normalisation import normalise_words, word_error_rate
-
-NAME = "repeat"
-VERSION = "1"
 
 
 @dataclass(frozen=True)
@@ -36,3 +34,22 @@ def compare_repetition(answer: str, sentence: str) -> Repetition:
     """
     rate = word_error_rate(sentence, answer)
     return Repetition(score=max(0.0, 1.0 - rate), word_error_rate=rate, heard=normalise_words(answer))
+
+
+def score_repetition(answer: str, task: Task) -> Score:
+    """max(0, 1 - WER) against the one sentence of the reference."""
+    if len(task.reference) != 1:
+        raise ValueError(f"a repeat reference is one sentence, got {len(task.reference)}: {list(task.reference)!r}")
+    said = compare_repetition(answer, task.reference[0])
+    empty = not said.heard
+    outcome = "empty" if empty else "exact" if said.word_error_rate == 0 else "partial" if said.score else "missed"
+    details = {"word_error_rate": said.word_error_rate}
+    return Score(said.score, said.heard or None, outcome, "word_error_rate", empty, details)
+
+
+SCORER = Scorer(
+    version="1",
+    score=score_repetition,
+    estimates=detail_estimates("word_error_rate"),
+    measures={"word_error_rate": lambda _, details: 100 * details["word_error_rate"]},
+)

@@ -16,10 +16,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from workflow_scripts.scoring.scorer import Score, Scorer, Task, detail_estimates
 from workflow_scripts.scoring.text_normalisation import normalise_words
-
-NAME = "short_answer"
-VERSION = "1"
 
 _ARTICLES = frozenset({"a", "an", "the"})
 
@@ -100,3 +98,19 @@ def compare_short_answer(answer: str, references: Sequence[str]) -> ShortAnswer:
         token_recall=max(recall for _, recall in measures),
         empty=not tokens,
     )
+
+
+def score_short_answer(answer: str, task: Task) -> Score:
+    """1 if an accepted answer is contained."""
+    compared = compare_short_answer(answer, task.reference)
+    outcome = "empty" if compared.empty else "contained" if compared.contains else "not_contained"
+    details = {"token_f1": compared.token_f1, "token_recall": compared.token_recall}
+    return Score(float(compared.contains), compared.matched, outcome, "contains", compared.empty, details)
+
+
+SCORER = Scorer(
+    version="1",
+    score=score_short_answer,
+    estimates=detail_estimates("token_f1", "token_recall"),
+    accepted_answers=True,
+)

@@ -17,8 +17,6 @@ everything else. Method, in this order (ours; English rules, other scripts pass 
 import re
 import unicodedata
 
-import jiwer
-
 from workflow_scripts.scoring.number_words import join_number_words
 
 NAME = "text_normalisation"
@@ -170,4 +168,6 @@ def word_error_rate(reference: str, hypothesis: str) -> float:
             f"the reference {reference[:80]!r} has no words after normalisation, so its word error rate is undefined; "
             "drop the item or give its spoken form"
         )
+    import jiwer
+
     return float(jiwer.wer(reference_words, normalise_words(hypothesis)))

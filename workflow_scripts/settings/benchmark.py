@@ -4,9 +4,10 @@ from typing import Literal
 
 from pydantic import Field
 
+from workflow_scripts.scoring.registry import SCORERS
 from workflow_scripts.settings.base import FileName, Settings
 
-Scorer = Literal["multiple_choice", "short_answer", "refusal", "instruction_following", "repeat"]
+Scorer = Literal[tuple(SCORERS)]
 Layout = Literal["openbookqa", "mmlu", "nq_open", "advbench", "ifeval", "sentences"]
 LAYOUT_SCORERS: dict[str, tuple[str, ...]] = {
     "openbookqa": ("multiple_choice",),

@@ -45,11 +45,11 @@ def outcome_agreement(first: np.ndarray, second: np.ndarray, weights: np.ndarray
         raise ValueError("outcomes must be 0 or 1; decide for graded scores what counts as success")
     weights = np.ones(len(first)) if weights is None else np.asarray(weights, dtype=np.float64)
     total = weights.sum(axis=-1)
-    both, one, other = (weights @ part / total for part in (first * second, first, second))
-    neither = 1 - one - other + both
+    both, one, other = (weights @ part for part in (first * second, first, second))
+    neither = (total - one - other + both) / total  # differences of counts are exact, those of shares are not
+    both, one, other = both / total, one / total, other / total
     agreement = both + neither
     expected = one * other + (1 - one) * (1 - other)
-    # Shares of n have rounding errors of about n * 1e-16.
     kappa = _ratio(agreement - expected, 1 - expected)
     independent = (1 - one) * (1 - other)
     return Agreement(

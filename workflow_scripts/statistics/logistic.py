@@ -1,18 +1,17 @@
 """Logistic regression with errors clustered by training run. Ours: the paper regresses over checkpoints only.
 
 Answers of one run share its weights, so that thousands of answers are as many independent facts as there are runs. The
-sandwich estimator sums the score vectors within each run before squaring them (Liang and Zeger 1986), with the factor
-G / (G - 1) for G runs, and p values of Student's t with G - 1 degrees of freedom.
+fit and the sandwich estimator (Liang and Zeger 1986) are statsmodels'; G runs give the factor G / (G - 1), as in Stata,
+and p values of Student's t with G - 1 degrees of freedom.
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit, stdtr, stdtrit
+from scipy.special import stdtr, stdtrit
 
-MOST_STEPS = 60
-CONVERGED = 1e-8
 SEPARATED = 30.0
 """A standardised coefficient beyond this means that a column separates right from wrong: no finite estimate exists."""
 
@@ -50,72 +49,58 @@ def logistic_fit(
     y, x, runs = y[finite], x[finite], runs[finite]
     if not np.isin(y, (0, 1)).all():
         raise ValueError("y must hold 0 and 1 only")
-    groups = np.unique(runs)
+    groups, members = np.unique(runs, return_inverse=True)
     notes = [f"{int((~finite).sum())} rows with undefined entries left out"] if not finite.all() else []
-    nothing = np.full(len(names), np.nan)
+    coefficient, low, high, p = np.full((4, len(names)), np.nan)
 
-    def undefined(reason: str) -> LogisticFit:
-        note = "; ".join([f"undefined: {reason}", *notes])
-        return LogisticFit(tuple(names), nothing, nothing, nothing, nothing, len(y), len(groups), level, note)
+    def result(*reasons: str) -> LogisticFit:
+        note = "; ".join([*(f"undefined: {reason}" for reason in reasons), *notes])
+        return LogisticFit(tuple(names), coefficient, low, high, p, len(y), len(groups), level, note)
 
     if len(y) < 2 or y.min() == y.max():
-        return undefined("all answers are equally right" if len(y) else "no answers")
+        return result("all answers are equally right" if len(y) else "no answers")
     used = _independent(x)
     if len(used) < len(names):
         notes.append(f"constant or repeated: {', '.join(names[k] for k in range(len(names)) if k not in used)}")
     if len(y) <= len(used) + 1:
-        return undefined(f"{len(y)} answers for {len(used) + 1} parameters")
+        return result(f"{len(y)} answers for {len(used) + 1} parameters")
     scaled = (x[:, used] - x[:, used].mean(axis=0)) / x[:, used].std(axis=0)
-    design = np.column_stack([np.ones(len(y)), scaled])
-    beta = _newton(design, y)
-    if beta is None or np.abs(beta).max() > SEPARATED:
-        return undefined("a column separates right from wrong answers")
-    coefficient, low, high, p = (nothing.copy() for _ in range(4))
-    coefficient[used] = beta[1:]
-    if len(groups) > 1:
-        error = _clustered_errors(design, y, beta, runs, groups)[1:]
-        df = len(groups) - 1
-        low[used] = beta[1:] - stdtrit(df, (1 + level) / 2) * error
-        high[used] = beta[1:] + stdtrit(df, (1 + level) / 2) * error
-        p[used] = 2 * stdtr(df, -np.abs(beta[1:]) / np.where(error > 0, error, np.nan))
-    else:
+    fit = _fit(y, scaled, members)
+    if fit is None:
+        return result("a column separates right from wrong answers")
+    beta, covariance = fit
+    coefficient[used] = beta
+    if len(groups) < 2:
         notes.append("no errors: a single run")
-    return LogisticFit(tuple(names), coefficient, low, high, p, len(y), len(groups), level, "; ".join(notes))
+        return result()
+    df = len(groups) - 1
+    error = np.sqrt(np.diag(covariance) * len(groups) / df)
+    half = stdtrit(df, (1 + level) / 2) * error
+    low[used], high[used] = beta - half, beta + half
+    p[used] = 2 * stdtr(df, -np.abs(beta) / np.where(error > 0, error, np.nan))
+    return result()
 
 
 def _independent(x: np.ndarray) -> list[int]:
     """Columns that are neither constant nor a combination of the ones before."""
-    basis, used = [np.ones(len(x)) / np.sqrt(len(x))], []
-    for k in range(x.shape[1]):
-        size = np.linalg.norm(x[:, k])
-        column = x[:, k] / (size if size > 0 else 1.0)
-        for _ in range(2):
-            for vector in basis:
-                column = column - (column @ vector) * vector
-        if np.linalg.norm(column) > 1e-8:
-            basis.append(column / np.linalg.norm(column))
-            used.append(k)
-    return used
+    size = np.linalg.norm(x, axis=0)
+    columns = np.column_stack([np.ones(len(x)), x / np.where(size > 0, size, 1.0)])
+    ranks = [np.linalg.matrix_rank(columns[:, : k + 1], tol=1e-8) for k in range(columns.shape[1])]
+    return [k for k in range(x.shape[1]) if ranks[k + 1] > ranks[k]]
 
 
-def _newton(design: np.ndarray, y: np.ndarray) -> np.ndarray | None:
-    beta = np.zeros(design.shape[1])
-    for _ in range(MOST_STEPS):
-        mean = expit(design @ beta)
-        information = (design * (mean * (1 - mean))[:, None]).T @ design
-        step = np.linalg.lstsq(information, design.T @ (y - mean), rcond=None)[0]
-        beta = beta + step
-        if np.abs(step).max() < CONVERGED:
-            return beta
-    return None
+def _fit(y: np.ndarray, scaled: np.ndarray, members: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Coefficients (q,) and their clustered covariance (q, q), without the intercept; None if there is no estimate."""
+    import statsmodels.api as sm  # slow to load
 
-
-def _clustered_errors(
-    design: np.ndarray, y: np.ndarray, beta: np.ndarray, runs: np.ndarray, groups: np.ndarray
-) -> np.ndarray:
-    mean = expit(design @ beta)
-    bread = np.linalg.pinv((design * (mean * (1 - mean))[:, None]).T @ design)
-    scores = design * (y - mean)[:, None]
-    sums = np.stack([scores[runs == group].sum(axis=0) for group in groups])
-    covariance = bread @ (sums.T @ sums) @ bread * len(groups) / (len(groups) - 1)
-    return np.sqrt(np.maximum(np.diag(covariance), 0.0))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # separation and slow convergence are judged below
+            fit = sm.Logit(y, sm.add_constant(scaled, has_constant="add")).fit(
+                disp=0, tol=1e-10, cov_type="cluster", cov_kwds={"groups": members, "use_correction": False}
+            )
+    except np.linalg.LinAlgError:
+        return None
+    if not fit.mle_retvals["converged"] or np.abs(fit.params).max() > SEPARATED:
+        return None
+    return fit.params[1:], fit.cov_params()[1:, 1:]

@@ -1,5 +1,5 @@
-"""Exact McNemar test for right/wrong answers of two conditions, and Holm's correction for a family of
-tests."""
+"""McNemar's exact test of right and wrong answers under two conditions, Holm's correction (both statsmodels'), and the
+interval of Bonett and Price for the paired difference."""
 
 from dataclasses import dataclass
 from math import sqrt
@@ -69,16 +69,10 @@ def mcnemar_from_counts(b: int, c: int, n: int, level: float = 0.95) -> McNemar:
 
 
 def exact_mcnemar_p(b: int, c: int) -> float:
-    """min(1, 2 P(X <= min(b, c))) for X ~ Binomial(b + c, 1/2), in whole-number arithmetic; 1 for b = c =
-    0."""
-    n, k = b + c, min(b, c)
-    if b == c:
-        return 1.0
-    term = total = 1
-    for i in range(k):
-        term = term * (n - i) // (i + 1)
-        total += term
-    return min(1.0, 2 * total / 2**n)  # int / int is exact to rounding, however long the integers
+    """Exact two-sided p value: min(1, 2 P(X <= min(b, c))) for X ~ Binomial(b + c, 1/2)."""
+    from statsmodels.stats.contingency_tables import mcnemar as exact_mcnemar  # slow to load
+
+    return float(exact_mcnemar(np.array([[0, b], [c, 0]]), exact=True).pvalue)
 
 
 def holm(p: np.ndarray) -> np.ndarray:
@@ -91,9 +85,9 @@ def holm(p: np.ndarray) -> np.ndarray:
         raise ValueError(f"p values have shape {p.shape}, expected (m,)")
     if (p < 0).any() or (p > 1).any():
         raise ValueError(f"p values range from {np.nanmin(p)} to {np.nanmax(p)}, expected 0 to 1")
-    adjusted = np.full(p.shape, np.nan)
-    tested = np.flatnonzero(~np.isnan(p))
-    order = tested[np.argsort(p[tested], kind="stable")]
-    factors = np.arange(order.size, 0, -1)
-    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * factors), 1.0)
+    from statsmodels.stats.multitest import multipletests  # slow to load
+
+    adjusted, tested = np.full(p.shape, np.nan), ~np.isnan(p)
+    if tested.any():
+        adjusted[tested] = multipletests(p[tested], method="holm")[1]
     return adjusted

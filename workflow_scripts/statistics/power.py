@@ -3,8 +3,6 @@
 import numpy as np
 from scipy.stats import binom
 
-from workflow_scripts.statistics.paired_tests import exact_mcnemar_p
-
 
 def fewest_discordant(alpha: float = 0.05, tests: int = 1) -> int:
     """Fewest discordant answers with which an exact McNemar test can reach p < alpha / tests, if all go one way.
@@ -14,7 +12,7 @@ def fewest_discordant(alpha: float = 0.05, tests: int = 1) -> int:
     if not 0 < alpha < 1 or tests < 1:
         raise ValueError(f"alpha is {alpha}, tests is {tests}; expected 0 < alpha < 1 and at least one test")
     n = 1
-    while exact_mcnemar_p(n, 0) * tests >= alpha:
+    while 2 * 0.5**n * tests >= alpha:
         n += 1
     return n
 
@@ -31,12 +29,8 @@ def minimal_detectable_effect(n: int, churn: float = 0.0, alpha: float = 0.05, p
         raise ValueError(f"n {n}, churn {churn}, alpha {alpha}, power {power}: outside what the model allows")
     discordant = np.arange(n + 1)
     # Largest count of the rarer direction with which d discordant answers still give p < alpha; -1: never.
-    limit = np.floor(binom.ppf(alpha / 2, discordant, 0.5)) - 1
-    for d in discordant:
-        while limit[d] + 1 <= d // 2 and exact_mcnemar_p(int(d - limit[d] - 1), int(limit[d] + 1)) < alpha:
-            limit[d] += 1
-        while limit[d] >= 0 and exact_mcnemar_p(int(d - limit[d]), int(limit[d])) >= alpha:
-            limit[d] -= 1
+    limit = binom.ppf(alpha / 2, discordant, 0.5)
+    limit -= 2 * binom.cdf(limit, discordant, 0.5) >= alpha
 
     def found(effect: float) -> float:
         share = 2 * churn + effect

@@ -5,8 +5,6 @@ from math import sqrt
 from statistics import NormalDist
 from typing import Literal
 
-from scipy.special import betaincinv
-
 
 @dataclass(frozen=True)
 class RateInterval:
@@ -57,6 +55,8 @@ def _wilson(k: int, n: int, level: float) -> tuple[float, float]:
 
 
 def _clopper_pearson(k: int, n: int, level: float) -> tuple[float, float]:
+    from scipy.special import betaincinv  # slow to load, and settings load the list of scorers
+
     tail = (1 - level) / 2
     low = 0.0 if k == 0 else float(betaincinv(k, n - k + 1, tail))
     high = 1.0 if k == n else float(betaincinv(k + 1, n - k, 1 - tail))

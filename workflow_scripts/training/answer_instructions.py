@@ -1,7 +1,7 @@
 """The answers an LSLM is trained to give: the untuned backbone's own greedy answers to the written prompts.
 
 Training on the model's own answers keeps what it says in text unchanged, so that the gap is about the input and not
-about a new answering style. Prompts of the scorer `repeat` are answered with the reference sentence itself.
+about a new answering style. Prompts that have a reference answer, sentences to repeat, are answered with it.
 """
 
 import json
@@ -15,6 +15,7 @@ from workflow_scripts.artifacts.files import ArtifactError, disk_full_named, sha
 from workflow_scripts.artifacts.logs import progress
 from workflow_scripts.artifacts.provenance import provenance, settings_hash
 from workflow_scripts.artifacts.questions import QUESTIONS, Question
+from workflow_scripts.scoring.question_formats import reference_answer
 from workflow_scripts.speech_lm.decoding.batching import batches
 from workflow_scripts.speech_lm.opening.loading import load_speech_lm
 from workflow_scripts.speech_lm.protocol import SpeechLM
@@ -56,14 +57,14 @@ def answer_instructions(
     partial = PartialAnswers(output.with_name(f".{output.name}.partial"), fingerprint)
     generated = generate_answers(
         model,
-        [question for question in prompts if question.scorer != "repeat"],
+        [question for question in prompts if reference_answer(question) is None],
         partial,
         max_new_tokens=max_new_tokens,
         batch_size=batch_size,
     )
     answers = {answer.id: answer for answer in generated}
     records = [
-        repeat_answer(model, question) if question.scorer == "repeat" else answers[question.id] for question in prompts
+        answers[question.id] if question.id in answers else repeat_answer(model, question) for question in prompts
     ]
     n_ended = sum(record.finish_reason == "stop" for record in records)
     logger.info("%d answers, %d of them ended by the model or by the sentence's end", len(records), n_ended)

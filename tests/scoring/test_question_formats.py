@@ -2,7 +2,8 @@
 
 import pytest
 
-from workflow_scripts.scoring.question_check import check_question
+from workflow_scripts.artifacts.questions import Question
+from workflow_scripts.scoring.question_formats import check_question, reference_answer
 from workflow_scripts.scoring.registry import SCORERS
 
 GOOD = {
@@ -38,3 +39,23 @@ def test_a_usable_question_passes(scorer):
 def test_an_unusable_question_is_refused_with_what_is_wrong(scorer, question, message):
     with pytest.raises(ValueError, match=message):
         check_question(scorer, *question)
+
+
+@pytest.mark.parametrize(
+    ("scorer", "reference", "options", "expected"),
+    [
+        ("multiple_choice", ["B"], ["sun", "moon"], "B. moon"),
+        ("short_answer", ["Shakespeare", "William"], [], "Shakespeare"),
+        ("short_answer", [], [], None),
+        ("repeat", ["hello there"], [], "hello there"),
+        ("refusal", [], [], None),
+        ("refusal", ["I cannot"], [], None),
+        ("instruction_following", [], [], None),
+        ("a scorer without a line here", ["yes", "no"], [], "yes"),
+    ],
+)
+def test_the_reference_answer_is_the_right_answer_written_out_where_there_is_one(scorer, reference, options, expected):
+    asked = Question(
+        id="a", subset="s", prompt="p", spoken="p", reference=reference, options=options, scorer=scorer, source={}
+    )
+    assert reference_answer(asked) == expected
