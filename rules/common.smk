@@ -14,6 +14,11 @@ config = parsed.model_dump(mode="json")
 plan = Plan(parsed, Path(workflow.basedir))
 
 
+def any_of(names):
+    """A wildcard constraint that matches these names and, if there is none, nothing."""
+    return "|".join(map(re.escape, sorted(names))) or "(?!)"
+
+
 wildcard_constraints:
     asset="|".join(map(re.escape, config["assets"])),
     model="|".join(map(re.escape, [*config["models"], *plan.backbones])),

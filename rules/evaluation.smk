@@ -16,7 +16,7 @@ rule answer_questions:
     benchmark:
         "results/rule_times/evaluation/{model}/{checkpoint}/{subset}/{shard}.answers.tsv"
     wildcard_constraints:
-        model="|".join(plan.models),
+        model=any_of(set(plan.models) - set(plan.frozen_models)),
     conda:
         "../envs/models.yaml"
     threads: 1
@@ -42,6 +42,43 @@ rule answer_questions:
         "{wildcards.model} {wildcards.checkpoint} answers {wildcards.subset} (text, speech, asr)"
     script:
         "../workflow_scripts/evaluation/answer_questions.py"
+
+
+# A model of which only the adapter is trained answers spoken questions; in writing it is its backbone, whose answers
+# are taken over: equal to the last digit, and nothing is computed twice.
+use rule answer_questions as answer_spoken_questions with:
+    output:
+        speech="results/evaluation/{model}/{checkpoint}/{subset}/speech.{shard}.answers.jsonl",
+    wildcard_constraints:
+        model=any_of(plan.frozen_models),
+    message:
+        "{wildcards.model} {wildcards.checkpoint} answers {wildcards.subset} (speech)"
+
+
+rule take_backbone_answers:
+    input:
+        text=plan.backbone_answers("text"),
+        asr=plan.backbone_answers("asr"),
+    output:
+        text="results/evaluation/{model}/{checkpoint}/{subset}/text.{shard}.answers.jsonl",
+        asr="results/evaluation/{model}/{checkpoint}/{subset}/asr.{shard}.answers.jsonl",
+    log:
+        "logs/evaluation/{model}/{checkpoint}/{subset}/{shard}.taken.log",
+    benchmark:
+        "results/rule_times/evaluation/{model}/{checkpoint}/{subset}/{shard}.taken.tsv"
+    wildcard_constraints:
+        model=any_of(plan.frozen_models),
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=100,
+        runtime=5,
+    localrule: True
+    message:
+        "Written answers of {wildcards.model} {wildcards.checkpoint} to {wildcards.subset}: its backbone's"
+    shell:
+        "(cp {input.text:q} {output.text:q} && cp {input.asr:q} {output.asr:q}) 2> {log:q}"
 
 
 rule answer_questions_base:

@@ -146,6 +146,15 @@ class Plan(StudyResults):
         forms, shards = self.forms(wildcards.model), self.shards(wildcards.subset)
         return [f"{folder}/{form}.{shard}.answers.jsonl" for form in forms for shard in shards]
 
+    def backbone_answers(self, form: str) -> Callable[[Any], str]:
+        """Input function: what the job's backbone answered to the same shard in one written form."""
+
+        def answers(wildcards: Any) -> str:
+            folder = f"results/evaluation/{self.config.models[wildcards.model].backbone}/{BASE}/{wildcards.subset}"
+            return f"{folder}/{form}.{wildcards.shard}.answers.jsonl"
+
+        return answers
+
     def all_scores(self, _: Any = None) -> list[str]:
         """Every score file of the study."""
         pairs = [(model, checkpoint) for model in self.models for checkpoint in self.checkpoints(model)]

@@ -50,6 +50,27 @@ def study(tmp_path_factory):
     return study, folder
 
 
+def test_without_written_outputs_only_the_spoken_form_is_asked(study, tmp_path, monkeypatch):
+    study, folder = study
+    monkeypatch.setattr(loading, "resolve_dtype", lambda *_: torch.float32)
+    answer_questions(
+        **study.inputs(),
+        **dict.fromkeys(("text", "asr")),
+        speech=tmp_path / "speech.answers.jsonl",
+        checkpoint=CHECKPOINT,
+        shard="00-of-01",
+        max_new_tokens=4,
+        evaluation={"batch_size": 3, "max_positions": 4000},
+        system_prompt=None,
+        seed=0,
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["speech.answers.jsonl"]
+    alone, beside = (ANSWERS.read(path / "speech.answers.jsonl") for path in (tmp_path, folder))
+    assert [row.model_dump(exclude={"seconds"}) for row in alone] == [
+        row.model_dump(exclude={"seconds"}) for row in beside
+    ]
+
+
 def score(study, folder):
     score_answers(
         study.questions,

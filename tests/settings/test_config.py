@@ -151,6 +151,13 @@ def test_strategy_without_a_learning_rate_is_refused(values):
         parse_config(changed(values, "training/recipes/small/learning_rate", {"full": 1e-4}))
 
 
+def test_strategy_adapter_needs_the_one_rate_it_trains_with(values):
+    values["models"]["smollm2-lora"]["strategy"] = "adapter"
+    assert parse_config(values).models["smollm2-lora"].strategy == "adapter"
+    with pytest.raises(ConfigError, match=r"models\.smollm2-lora\.strategy: training\.recipes\.small: no adapter_l"):
+        parse_config(changed(values, "training/recipes/small/adapter_learning_rate", None))
+
+
 def test_checked_in_schema_and_manual_are_up_to_date():
     assert SCHEMA_FILE.read_text() == schema_text(), "run: python -m workflow_scripts.settings.write_schema"
     assert MANUAL_FILE.read_text() == manual_text(), "run: python -m workflow_scripts.settings.write_schema"

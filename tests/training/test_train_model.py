@@ -53,11 +53,11 @@ def assert_equal_weights(first, second):
             assert torch.equal(tensor, second[name][key]), (name, key)
 
 
-@pytest.mark.parametrize("strategy", ["lora", "full"])
+@pytest.mark.parametrize("strategy", ["adapter", "lora", "full"])
 def test_step_zero_is_the_untrained_start_and_later_steps_differ(
     train, instructions, recipe, model_entry, tmp_path, strategy
 ):
-    folder = train(tmp_path, strategy, checkpoint_steps=[0, 1])
+    folder = train(tmp_path, strategy, checkpoint_steps=[0, 1], adapter_learning_rate=1e-2)
     settings = RecipeSettings.model_validate(recipe())
     start = new_lslm(
         instructions.backbone, 16, TrainedModel.model_validate(model_entry(strategy=strategy)), settings, None
@@ -71,10 +71,19 @@ def test_step_zero_is_the_untrained_start_and_later_steps_differ(
     later = load_lslm(folder / "step-000001", instructions.backbone, merge=False).state_dict()
     changed = {name for name in found if not torch.equal(found[name], later[name])}
     assert any(name.startswith("adapter.") for name in changed)
-    if strategy == "lora":
+    if strategy != "full":
         assert all(name.startswith("adapter.") or "lora_B" in name for name in changed)
+        assert any("lora_B" in name for name in changed) == (strategy == "lora")
     else:
         assert "language_model.model.embed_tokens.weight" in changed
+
+
+def test_strategy_adapter_hears_only_spoken_samples_and_its_written_loss_stays(train, tmp_path):
+    rows = read_table(train(tmp_path, "adapter", adapter_learning_rate=1e-2, written_share=0.25) / "log.csv")
+    assert {row["form"] for row in rows if row["split"] == "train"} == {"speech", "all"}
+    heldout = {form: [row["loss_per_token"] for row in rows if (row["split"], row["form"]) == ("heldout", form)]
+               for form in ("speech", "text")}  # fmt: skip
+    assert len(set(heldout["text"])) == 1 and len(set(heldout["speech"])) == len(heldout["speech"])
 
 
 @pytest.mark.parametrize("strategy", ["lora", "full"])

@@ -34,9 +34,9 @@ def answer_questions(
     model: Path,
     backbone: Path | None,
     encoder: Path | None,
-    text: Path,
+    text: Path | None,
     speech: Path,
-    asr: Path,
+    asr: Path | None,
     *,
     checkpoint: str,
     shard: str,
@@ -52,7 +52,7 @@ def answer_questions(
     Args:
         model: checkpoints.json of the training run, or asset.json of a public model.
         backbone, encoder: asset.json of the language model and of the speech encoder it was trained with.
-        text, speech, asr: the outputs, one per form.
+        text, speech, asr: the outputs, one per form; without `text` and `asr` only the spoken form is asked.
         seed: of the split into shards; decoding draws nothing.
 
     Raises:
@@ -71,13 +71,13 @@ def answer_questions(
         public=public,
         quantizer=quantizer,
     )
-    records = written_records(trained.lm, asked, settings, max_new_tokens)
+    records = {} if text is None else written_records(trained.lm, asked, settings, max_new_tokens)
     outcomes = answer_spoken(trained.lm, asked, encoded, settings, max_new_tokens)
     records["speech"] = [
         record(question.id, "speech", question.spoken, outcome) for (question, _), outcome in zip(asked.kept, outcomes)
     ]
     write_answers(
-        {"text": text, "speech": speech, "asr": asr},
+        {form: path for form, path in (("text", text), ("speech", speech), ("asr", asr)) if path is not None},
         records,
         asked,
         dict(evaluation) | {"max_new_tokens": max_new_tokens, "system_prompt": system_prompt},
@@ -107,7 +107,7 @@ if __name__ == "__main__":
         snakemake,
         lambda s: answer_questions(
             *(optional_path(s.input[name]) for name in INPUTS),
-            *(Path(s.output[name]) for name in ("text", "speech", "asr")),
+            *(optional_path(s.output.get(name)) for name in ("text", "speech", "asr")),
             **{name: s.params[name] for name in ("checkpoint", "shard", "max_new_tokens", "evaluation")},
             **{name: s.params[name] for name in ("system_prompt", "seed", "public")},
             quantizer=optional_path(s.input.quantizer),

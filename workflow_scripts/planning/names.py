@@ -90,6 +90,11 @@ class StudyNames:
         """Forms in which a model is asked: a plain backbone cannot hear."""
         return ["text", "asr"] if model in self.backbones else ["text", "speech", "asr"]
 
+    @property
+    def frozen_models(self) -> list[str]:
+        """Models of which only the adapter is trained: in writing they are their backbone."""
+        return [name for name in self.models if getattr(self.config.models[name], "strategy", None) == "adapter"]
+
     def model_facts(self) -> dict[str, dict[str, str]]:
         """Strategy, backbone and warm-up of each model: what regressions group by."""
         facts = {}

@@ -189,8 +189,10 @@ def _models(config: Config) -> Iterator[Problem]:
         recipe = config.training.recipes[model.recipe]
         if problem := recipe.unfit_batch(model.processes):
             yield _problem(("models", name, "processes"), f"{problem} in training.recipes.{model.recipe}")
-        if model.strategy not in recipe.learning_rate:
-            yield _problem(("models", name), f"training.recipes.{model.recipe}.learning_rate has no {model.strategy!r}")
+        try:
+            recipe.rates(model.strategy)
+        except ValueError as error:
+            yield _problem(("models", name, "strategy"), f"training.recipes.{model.recipe}: {error}")
     for (first, entry), (second, other) in itertools.combinations(config.models.items(), 2):
         if entry == other:
             yield _problem(

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from workflow_scripts.settings.base import Settings, Step
-from workflow_scripts.settings.training import TrainedModel
+from workflow_scripts.settings.training import Strategy, TrainedModel
 
 ADAPTER = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$"
 FINAL = "final"
@@ -25,7 +25,7 @@ class CheckpointsModel(Settings):
     steps: list[Step] = Field(min_length=1, description="Steps of the checkpoints to study, in order of training.")
     backbone: str = Field(description="Key of `assets`: the LLM they were trained from.")
     encoder: str = Field(description="Key of `assets`: the Whisper model whose encoder they were trained with.")
-    strategy: Literal["lora", "full"] = Field(description="What was trained beside the adapter.")
+    strategy: Strategy = Field(description="What was trained: the adapter alone, or with it LoRA or the full LLM.")
     warmup: Literal["ctc", "none"] = Field(description="Whether the adapter had a CTC warm-up.")
 
     @model_validator(mode="after")

@@ -6,6 +6,9 @@ from pydantic import Field, model_validator
 
 from workflow_scripts.settings.base import FileName, Rate, Seed, Settings, Step
 
+Strategy = Literal["adapter", "lora", "full"]
+"""What is trained: the speech adapter alone, or also LoRA on the language model, or also all its weights."""
+
 
 class PromptSource(Settings):
     """Rows of one data file that become training prompts."""
@@ -74,15 +77,19 @@ class RecipeSettings(Settings):
     ctc: WarmupSettings = Field(default=WarmupSettings(), description="Settings of the warm-up.")
     adapter: AdapterSettings = Field(default=AdapterSettings(), description="Shape of the adapter.")
     lora: LoraSettings = Field(default=LoraSettings(), description="Used by strategy lora.")
-    learning_rate: dict[Literal["lora", "full"], Rate] = Field(description="Peak rate of the LLM by strategy.")
+    learning_rate: dict[Literal["lora", "full"], Rate] = Field(
+        default={}, description="Peak rate of the LLM by strategy; strategy adapter leaves it as it is."
+    )
     adapter_learning_rate: Rate | None = Field(
-        default=None, description="Peak rate of the adapter; default: the LLM's."
+        default=None, description="Peak rate of the adapter; default: the LLM's. Strategy adapter needs it."
     )
     batch_size: int = Field(gt=0, description="Samples per optimiser step, spoken and written together.")
     micro_batch_size: int | None = Field(
         default=None, gt=0, description="Samples per forward pass; default: batch_size (no accumulation)."
     )
-    written_share: float = Field(ge=0, lt=1, description="Share of a batch that is text instruction -> response.")
+    written_share: float = Field(
+        ge=0, lt=1, description="Share of a batch that is text instruction -> response; none for strategy adapter."
+    )
     checkpoint_steps: list[Step] = Field(
         min_length=2, description="Steps at which a checkpoint is kept; 0 is the untrained start."
     )
@@ -94,6 +101,21 @@ class RecipeSettings(Settings):
         if self.checkpoint_steps != sorted(set(self.checkpoint_steps)) or self.checkpoint_steps[0] < 0:
             raise ValueError(f"checkpoint_steps {self.checkpoint_steps} must rise strictly from 0 or more")
         return self
+
+    def rates(self, strategy: Strategy) -> tuple[float, float]:
+        """Peak rates of the language model and of the adapter; strategy adapter uses the second for both.
+
+        Raises:
+            ValueError: the recipe lacks the rate that the strategy trains with.
+        """
+        if strategy == "adapter":
+            if self.adapter_learning_rate is None:
+                raise ValueError("no adapter_learning_rate, the only rate that strategy 'adapter' trains with")
+            return self.adapter_learning_rate, self.adapter_learning_rate
+        if strategy not in self.learning_rate:
+            raise ValueError(f"learning_rate has no {strategy!r}")
+        rate = self.learning_rate[strategy]
+        return rate, self.adapter_learning_rate or rate
 
     def unfit_batch(self, n_processes: int) -> str | None:
         """Why the batch cannot be shared by so many processes; None if it can."""
@@ -136,7 +158,9 @@ class TrainedModel(Settings):
     family: Literal["composite"] = Field(default="composite", description="Encoder + adapter + causal LM.")
     backbone: str = Field(description="Key of `assets`: the instruct LLM.")
     encoder: str = Field(description="Key of `assets`: the Whisper model whose encoder is used, frozen.")
-    strategy: Literal["lora", "full"] = Field(description="What is trained beside the adapter.")
+    strategy: Strategy = Field(
+        description="What is trained: the `adapter` alone, or with it `lora` on the LLM or the `full` LLM."
+    )
     recipe: str = Field(description="Key of training.recipes.")
     seed: Seed = Field(default=0, description="Seed of initialisation, order and dropout.")
     processes: int = Field(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 import torch
+from safetensors import safe_open
 
 from workflow_scripts.speech_lm.protocol import SpeechLMError
 
@@ -16,6 +19,8 @@ OVERHEAD = 1.15
 """Buffers, the largest layer's temporaries and the states of one batch, as a share of the weights (ours, rough)."""
 LEAST_BYTES = 300 * 2**20
 """What a batch takes beside small models."""
+TRAINED_BYTES = 16
+"""Per trained parameter: weight, gradient and AdamW's two moments, in float32."""
 
 
 @dataclass(frozen=True)
@@ -64,4 +69,35 @@ def require_memory(name: str, estimate: MemoryEstimate) -> None:
         raise SpeechLMError(
             f"{name} cannot fit: {estimate.line()}. Set dtype: bfloat16, load_in_8bit: true or device_map: auto in "
             "models." + name + ", or run this job where there is more memory"
+        )
+
+
+def count_parameters(folder: Path) -> int:
+    """Numbers in the safetensors files of a model folder, read off their headers."""
+    total = 0
+    for path in sorted(Path(folder).glob("*.safetensors")):
+        with safe_open(path, "pt") as file:
+            names = file.keys()
+            total += sum(math.prod(file.get_slice(name).get_shape()) for name in names)
+    return total
+
+
+def require_backbone(folder: Path, bytes_per_parameter: float, device: torch.device, purpose: str) -> None:
+    """Refuse a language model that cannot fit, before it is loaded; batches come on top of what is counted here.
+
+    Args:
+        folder: of the model; files other than safetensors are not counted.
+        bytes_per_parameter: of its weights, and `TRAINED_BYTES` where all of them are trained.
+        purpose: what the memory is for, in words.
+
+    Raises:
+        SpeechLMError: names what is needed, what is free and what can be done.
+    """
+    count = count_parameters(folder)
+    needed, (free, where) = count * bytes_per_parameter, free_bytes(device)
+    if needed > free:
+        raise SpeechLMError(
+            f"{folder}: {count / 1e6:,.0f} million parameters x {bytes_per_parameter:g} bytes ({purpose}) are "
+            f"{needed / 1e9:.1f} GB; free on {where}: {free / 1e9:.1f} GB. Use a smaller backbone, strategy lora or "
+            "adapter instead of full, or run this job where there is more memory"
         )

@@ -9,8 +9,9 @@ from torch import nn
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.settings.training import AdapterSettings, RecipeSettings, TrainedModel
 from workflow_scripts.speech_lm.device import multiplies_bfloat16, resolve_device
+from workflow_scripts.speech_lm.memory import TRAINED_BYTES, require_backbone
 from workflow_scripts.speech_lm.trainable.checkpoint import load_backbone
-from workflow_scripts.speech_lm.trainable.lora import LoraSettings, attach_lora
+from workflow_scripts.speech_lm.trainable.lora import LoraSettings, attach_lora, require_targets
 from workflow_scripts.speech_lm.trainable.lslm import LSLM
 from workflow_scripts.speech_lm.trainable.stacking_adapter import AdapterShape, SpeechAdapter
 
@@ -32,16 +33,21 @@ def new_lslm(
 ) -> LSLM:
     """The model at step 0: the backbone, untouched, with a new or warmed-up adapter; what is trained is in float32.
 
-    lora: the backbone is frozen, in bfloat16 where the hardware multiplies it. full: everything is trained.
+    adapter, lora: the backbone is frozen, in bfloat16 where the hardware multiplies it. full: everything is trained.
 
     Raises:
         ArtifactError: the warmed-up adapter has another shape than the recipe's.
+        SpeechLMError: the model does not fit into memory, or LoRA would train nothing of it; known before loading.
     """
     device = resolve_device()
     bf16 = multiplies_bfloat16(device)
-    language_model = load_backbone(
-        backbone, dtype=torch.bfloat16 if entry.strategy == "lora" and bf16 else torch.float32
-    )
+    frozen = entry.strategy != "full"
+    if entry.strategy == "lora":
+        require_targets(backbone, settings.lora.targets)
+    elif not frozen:
+        share = entry.processes if entry.shard else 1
+        require_backbone(backbone, TRAINED_BYTES / share, device, "float32 weights, gradients and AdamW moments")
+    language_model = load_backbone(backbone, dtype=torch.bfloat16 if frozen and bf16 else torch.float32)
     d_model = language_model.get_input_embeddings().weight.shape[1]
     adapter = new_adapter(settings.adapter, d_encoder, d_model, entry.seed)
     if warmup is not None:
@@ -54,11 +60,10 @@ def new_lslm(
     if device.type == "cpu":
         # torch's fused attention has a slow backward pass on CPUs: written out, a step takes a fifth less.
         language_model.set_attn_implementation("eager")
+    language_model.requires_grad_(not frozen)
     if entry.strategy == "lora":
         lora = LoraSettings(settings.lora.r, settings.lora.alpha, settings.lora.dropout, tuple(settings.lora.targets))
-        language_model = attach_lora(language_model.requires_grad_(False), lora, seed=entry.seed)
-    else:
-        language_model.requires_grad_(True)
+        language_model = attach_lora(language_model, lora, seed=entry.seed)
     return LSLM(language_model, adapter)
 
 

@@ -1,4 +1,5 @@
-"""Training of one speech LLM: LoRA or full fine-tuning on spoken and written instructions (paper, section 3).
+"""Training of one speech LLM on spoken and written instructions (paper, section 3): LoRA or full fine-tuning, or the
+adapter alone under a frozen language model, then on spoken instructions only.
 
 Written beside checkpoints.json: one folder per checkpoint step, and while the run is unfinished `trainer/`, from which
 a killed run resumes to the same final weights. The encoder is frozen: its features are computed once, before.
@@ -83,7 +84,7 @@ def train_model(
     }
     collator = make_collator(template, settings.adapter.stack, with_written=entry.distill is not None)
     lslm = new_lslm(backbone, reader.width, entry, settings, warmup)
-    adapter_rate = settings.adapter_learning_rate or settings.learning_rate[entry.strategy]
+    _, adapter_rate = settings.rates(entry.strategy)
     if warmup is not None:
         warn_of_swamping(lslm, adapter_rate, entry.recipe)
     inputs = {path.name: sha256_file(path) for path in (questions, manifest, features, answers, warmup) if path}
@@ -112,7 +113,7 @@ def train_model(
     sampler = MixedBatchSampler(
         [-(-one.frames // settings.adapter.stack) + len(one.answer_ids) for one in by_split[TRAIN].instructions],
         batch_size=settings.batch_size,
-        written_share=settings.written_share,
+        written_share=0.0 if entry.strategy == "adapter" else settings.written_share,
         steps=settings.checkpoint_steps[-1],
         seed=entry.seed,
     )
@@ -191,7 +192,7 @@ def training_arguments(output: Path, settings: RecipeSettings, entry: TrainedMod
     args = TrainingArguments(
         output_dir=str(output),
         max_steps=steps,
-        learning_rate=settings.learning_rate[entry.strategy],
+        learning_rate=settings.rates(entry.strategy)[0],
         lr_scheduler_type="cosine",
         warmup_steps=round(settings.warmup_ratio * steps),
         weight_decay=settings.weight_decay,

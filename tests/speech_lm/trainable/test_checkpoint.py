@@ -6,12 +6,13 @@ import warnings
 import pytest
 import torch
 from peft import PeftModel
+from transformers import AutoModelForCausalLM
 
 from workflow_scripts.speech_lm.opening.loading import load_speech_lm
 from workflow_scripts.speech_lm.opening.self_check import self_check
 from workflow_scripts.speech_lm.protocol import Speech, SpeechLMError
 from workflow_scripts.speech_lm.trainable.checkpoint import load_backbone, load_lslm, read_info, save_lslm
-from workflow_scripts.speech_lm.trainable.lora import LoraSettings, attach_lora
+from workflow_scripts.speech_lm.trainable.lora import LoraSettings, attach_lora, require_targets
 from workflow_scripts.speech_lm.trainable.lslm import LSLM
 from workflow_scripts.speech_lm.trainable.stacking_adapter import AdapterShape, SpeechAdapter
 
@@ -22,6 +23,7 @@ FACTS = {"encoder": {"window_seconds": 2}, "warmup": "none"}
 def trained(backbone_folder, strategy):
     """An LSLM whose every trainable number differs from its start."""
     model = load_backbone(backbone_folder)
+    model.requires_grad_(strategy == "full")
     if strategy == "lora":
         model = attach_lora(model, LoraSettings(r=4, alpha=8, targets=("q_proj", "down_proj")), seed=0)
     torch.manual_seed(7)
@@ -42,7 +44,7 @@ def logits(lslm):
         return lslm(torch.arange(8)[None], None, features, torch.tensor([12]), mask).logits
 
 
-@pytest.mark.parametrize("strategy", ["lora", "full"])
+@pytest.mark.parametrize("strategy", ["adapter", "lora", "full"])
 @pytest.mark.parametrize("options", [{"merge": True}, {"merge": False}, {"trainable": True}])
 def test_a_saved_model_comes_back(backbone_folder, tmp_path, strategy, options):
     lslm = trained(backbone_folder, strategy)
@@ -59,19 +61,22 @@ def test_a_saved_model_comes_back(backbone_folder, tmp_path, strategy, options):
         torch.testing.assert_close(found, logits(lslm), rtol=1e-4, atol=1e-4)
     else:
         assert torch.equal(found, logits(lslm))
-    assert float((found - logits(LSLM(load_backbone(backbone_folder), lslm.adapter))).abs().max()) > 0.1
+    distance = float((found - logits(LSLM(load_backbone(backbone_folder), lslm.adapter))).abs().max())
+    assert distance == 0 if strategy == "adapter" else distance > 0.1
 
 
-@pytest.mark.parametrize("strategy", ["lora", "full"])
+@pytest.mark.parametrize("strategy", ["adapter", "lora", "full"])
 def test_facts_come_back_and_nothing_but_safetensors_and_json_is_written(backbone_folder, tmp_path, strategy):
     info = save_lslm(tmp_path, trained(backbone_folder, strategy), step=10, seed=3, facts=FACTS)
     assert read_info(tmp_path) == info
     assert (info.strategy, info.step, info.seed, info.facts, info.adapter) == (strategy, 10, 3, FACTS, SHAPE)
     files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
-    weights = (
-        {"lora/adapter_config.json", "lora/adapter_model.safetensors"} if strategy == "lora" else {"model.safetensors"}
-    )
-    assert files == {"lslm.json", "adapter.safetensors"} | weights
+    weights = {
+        "adapter": set(),
+        "lora": {"lora/adapter_config.json", "lora/adapter_model.safetensors"},
+        "full": {"model.safetensors"},
+    }
+    assert files == {"lslm.json", "adapter.safetensors"} | weights[strategy]
     for path in tmp_path.rglob("*.json"):
         assert str(backbone_folder) not in path.read_text()
 
@@ -152,7 +157,7 @@ def test_the_backbone_alone_is_nothing_to_save_and_a_missing_one_is_named(backbo
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize("strategy", [None, "lora", "full"])
+@pytest.mark.parametrize("strategy", [None, "adapter", "lora", "full"])
 def test_a_loaded_speech_lm_passes_its_self_check_and_answers(
     backbone_folder, whisper_folder, tmp_path, strategy, dtype
 ):
@@ -179,3 +184,16 @@ def test_a_loaded_speech_lm_passes_its_self_check_and_answers(
         assert queries[1].span[1] - queries[1].span[0] == 9  # 35 frames, 4 at a time
     assert [len(a.token_ids) for a in lm.generate(queries, max_new_tokens=4, stop_ids=[])] == [4] * len(queries)
     assert all(s.dtype == getattr(torch, dtype) for s in lm.states(queries))
+
+
+def test_a_backbone_that_does_not_fit_is_refused_before_loading_with_numbers(backbone_folder, monkeypatch):
+    monkeypatch.setattr("workflow_scripts.speech_lm.memory.free_bytes", lambda *_, **__: (10**5, "cpu"))
+    count = sum(p.numel() for p in AutoModelForCausalLM.from_pretrained(backbone_folder).parameters())
+    with pytest.raises(SpeechLMError, match=rf"{count / 1e6:,.0f} million parameters x 4 bytes .* free on cpu: 0"):
+        load_backbone(backbone_folder)
+
+
+def test_lora_targets_that_no_layer_has_are_named_before_loading(backbone_folder):
+    require_targets(backbone_folder, ["q_proj", "mlp.down_proj"])
+    with pytest.raises(SpeechLMError, match=r"lora\.targets has 'query', .* no linear map .* it has .*q_proj"):
+        require_targets(backbone_folder, ["q_proj", "query"])

@@ -2,7 +2,7 @@
 
 ```
 lslm.json                  schema, strategy, adapter shape, step, seed, facts; written last, so it marks completeness
-adapter.safetensors        the speech adapter, float32
+adapter.safetensors        the speech adapter, float32; strategy "adapter" has nothing else
 lora/adapter_config.json   strategy "lora": peft's own layout
 lora/adapter_model.safetensors
 model.safetensors          strategy "full": every weight of the language model
@@ -26,13 +26,14 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from workflow_scripts.artifacts.files import atomic_path, write_text
 from workflow_scripts.speech_lm.anatomy import causal_lm
+from workflow_scripts.speech_lm.memory import require_backbone
 from workflow_scripts.speech_lm.protocol import SpeechLMError
 from workflow_scripts.speech_lm.trainable.adapters import Shape, new_adapter, shape_of
 from workflow_scripts.speech_lm.trainable.lora import merge_lora
 from workflow_scripts.speech_lm.trainable.lslm import LSLM
 
 SCHEMA = {"name": "lslm", "version": 1}
-STRATEGIES = ("lora", "full")
+STRATEGIES = ("adapter", "lora", "full")
 
 
 @dataclass(frozen=True)
@@ -58,13 +59,14 @@ def save_lslm(
 ) -> CheckpointInfo:
     """Write a checkpoint folder; every file under a temporary name first, `lslm.json` last.
 
-    The strategy is read off the model: "lora" if the language model is wrapped by peft, else "full".
+    The strategy is read off the model: "lora" if the language model is wrapped by peft, "adapter" if the adapter has
+    gradients and the language model has none, else "full".
     `dtype` casts the full language model weights (None: as they are); adapter and LoRA are written in float32.
     A full model that is split over processes is gathered for it: all of them must call, one with `write`.
     """
     if lslm.adapter is None:
         raise ValueError("a model without a speech adapter is the backbone itself: there is nothing to save")
-    strategy = "lora" if isinstance(lslm.language_model, PeftModel) else "full"
+    strategy = _strategy_of(lslm)
     info = CheckpointInfo(strategy, lslm.adapter.shape, int(step), int(seed), dict(facts))
     folder = Path(folder)
     adapter = whole_tensors(lslm.adapter.state_dict(), dtype=torch.float32, keep=write)
@@ -81,7 +83,7 @@ def save_lslm(
         _write_json(folder / "lora" / "adapter_config.json", _jsonable(config))
         weights = get_peft_model_state_dict(lslm.language_model)
         _write_tensors(folder / "lora" / "adapter_model.safetensors", whole_tensors(weights, dtype=torch.float32))
-    else:
+    elif strategy == "full":
         _write_tensors(folder / "model.safetensors", full)
     _write_json(
         folder / "lslm.json",
@@ -95,6 +97,13 @@ def save_lslm(
         },
     )
     return info
+
+
+def _strategy_of(lslm: LSLM) -> str:
+    if isinstance(lslm.language_model, PeftModel):
+        return "lora"
+    trained = [any(p.requires_grad for p in part.parameters()) for part in (lslm.adapter, lslm.language_model)]
+    return "adapter" if trained == [True, False] else "full"
 
 
 def read_info(folder: Path) -> CheckpointInfo:
@@ -118,10 +127,14 @@ def load_backbone(folder: Path, *, dtype: torch.dtype = torch.float32) -> Any:
     """The causal language model of a local transformers folder, from safetensors, in eval mode.
 
     Attention is the fused kernel, except where the model caps attention logits (Gemma 2), which it cannot do.
+
+    Raises:
+        FileNotFoundError: there is no model. SpeechLMError: its weights do not fit into memory.
     """
     folder = Path(folder)
     if not (folder / "config.json").exists():
         raise FileNotFoundError(f"{folder}/config.json is missing: fetch the language model asset first")
+    require_backbone(folder, dtype.itemsize, torch.device("cpu"), f"weights in {str(dtype).removeprefix('torch.')}")
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
     capped = getattr(config.get_text_config(), "attn_logit_softcapping", None) is not None
     model = AutoModelForCausalLM.from_pretrained(
@@ -162,13 +175,13 @@ def load_lslm(
         language_model = _with_saved_lora(backbone, folder / "lora", trainable=trainable)
         if merge and not trainable:
             language_model = merge_lora(language_model)
-    else:
+    elif info.strategy == "full":
         path = folder / "model.safetensors"
         _load_exactly(backbone, _read_tensors(path), path, tied=_tied_names(backbone))
     if trainable:
         lslm = LSLM(language_model, adapter).to(device)
-        if info.strategy == "full":
-            lslm.language_model.requires_grad_(True)
+        if info.strategy != "lora":
+            lslm.language_model.requires_grad_(info.strategy == "full")
         return lslm.train()
     return LSLM(language_model, adapter.to(dtype)).to(device).eval().requires_grad_(False)
 
