@@ -68,13 +68,13 @@ rule take_backbone_answers:
         "results/rule_times/evaluation/{model}/{checkpoint}/{subset}/{shard}.taken.tsv"
     wildcard_constraints:
         model=any_of(plan.frozen_models),
+    localrule: True
     conda:
         "../envs/analysis.yaml"
     threads: 1
     resources:
         mem_mb=100,
         runtime=5,
-    localrule: True
     message:
         "Written answers of {wildcards.model} {wildcards.checkpoint} to {wildcards.subset}: its backbone's"
     shell:
