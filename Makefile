@@ -6,7 +6,7 @@ CORES ?= all
 STUDY ?=
 
 .DEFAULT_GOAL := all
-.PHONY: all env test check plan reference-study
+.PHONY: all env test check plan keep reference-study
 
 # The stamp is renewed when the pins change.
 $(VENV)/.installed: requirements.txt
@@ -24,9 +24,13 @@ all: env
 	$(BIN)/python -m workflow_scripts.settings.check $(STUDY)
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m snakemake --cores $(CORES) $(if $(STUDY),--configfile $(STUDY)) -- all
 
+# What a run would start and why; `make keep` keeps results whose code changed without changing their numbers.
 plan: env
 	$(BIN)/python -m workflow_scripts.settings.check $(STUDY)
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m snakemake --dry-run --quiet rules $(if $(STUDY),--configfile $(STUDY)) -- all
+	$(BIN)/python -m workflow_scripts.reruns $(STUDY)
+
+keep: env
+	$(BIN)/python -m workflow_scripts.reruns --keep $(STUDY)
 
 test: env
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest -n auto --dist loadgroup tests

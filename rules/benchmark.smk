@@ -17,7 +17,7 @@ rule build_questions:
         mem_mb=1000,
         runtime=10,
     params:
-        code=plan.code("benchmark/build_questions.py"),
+        code=plan.code("benchmark/build_questions.py", LAYOUTS=plan.layout_of_subset),
         subset="{subset}",
         settings=lookup(dpath="{subset}", within=config["benchmark"]["subsets"]),
         n=lambda wildcards: plan.n_questions(wildcards.subset),

@@ -1,5 +1,6 @@
 # Bindings to the one module that knows which files a config asks for. Nothing is computed here.
 from workflow_scripts.plan import FIGURES, JUDGEMENTS, Plan
+from workflow_scripts.planning.record import FOLDER as CODE_FOLDER
 from workflow_scripts.settings import DEFAULTS, ConfigError, ConfigFiles, parse_config
 
 try:
@@ -11,7 +12,7 @@ except ConfigError as error:
 
 # With every default filled in, `lookup` finds each key and params hold complete sections.
 config = parsed.model_dump(mode="json")
-plan = Plan(parsed, Path(workflow.basedir))
+plan = Plan(parsed, Path(workflow.basedir), CODE_FOLDER)
 
 
 def any_of(names):

@@ -144,7 +144,7 @@ rule score_answers:
         mem_mb=1000,
         runtime=10,
     params:
-        code=plan.code("evaluation/score_answers.py"),
+        code=plan.code("evaluation/score_answers.py", _SCORERS=plan.scorer_of_subset),
         model="{model}",
         checkpoint="{checkpoint}",
         subset="{subset}",

@@ -64,7 +64,9 @@ rule test_edits:
         mem_mb=1000,
         runtime=20,
     params:
-        code=plan.code("intervention/test_edits.py"),
+        code=plan.code(
+            "intervention/test_edits.py", _SCORERS=plan.scorer_of_intervention()
+        ),
         models=plan.models,
         subset=config["intervention"]["subset"],
         scorer=config["benchmark"]["subsets"][config["intervention"]["subset"]][

@@ -14,7 +14,11 @@ rule synthesize_speech:
         mem_mb=3000,
         runtime=240,
     params:
-        code=plan.code("speech/synthesize_speech.py"),
+        code=plan.code(
+            "speech/synthesize_speech.py",
+            VOICES=plan.engine_of_voice,
+            ENGINES=plan.engine_of_voice,
+        ),
         voice=lookup(dpath="{voice}", within=config["speech"]["voices"]),
         subset="{subset}",
         max_seconds=config["speech"]["max_seconds"],
@@ -105,7 +109,11 @@ rule time_words:
         runtime=120,
         gpu=plan.gpus_per_job,
     params:
-        code=plan.code("speech/time_words.py"),
+        code=plan.code(
+            "speech/time_words.py",
+            VOICES=plan.engine_of_voice,
+            TIMERS=plan.engine_of_voice,
+        ),
         voice=lookup(dpath="{voice}", within=config["speech"]["voices"]),
     message:
         "When each word of {wildcards.subset} is spoken"

@@ -4,12 +4,12 @@ Used while the Snakefile is parsed, so it imports nothing heavy and reads no res
 as input functions; steps never see it.
 """
 
+import re
 import shutil
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from workflow_scripts.planning.code import PACKAGE, deciding_modules, digest
+from workflow_scripts.planning.code import Step
 from workflow_scripts.planning.results import FIGURES, JUDGEMENTS, TABLES, StudyResults
 from workflow_scripts.settings import INSTRUCTIONS
 from workflow_scripts.settings.models import CheckpointsModel, PublicModel, UnitsModel, weights_asset
@@ -17,6 +17,8 @@ from workflow_scripts.settings.models import CheckpointsModel, PublicModel, Unit
 __all__ = ["FIGURES", "JUDGEMENTS", "TABLES", "Plan"]
 
 BASE = "base"
+AS_THEY_ARE = {"files", "transformers"}
+"""Formats of assets that are not converted."""
 
 
 class Plan(StudyResults):
@@ -244,16 +246,52 @@ class Plan(StudyResults):
             for shard in self.shards(subset)
         ]
 
+    def assets(self, *, converted: bool) -> str:
+        """Wildcard constraint: the assets that are converted after fetching, or the others."""
+        names = [name for name in self.config.assets if converted == bool({*self.formats(name)} - AS_THEY_ARE)]
+        return "|".join(map(re.escape, names)) or "(?!)"
+
+    # --- entries of tables of the code, for `code` -------------------------------------------------------------
+
+    def engine_of_voice(self, wildcards: Any) -> str:
+        """The engine of the job's voice."""
+        return self.config.speech.voices[wildcards.voice].engine
+
+    def formats(self, asset: Any) -> list[str]:
+        """The formats that the sources of an asset (or of the job's asset) deliver."""
+        settings = self.config.assets[getattr(asset, "asset", asset)]
+        return sorted({source.format or settings.format for source in settings.sources})
+
+    def layout_of_subset(self, wildcards: Any) -> str:
+        """The layout of the job's raw file."""
+        return self.config.benchmark.subsets[wildcards.subset].layout
+
+    def scorer_of_subset(self, wildcards: Any) -> str:
+        """The scorer of the job's subset."""
+        return self.config.benchmark.subsets[wildcards.subset].scorer
+
+    def scorer_of_intervention(self) -> str:
+        """The scorer of the subset whose speech is edited."""
+        return self.config.benchmark.subsets[self.config.intervention.subset].scorer
+
     # --- code --------------------------------------------------------------------------------------------------
 
-    def code(self, script: str) -> str:
-        """Digest of a step's source and of every module of ours that it imports and that decides numbers.
+    def code(self, script: str, **keys: Any) -> Callable[[Any], str]:
+        """Params function: the digest of all code that decides the numbers of `script`, compared by content.
 
-        Declared as a parameter, it is compared by content: an edit reruns what it changes, a fresh checkout does not.
-        One value a job, where naming the files as inputs would have each job look up thirty of them.
+        Args:
+            keys: by name of a table of the code, the entries that a job uses: a key, several, or a function of the
+                job's wildcards that gives them. Entries of other tables all count.
         """
-        return digest(self.root, self.sources(script))
 
-    def sources(self, script: str) -> frozenset[Path]:
-        """The files that `code` is about."""
-        return deciding_modules(self.root, self.root / PACKAGE / script)
+        def step(wildcards: Any) -> Step:
+            chosen = {table: names(wildcards) if callable(names) else names for table, names in keys.items()}
+            return self.sources.step(
+                script, {table: [names] if isinstance(names, str) else names for table, names in chosen.items()}
+            )
+
+        def digest(wildcards: Any) -> str:
+            return self.record.value(step(wildcards), wildcards)
+
+        digest.step = step
+        return digest

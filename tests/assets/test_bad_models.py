@@ -101,24 +101,6 @@ def test_kinds_that_the_family_cannot_serve_are_named_with_the_reason(changeable
     assert "adapter class" in found
 
 
-def test_what_is_fetched_does_not_depend_on_the_code_that_runs_models():
-    """Else a change there would fetch every asset again, and rerun everything."""
-    from pathlib import Path
-
-    from workflow_scripts.plan import Plan
-
-    code = Plan(None, Path(__file__).parents[2]).sources("assets/fetch_asset.py")
-    light = {
-        "architectures.py",
-        "chat.py",
-        "folder_checks.py",
-        "protocol.py",
-        "tiktoken_file.py",
-        "voxtral_processor.py",
-    }
-    assert {path.name for path in code if "speech_lm" in path.parts} == light
-
-
 def test_a_model_type_that_nobody_knows(changeable, tmp_path):
     config = json.loads((changeable / "config.json").read_text()) | {"model_type": "home_made_audio"}
     (changeable / "config.json").write_text(json.dumps(config))

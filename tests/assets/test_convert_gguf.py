@@ -6,6 +6,7 @@ import torch
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
+from workflow_scripts.assets.convert_asset import convert_asset
 from workflow_scripts.assets.errors import AssetError
 from workflow_scripts.assets.fetch_asset import fetch_asset
 from workflow_scripts.settings.assets import AssetSettings
@@ -92,9 +93,14 @@ def settings(path):
     return AssetSettings.model_validate(values)
 
 
+def obtain(source, target):
+    fetch_asset("asset", settings(source), target.parent / "originals" / "asset")
+    return convert_asset(target.parent / "originals" / "asset" / "asset.json", target)
+
+
 def test_converted_model_and_tokenizer_are_the_original_ones(tmp_path, llama, written):
     target = tmp_path / "asset"
-    record = fetch_asset("asset", settings(written), target)
+    record = obtain(written, target)
     model = AutoModelForCausalLM.from_pretrained(target, dtype=torch.float32).eval()
     tokens = torch.randint(0, len(TOKENS), (2, 9), generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
@@ -113,14 +119,14 @@ def test_converted_model_and_tokenizer_are_the_original_ones(tmp_path, llama, wr
 def test_two_model_files_or_none_are_refused(tmp_path, written):
     (written.parent / "second.gguf").write_bytes(written.read_bytes())
     with pytest.raises(AssetError, match=r"one \.gguf file, it holds \['second\.gguf', 'tiny\.gguf'\]"):
-        fetch_asset("asset", settings(written.parent), tmp_path / "asset")
+        obtain(written.parent, tmp_path / "asset")
 
 
 def test_file_that_is_no_gguf_is_named(tmp_path):
     path = tmp_path / "broken.gguf"
     path.write_bytes(b"not a model at all" * 10)
     with pytest.raises(AssetError, match=r"broken\.gguf cannot be read as a GGUF model"):
-        fetch_asset("asset", settings(path), tmp_path / "asset")
+        obtain(path, tmp_path / "asset")
 
 
 def test_file_that_lacks_a_tensor_is_refused(tmp_path, written, llama):

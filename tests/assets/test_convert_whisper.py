@@ -14,6 +14,7 @@ from transformers import (
     WhisperForConditionalGeneration,
 )
 
+from workflow_scripts.assets.convert_asset import convert_asset
 from workflow_scripts.assets.convert_whisper import convert_whisper
 from workflow_scripts.assets.ctranslate2 import read_ctranslate2
 from workflow_scripts.assets.errors import AssetError
@@ -139,7 +140,9 @@ def test_whole_asset_has_ids_tokenizer_features_and_facts(tmp_path, original):
     source = {"path": str(original)}
     values = {"format": "ctranslate2_whisper", "licence": "MIT", "sources": [source]}
     target = tmp_path / "asset"
-    record = fetch_asset("asset", AssetSettings.model_validate(values), target)
+    fetched = tmp_path / "originals" / "asset"
+    assert fetch_asset("asset", AssetSettings.model_validate(values), fetched).format == "ctranslate2_whisper"
+    record = convert_asset(fetched / "asset.json", target)
     generation = WhisperForConditionalGeneration.from_pretrained(target).generation_config
     assert (generation.eos_token_id, generation.decoder_start_token_id) == (3, 4)
     assert generation.lang_to_id == {"<|en|>": 5, "<|de|>": 6} and generation.is_multilingual
@@ -152,15 +155,19 @@ def test_whole_asset_has_ids_tokenizer_features_and_facts(tmp_path, original):
     assert (record.model_type, record.vocab_size, record.tokenizer_size) == ("whisper", 16, 11)
     assert (record.format, record.has_chat_template, record.dtypes) == ("transformers", False, ["F16"])
     assert sorted(record.originals) == ["config.json", "model.bin", "tokenizer.json"]
-    assert not (target / "model.bin").exists() and (original / "model.bin").exists()
+    assert not (target / "model.bin").exists() and (fetched / "model.bin").exists()
 
 
-def test_original_is_kept_when_asked_for(tmp_path, original):
+def test_a_conversion_replaces_the_earlier_one_and_leaves_what_was_fetched(tmp_path, original):
     values = {"format": "ctranslate2_whisper", "licence": "MIT", "sources": [{"path": str(original)}]}
-    settings = AssetSettings.model_validate(values | {"keep_original": True})
-    record = fetch_asset("asset", settings, tmp_path / "asset")
-    assert record.files["original/model.bin"] == record.originals["model.bin"]
-    assert (tmp_path / "asset/original/model.bin").read_bytes() == (original / "model.bin").read_bytes()
+    fetch_asset("asset", AssetSettings.model_validate(values), tmp_path / "originals" / "asset")
+    first, again = (
+        convert_asset(tmp_path / "originals" / "asset" / "asset.json", tmp_path / "asset") for _ in range(2)
+    )
+    assert first == again
+    (tmp_path / "asset" / "left.safetensors").write_bytes(b"of an earlier version")
+    convert_asset(tmp_path / "originals" / "asset" / "asset.json", tmp_path / "asset")
+    assert not (tmp_path / "asset" / "left.safetensors").exists()
 
 
 def rejects(original, variables, aliases, message, **header):

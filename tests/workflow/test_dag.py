@@ -190,33 +190,40 @@ def test_a_second_backbone_brings_its_own_targets_warm_up_and_base_answers(finis
     assert "encode_speech" not in counts and "synthesize_speech" not in counts
 
 
-def test_touched_sources_rerun_nothing_and_edited_ones_what_they_decide(finished):
+def test_touched_and_commented_sources_rerun_nothing_and_an_edited_scorer_its_scores(finished):
     scoring = finished.folder / "workflow_scripts/scoring/refusal.py"
-    scoring.touch()
+    scoring.write_text("# A remark.\n" + scoring.read_text())
     assert finished.job_counts() == {}
-    scoring.write_text(scoring.read_text() + "\n# edited\n")
+    scoring.write_text(scoring.read_text().replace("VERSION = ", "VERSION = 'edited' + "))
     counts = finished.job_counts()
-    assert counts["score_answers"] == 2 * CHECKPOINTS * SUBSETS
-    assert "answer_questions" not in counts
-    assert "train_model" not in counts
+    assert counts["score_answers"] == 2 * CHECKPOINTS and counts["score_answers_base"] == 1
+    assert "answer_questions" not in counts and "build_report" in counts
 
 
-def test_the_digest_of_a_step_follows_what_it_imports_and_not_where_it_lies(tmp_path):
-    sources = {"stage/step.py": "from workflow_scripts.core import used\n", "core/used.py": "", "core/unused.py": ""}
+def test_an_edited_converter_converts_again_and_fetches_nothing(finished):
+    converter = finished.folder / "workflow_scripts/assets/convert_whisper.py"
+    converter.write_text(converter.read_text().replace("torch.float32", "torch.float64"))
+    counts = finished.job_counts()
+    assert counts["convert_asset"] == 1 and counts["encode_speech"] == SUBSETS + 1
+    assert not {"fetch_asset", "fetch_original", "synthesize_speech", "answer_instructions"} & set(counts)
 
-    def digest(name, edited):
-        root = tmp_path / name
-        for path, text in {**sources, **edited}.items():
-            file = root / "workflow_scripts" / path
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(text)
-        return Plan(None, root).code("stage/step.py")
 
-    original = digest("checkout", {})
-    assert digest("another checkout", {}) == original
-    assert digest("unused", {"core/unused.py": "x = 1\n"}) == original
-    edits = [{"core/used.py": "x = 1\n"}, {"stage/step.py": sources["stage/step.py"] + "x = 1\n"}]
-    assert len({original, *(digest(str(n), edit) for n, edit in enumerate(edits))}) == 3
+def test_the_plan_names_what_changed_and_keeping_the_results_accepts_that_and_nothing_else(finished):
+    source = finished.folder / "workflow_scripts/training/curve.py"
+    source.write_text(source.read_text() + "\n\n# A remark.\n")
+    assert "Nothing to do" in finished.plan()
+    scorer = finished.folder / "workflow_scripts/scoring/refusal.py"
+    scorer.write_text(scorer.read_text().replace("VERSION = ", "VERSION = 'edited' + "))
+    told = finished.plan()
+    assert "scoring.refusal: VERSION changed  (score_answers, score_answers_base)" in told
+    assert "score_answers_base" in told and "train_model" not in told
+    finished.edit_config(lambda config: config["chance"].update(draws=30))
+    told = finished.plan("--keep")
+    assert "Kept: the results of 11 job(s)" in told
+    counts = finished.job_counts()
+    assert "score_answers" not in counts and counts["align_tokens"] == 2 * CHECKPOINTS * ANALYSED
+    scorer.write_text(scorer.read_text().replace("VERSION = ", "VERSION = 'edited again' + "))
+    assert finished.job_counts()["score_answers"] == 2 * CHECKPOINTS, "what was accepted is one version of the code"
 
 
 NEW_FIGURE = """
@@ -277,7 +284,7 @@ def test_unknown_key_stops_before_any_job_and_names_the_nearest(workflow):
     assert not (workflow.folder / "results").exists()
 
 
-NEEDED = ("params:", "code=", "output:", "log:", "benchmark:", "conda:", "threads:", "mem_mb", "runtime", "message:")
+NEEDED = ("params:", "output:", "log:", "benchmark:", "conda:", "threads:", "mem_mb", "runtime", "message:")
 
 
 def rule_blocks() -> dict[str, str]:
@@ -295,6 +302,7 @@ def test_rule_has_log_benchmark_environment_resources_and_message(name):
     # A rule that only copies files runs no code of ours.
     for needed in NEEDED if "script:" in text else NEEDED[2:]:
         assert re.search(rf"^ +{needed}", text, flags=re.M), f"rule {name} has no {needed}"
+    assert name == "fetch_asset" or "code=plan.code(" in text, f"rule {name} does not know its code"
     assert not re.search(r"[=(]config\b(?!\[)", text.replace("within=config", "")), "a rule must not read all settings"
 
 
@@ -308,7 +316,7 @@ def test_parsing_imports_nothing_heavy(workflow):
         "from workflow_scripts.settings import parse_config\n"
         "values = {**yaml.safe_load(open('assets.yaml')), **yaml.safe_load(open('config.yaml'))}\n"
         "plan = Plan(parse_config(values), Path('.').resolve())\n"
-        "plan.all_scores(); plan.code('training/start_training.py')\n"
+        "plan.all_scores(); plan.code('training/start_training.py')({})\n"
         "heavy = {'torch', 'transformers', 'numpy', 'scipy', 'h5py', 'matplotlib'} & set(sys.modules)\n"
         "print(sorted(heavy), time.perf_counter() - started)\n"
     )

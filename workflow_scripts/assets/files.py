@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import logging
 import os
 import shutil
 from collections.abc import Iterable, Iterator
@@ -10,6 +11,8 @@ from pathlib import Path
 from workflow_scripts.artifacts.asset_record import RECORD_NAME, FileRecord
 from workflow_scripts.artifacts.files import is_disk_full, sha256_file
 from workflow_scripts.assets.errors import AssetError, DiskFullError
+
+logger = logging.getLogger(__name__)
 
 BLOCK = 1 << 20
 """Bytes read at a time."""
@@ -51,6 +54,27 @@ def place(source: Path, target: Path) -> None:
         # Another file system, or one without hard links.
         shutil.copyfile(source, part)
     os.replace(part, target)
+
+
+def move(source: Path, target: Path) -> None:
+    """Give a file another place, in the stead of what is there."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.is_dir():
+        shutil.rmtree(target)
+    # Renaming one hard link of a file onto another does nothing at all, so the old name is removed first.
+    target.unlink(missing_ok=True)
+    os.replace(source, target)
+
+
+def keep_only(folder: Path, kept: set[str]) -> None:
+    """Remove all but these files from a folder: weights of an earlier version must not be loaded."""
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if path.is_dir() and not path.is_symlink():
+            if not any(path.iterdir()):
+                path.rmdir()
+        elif path.relative_to(folder).as_posix() not in kept:
+            logger.info("removing %s, which is no part of the asset", path)
+            path.unlink()
 
 
 def files_below(folder: Path) -> list[Path]:

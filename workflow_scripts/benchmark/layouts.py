@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,11 +48,11 @@ def read_candidates(path: Path, layout: str) -> list[Candidate]:
     Raises:
         ArtifactError: the file is missing, or a row cannot be read, lacks a field or has an empty text; names both.
     """
-    rows = _yaml_seeds(path) if layout == "advbench" else json_rows(path)
+    read, candidate = LAYOUTS[layout]
     found = []
-    for number, row in rows:
+    for number, row in read(path):
         try:
-            found.append(_LAYOUTS[layout](number, row))
+            found.append(candidate(number, row))
         except RowError as error:
             raise ArtifactError(
                 f"{path}, row {number}: {error}; check that the asset is complete and that layout {layout!r} is right"
@@ -166,11 +166,13 @@ def sentence_candidate(number: int, sentence: str) -> Candidate:
     return Candidate(number, REPEAT_PREFIX + sentence, sentence, [sentence])
 
 
-_LAYOUTS: dict[str, Callable[[int, dict[str, Any]], Candidate]] = {
-    "openbookqa": _openbookqa,
-    "mmlu": _mmlu,
-    "nq_open": _nq_open,
-    "advbench": _advbench,
-    "ifeval": _ifeval,
-    "sentences": _sentences,
+Rows = Iterator[tuple[int, dict[str, Any]]]
+LAYOUTS: Mapping[str, tuple[Callable[[Path], Rows], Callable[[int, dict[str, Any]], Candidate]]] = {
+    "openbookqa": (json_rows, _openbookqa),
+    "mmlu": (json_rows, _mmlu),
+    "nq_open": (json_rows, _nq_open),
+    "advbench": (_yaml_seeds, _advbench),
+    "ifeval": (json_rows, _ifeval),
+    "sentences": (json_rows, _sentences),
 }
+"""By name: what reads the rows of the raw file, and what makes a candidate of one."""

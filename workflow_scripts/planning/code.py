@@ -1,57 +1,303 @@
-"""Which of our modules decide the numbers of a step: found by following its imports, without running anything."""
+"""Which definitions decide the numbers of a step, and their digest.
 
-import ast
-import functools
+From the `__main__` block of a step's script, names are followed to the definitions that they mean: through imports and
+re-exports, into the functions that these use, and so on. The digest is over what is reached. So a change of any of it
+changes the digest, and nothing else does: a name counts by what it stands for, not by how it is written or where that
+lies. Of a table (`definitions.Source.tables`) a step can name the entries that it uses.
+"""
+
 import hashlib
-from collections.abc import Iterable
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
-PACKAGE = "workflow_scripts"
-NOT_NUMBERS = ("artifacts", "settings", "plan", "planning")
-"""Packages whose edits do not change numbers: formats carry their own version, settings arrive as params."""
+from workflow_scripts.planning.definitions import EFFECTS, MAIN, Source, read_source
+from workflow_scripts.planning.writer import GAP, PACKAGE, Entry, Form
 
+ROUNDS = 4
+"""How many uses deep the hash of a definition looks; the digest is over the hashes of all that are reached."""
 
-@functools.cache
-def deciding_modules(root: Path, path: Path) -> frozenset[Path]:
-    """The source at `path` and every module of ours that it imports, directly or not."""
-    found, waiting = set(), [path]
-    while waiting:
-        source = waiting.pop()
-        if source not in found:
-            found.add(source)
-            waiting.extend(_imports(root, source))
-    return frozenset(found)
+Keys = Mapping[str, Iterable[str]]
+"""Names of tables, each with the keys of the entries that a job uses."""
 
 
-def digest(root: Path, paths: Iterable[Path]) -> str:
-    """What the sources at `paths` say, as 16 hex digits of a SHA-256 over their names and contents."""
-    whole = hashlib.sha256()
-    for path in sorted(paths):
-        whole.update(f"{path.relative_to(root).as_posix()} {_content(path)}\n".encode())
-    return whole.hexdigest()[:16]
+class CodeError(ValueError):
+    """A script, table or entry is not in the sources."""
 
 
-@functools.cache
-def _content(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+@dataclass(frozen=True)
+class Node:
+    """A definition or a part of a table.
+
+    Attributes:
+        text: what it says, with gaps for the names of others.
+        uses: what fills the gaps: the name of a node (None: nothing of ours) and the rest, as written.
+        attributes: attributes that it reads.
+        fields: nodes that count only if something reads the attribute of that name.
+    """
+
+    text: str
+    uses: tuple[tuple[str | None, str], ...] = ()
+    attributes: frozenset[str] = frozenset()
+    fields: Mapping[str, str] = field(default_factory=dict)
 
 
-@functools.cache
-def _imports(root: Path, path: Path) -> tuple[Path, ...]:
-    modules = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            modules.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            modules.add(node.module)
-            modules.update(f"{node.module}.{alias.name}" for alias in node.names)
-    files = []
-    for module in modules:
-        parts = module.split(".")
-        if parts[0] != PACKAGE or len(parts) < 2 or parts[1] in NOT_NUMBERS:
-            continue
-        target = root.joinpath(*parts)
-        for candidate in (target.with_suffix(".py"), target / "__init__.py"):
-            if candidate.is_file():
-                files.append(candidate)
-    return tuple(files)
+@dataclass(frozen=True)
+class Step:
+    """What a step depends on.
+
+    Attributes:
+        digest: 16 hex digits.
+        definitions: by name, two hashes: of what a definition means (names replaced by meanings) and of what it says.
+    """
+
+    digest: str
+    definitions: Mapping[str, tuple[str, str]]
+
+
+class Code:
+    """The sources of the package in `root`, read when they are needed.
+
+    Args:
+        cache: file that remembers what sources say, by their content; None for none.
+    """
+
+    def __init__(self, root: Path, cache: Path | None = None):
+        self.root = Path(root)
+        self._cache = _Cache(cache)
+        self._sources: dict[str, Source | None] = {}
+        self._nodes: dict[str, Node] = {}
+        self._steps: dict[tuple, Step] = {}
+
+    def step(self, script: str, keys: Keys | None = None) -> Step:
+        """What `script` (its path in the package) depends on, using only the entries `keys` of the tables named there.
+
+        Raises:
+            CodeError: there is no such script, it reaches no table of that name, or the table has no such entry.
+        """
+        chosen = {table: tuple(sorted(set(names))) for table, names in (keys or {}).items()}
+        key = (script, *sorted(chosen.items()))
+        if key not in self._steps:
+            if not self._cache.modules:  # all at once, so that the cache is written once
+                for path in (self.root / PACKAGE).rglob("*.py"):
+                    parts = path.relative_to(self.root).with_suffix("").parts
+                    self.source(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
+            self._steps[key] = self._step(script, chosen)
+            self._cache.save()
+        return self._steps[key]
+
+    def _step(self, script: str, keys: dict[str, tuple[str, ...]]) -> Step:
+        module = f"{PACKAGE}.{script.removesuffix('.py').replace('/', '.')}"
+        source = self.source(module)
+        if source is None or MAIN not in source.definitions:
+            raise CodeError(f'{PACKAGE}/{script}: no such file, or it has no `if __name__ == "__main__":`')
+        nodes = self._reach(f"{module}:{MAIN}", keys)
+        meanings = {name: node.text for name, node in nodes.items()}
+        for _ in range(ROUNDS):
+            meanings = {
+                name: _hash(node.text, *(meanings.get(used or "", "") + rest for used, rest in node.uses))
+                for name, node in nodes.items()
+            }
+        says = {name: _hash(node.text, *(f"{used}{rest}" for used, rest in node.uses)) for name, node in nodes.items()}
+        return Step(_hash(*sorted(meanings.values())), {name: (meanings[name], says[name]) for name in sorted(nodes)})
+
+    def _reach(self, start: str, keys: dict[str, tuple[str, ...]]) -> dict[str, Node]:
+        """All that `start` uses, directly or not."""
+        reached: dict[str, Node] = {}
+        fields: dict[str, list[str]] = {}
+        read: set[str] = set()
+        waiting = [start]
+        while waiting:
+            name = waiting.pop()
+            if name in reached:
+                continue
+            table = name.partition(":")[2]
+            reached[name] = node = self._chosen(name, keys[table]) if table in keys else self._node(name)
+            read |= node.attributes
+            for word, part in node.fields.items():
+                fields.setdefault(word, []).append(part)
+            waiting += [used for used, _ in node.uses if used is not None]
+            for word in fields.keys() & read:
+                waiting += fields.pop(word)
+        if unused := sorted(keys.keys() - {name.partition(":")[2] for name in reached}):
+            raise CodeError(f"{start} uses no table {unused[0]}; correct the params of its rule")
+        return reached
+
+    # --- nodes: module:definition, module:TABLE[key], module:TABLE[key].field, module: for all of a module ------------
+
+    def _chosen(self, name: str, chosen: tuple[str, ...]) -> Node:
+        """A table of which only some entries are used."""
+        module, _, table = name.partition(":")
+        entries = self._entries(module, table)
+        if unknown := [key for key in chosen if key not in entries]:
+            known = ", ".join(sorted(entries)) or "none by name"
+            raise CodeError(f"{name} has no entry {unknown[0]!r}; it has {known}")
+        return Node("table", tuple((f"{name}[{key}]", "") for key in chosen))
+
+    def _entries(self, module: str, table: str) -> dict[str, Entry]:
+        source = self.source(module)
+        return {self._key(module, entry.key): entry for entry in (source.tables.get(table, ()) if source else ())}
+
+    def _key(self, module: str, key: str) -> str:
+        """The key of an entry; the value of the constant, where it is one that is defined elsewhere."""
+        if not key.startswith(GAP):
+            return key
+        name, _ = self._resolve(module, key.removeprefix(GAP))
+        source = self.source((name or "").partition(":")[0])
+        return source.constants.get(name.partition(":")[2], key) if source and name else key
+
+    def _node(self, name: str) -> Node:
+        if name not in self._nodes:
+            module, _, definition = name.partition(":")
+            source = self.source(module)
+            assert source is not None
+            if not definition:
+                every = [one for one in source.definitions if one != MAIN]
+                self._nodes[name] = Node("module", tuple((f"{module}:{one}", "") for one in every))
+            elif definition.endswith("]") or "]." in definition:
+                table, _, key = definition.partition("[")
+                key, _, word = key.rpartition("]")
+                entry = self._entries(module, table)[key]
+                form = entry.fields[word[1:]] if word else entry.form
+                fields = {} if word else {one: f"{name}.{one}" for one in entry.fields}
+                self._nodes[name] = self._filled(module, form, f"{key}{word} ", fields)
+            else:
+                self._nodes[name] = self._filled(module, source.definitions[definition], effects=definition != EFFECTS)
+        return self._nodes[name]
+
+    def _filled(
+        self, module: str, form: Form, prefix: str = "", fields: Mapping[str, str] | None = None, effects: bool = False
+    ) -> Node:
+        source = self.source(module)
+        text, names = form.text, form.names
+        if form.hints is not None and any(self._is_model(module, base) for base in form.bases):
+            text, names = text + form.hints.text, names + form.hints.names
+        uses = [self._resolve(module, name) for name in names]
+        if effects and source is not None and EFFECTS in source.definitions:
+            uses.append((f"{module}:{EFFECTS}", ""))
+        return Node(prefix + text, tuple(uses), frozenset(form.attributes), fields or {})
+
+    def _is_model(self, module: str, base: str) -> bool:
+        """Whether a base of a class makes it one of pydantic, which reads annotations."""
+        name, rest = self._resolve(module, base)
+        if name is None:
+            return rest.startswith("pydantic.")
+        module, _, definition = name.partition(":")
+        source = self.source(module)
+        form = source.definitions.get(definition) if source else None
+        return form is not None and any(self._is_model(module, one) for one in form.bases if one != definition)
+
+    # --- names -----------------------------------------------------------------------------------------------------
+
+    def _resolve(self, module: str, name: str) -> tuple[str | None, str]:
+        """The node that a name in a module means, None for one that is not ours, and what follows of the name."""
+        if name.startswith("="):
+            return self._absolute(module, name[1:])
+        source = self.source(module)
+        first, dot, rest = name.partition(".")
+        if source is not None and first in source.definitions:
+            return f"{module}:{first}", dot + rest
+        if source is not None and first in source.imports:
+            return self._absolute(module, source.imports[first] + dot + rest)
+        return None, name
+
+    def _absolute(self, module: str, name: str) -> tuple[str | None, str]:
+        place, colon, definition = name.partition(":")
+        if colon:  # a text such as "plot_layers:draw": a module beside this one, or one of the package
+            folder = module.rpartition(".")[0]
+            for candidate in (place, f"{folder}.{place}", f"{PACKAGE}.{place}"):
+                source = self.source(candidate)
+                if source is not None and definition in source.definitions:
+                    return f"{candidate}:{definition}", ""
+            return None, name
+        parts = name.split(".")
+        if parts[0] != PACKAGE:
+            return None, name
+        length = next((n for n in range(len(parts), 0, -1) if self.source(".".join(parts[:n])) is not None), 0)
+        found, rest = ".".join(parts[:length]), parts[length:]
+        source = self.source(found)
+        if source is None:
+            return None, name
+        if not rest:
+            return f"{found}:", ""
+        if rest[0] in source.definitions:
+            return f"{found}:{rest[0]}", "".join(f".{one}" for one in rest[1:])
+        if rest[0] in source.imports:
+            return self._absolute(found, ".".join([source.imports[rest[0]], *rest[1:]]))
+        return None, rest[0]
+
+    def source(self, module: str) -> Source | None:
+        """The module's source; None if it is none of ours."""
+        if module not in self._sources:
+            self._sources[module] = self._read(module) if module.split(".")[0] == PACKAGE else None
+        return self._sources[module]
+
+    def _read(self, module: str) -> Source | None:
+        path = self.root.joinpath(*module.split("."))
+        for file, is_package in ((path.with_suffix(".py"), False), (path / "__init__.py", True)):
+            if file.is_file():
+                return self._cache.source(file.read_text(encoding="utf-8"), module, is_package)
+        return None
+
+
+class _Cache:
+    """Sources by module, with the hash of the text they were read from, kept in a file between runs."""
+
+    def __init__(self, path: Path | None):
+        self.path = path
+        readers = sorted(Path(__file__).parent.glob("*.py"))
+        self.version = _hash(str(sys.version_info[:2]), *(file.read_text(encoding="utf-8") for file in readers))
+        self.modules: dict[str, Any] = {}
+        self.is_new = False
+        try:
+            content = json.loads(path.read_text(encoding="utf-8")) if path is not None else {}
+        except (OSError, ValueError):
+            content = {}
+        if content.get("version") == self.version:
+            self.modules = content["modules"]
+
+    def source(self, text: str, module: str, is_package: bool) -> Source:
+        known = self.modules.get(module)
+        if known is None or known["hash"] != _hash(text):
+            known = {"hash": _hash(text), "source": asdict(read_source(text, module, is_package))}
+            self.modules[module], self.is_new = known, True
+        return _revived(known["source"])
+
+    def save(self) -> None:
+        """Write the file, if something was read that it does not have."""
+        if self.path is None or not self.is_new:
+            return
+        self.is_new = False
+        temporary = self.path.with_suffix(f".{os.getpid()}")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_text(json.dumps({"version": self.version, "modules": self.modules}), encoding="utf-8")
+            os.replace(temporary, self.path)
+        except OSError:  # a folder that cannot be written to: the sources are read again next time
+            return
+
+
+def _revived(source: dict[str, Any]) -> Source:
+    def form(values: dict[str, Any]) -> Form:
+        return Form(**values | {"hints": form(values["hints"]) if values["hints"] else None})
+
+    return Source(
+        definitions={name: form(one) for name, one in source["definitions"].items()},
+        tables={
+            name: [
+                Entry(one["key"], form(one["form"]), {word: form(two) for word, two in one["fields"].items()})
+                for one in entries
+            ]
+            for name, entries in source["tables"].items()
+        },
+        imports=source["imports"],
+        constants=source["constants"],
+    )
+
+
+def _hash(*texts: str) -> str:
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]

@@ -5,6 +5,8 @@ from typing import Any
 
 from workflow_scripts.artifacts.checkpoints import checkpoint_name
 from workflow_scripts.artifacts.shards import shard_names
+from workflow_scripts.planning.code import Code
+from workflow_scripts.planning.record import CodeRecord
 from workflow_scripts.settings import INSTRUCTIONS, Config
 from workflow_scripts.settings.models import FINAL, CheckpointsModel, PublicModel
 from workflow_scripts.settings.training import TrainedModel
@@ -16,11 +18,14 @@ class StudyNames:
     Args:
         config: the validated config.
         root: folder that holds the Snakefile.
+        record: folder of the study that remembers code; None for none.
     """
 
-    def __init__(self, config: Config, root: Path):
+    def __init__(self, config: Config, root: Path, record: Path | None = None):
         self.config = config
         self.root = Path(root)
+        self.sources = Code(self.root, self.root / ".snakemake" / "definitions.json")
+        self.record = CodeRecord(record)
 
     @property
     def subsets(self) -> list[str]:

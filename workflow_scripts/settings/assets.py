@@ -177,15 +177,12 @@ class AssetSettings(Settings):
 
     format: AssetFormat = Field(
         description="`files`: kept as they are. `transformers`: a model folder with config, safetensors and "
-        "tokenizer. `gguf` and `ctranslate2_whisper`: converted to such a folder once."
+        "tokenizer. `gguf` and `ctranslate2_whisper`: kept in `resources/originals/` and converted to such a folder."
     )
     licence: str = Field(min_length=1, description="Licence of the content; recorded, and shown in reports.")
     sources: list[AnySource] = Field(min_length=1, description="Alternatives, tried in order.")
     optional: bool = Field(
         default=False, description="True: fetched only when a model, voice or subset of the study names it."
-    )
-    keep_original: bool = Field(
-        default=False, description="Keep the files as fetched in `original/` after a conversion."
     )
 
 

@@ -1,6 +1,7 @@
 """Settings of the speech stage: voices, ASR and what is kept."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Literal, Union
 
 from pydantic import Field, model_validator
 
@@ -40,7 +41,10 @@ class RecordedVoice(Settings):
     folder: str = Field(description="Folder with {subset}/{id}.flac or .wav files.")
 
 
-Voice = Annotated[HibariVoice | CommandVoice | RecordedVoice, Field(discriminator="engine")]
+VOICES: Mapping[str, type[Settings]] = {"hibari": HibariVoice, "command": CommandVoice, "recorded": RecordedVoice}
+"""Settings of a voice by its engine; `speech.engines.ENGINES` makes them speak."""
+
+Voice = Annotated[Union[tuple(VOICES.values())], Field(discriminator="engine")]  # noqa: UP007 (of a table)
 
 
 class AsrSettings(Settings):

@@ -3,8 +3,9 @@
 import subprocess
 import tempfile
 import zlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -29,7 +30,7 @@ class Engine(Protocol):
 class HibariEngine:
     """hibari on one core; its noise component is seeded per question, so a pool's order does not matter."""
 
-    def __init__(self, voice: HibariVoice) -> None:
+    def __init__(self, voice: HibariVoice, _: str) -> None:
         from hibari import Hibari
 
         self._voice = voice
@@ -49,7 +50,7 @@ class CommandEngine:
     cannot become an option of the program.
     """
 
-    def __init__(self, voice: CommandVoice) -> None:
+    def __init__(self, voice: CommandVoice, _: str) -> None:
         self._voice = voice
 
     def say(self, question: Question) -> tuple[np.ndarray, int]:
@@ -101,10 +102,14 @@ class RecordedEngine:
         raise MissingRecordingError(f"no recording {self._folder / question.id}.flac or .wav")
 
 
+ENGINES: Mapping[str, Callable[[Any, str], Engine]] = {
+    "hibari": HibariEngine,
+    "command": CommandEngine,
+    "recorded": RecordedEngine,
+}
+"""Engines by name; each is made of the settings of its voice and the key of the subset."""
+
+
 def make_engine(voice: Voice, subset: str) -> Engine:
     """The engine of a voice's settings."""
-    if isinstance(voice, HibariVoice):
-        return HibariEngine(voice)
-    if isinstance(voice, CommandVoice):
-        return CommandEngine(voice)
-    return RecordedEngine(voice, subset)
+    return ENGINES[voice.engine](voice, subset)

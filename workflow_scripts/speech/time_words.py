@@ -6,7 +6,7 @@ docs/measures.md and `benchmarks/word_times.py`. No model under study takes part
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +61,8 @@ def time_words(
     check_ids(questions, asked, manifest, {row.id for row in utterances})
     check_ids(manifest, [row.id for row in utterances], questions, asked)
     kept = [row for row in utterances if row.kept]
-    if isinstance(chosen, HibariVoice):
-        source, timed = VOICE, _voice_times(chosen, asked, kept, Path(manifest))
-    else:
-        source, timed = RECOGNISER, _recogniser_times(kept, Path(manifest).parent, Path(asr).parent, device)
+    source, times_of = TIMERS[chosen.engine]
+    timed = times_of(chosen, asked, kept, Path(manifest), Path(asr).parent, device)
     spoken = dict(progress(timed, len(kept), "utterances timed"))
     found = [WordTimes(id=row.id, words=match_words(asked[row.id].prompt, spoken[row.id])) for row in kept]
     words = sum(len(one.words) for one in found)
@@ -76,7 +74,9 @@ def time_words(
     WORD_TIMES.write(Path(times), found, provenance(chosen.model_dump(mode="json"), **facts))
 
 
-def _voice_times(voice: HibariVoice, asked: Mapping[str, Question], kept: Sequence[Utterance], manifest: Path) -> Timed:
+def _voice_times(
+    voice: HibariVoice, asked: Mapping[str, Question], kept: Sequence[Utterance], manifest: Path, *_: Any
+) -> Timed:
     durations = HibariTimes(voice)
     for row in kept:
         try:
@@ -94,7 +94,9 @@ def _voice_times(voice: HibariVoice, asked: Mapping[str, Question], kept: Sequen
         yield row.id, cut_to_sound(said.words, read_flac(_audio(manifest.parent, row), row.seconds), SAMPLE_RATE)
 
 
-def _recogniser_times(kept: Sequence[Utterance], folder: Path, model: Path, device: str) -> Timed:
+def _recogniser_times(
+    _: Voice, __: Mapping[str, Question], kept: Sequence[Utterance], manifest: Path, model: Path, device: str
+) -> Timed:
     """In order of length, so that batches of the encoder have little padding."""
     # Here, as loading them takes longer than all a voice with durations has to do.
     from workflow_scripts.speech.attention_times import AttentionTimes
@@ -105,7 +107,7 @@ def _recogniser_times(kept: Sequence[Utterance], folder: Path, model: Path, devi
     rows = sorted(kept, key=lambda row: (row.seconds, row.id))
     for start in range(0, len(rows), BATCH):
         batch = rows[start : start + BATCH]
-        samples = [read_flac(_audio(folder, row), row.seconds) for row in batch]
+        samples = [read_flac(_audio(manifest.parent, row), row.seconds) for row in batch]
         padded = [np.pad(one, (0, padded_length(len(one)) - len(one))) for one in samples]
         for row, one, frames in zip(batch, samples, encoder.encode(padded)):
             real = frame_count(len(one))
@@ -115,6 +117,14 @@ def _recogniser_times(kept: Sequence[Utterance], folder: Path, model: Path, devi
 
 def _audio(folder: Path, row: Utterance) -> Path:
     return folder / (row.audio or "")
+
+
+TIMERS: Mapping[str, tuple[str, Callable[..., Timed]]] = {
+    "hibari": (VOICE, _voice_times),
+    "command": (RECOGNISER, _recogniser_times),
+    "recorded": (RECOGNISER, _recogniser_times),
+}
+"""By the engine of a voice: what its words are timed by."""
 
 
 if __name__ == "__main__":
