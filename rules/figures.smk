@@ -23,7 +23,10 @@ rule plot:
         mem_mb=1000,
         runtime=10,
     params:
-        code=lambda wildcards: plan.code(FIGURES[wildcards.figure].script),
+        code=plan.code(
+            "figures/plot.py",
+            functions=lambda wildcards: FIGURES[wildcards.figure].function,
+        ),
         function=lambda wildcards: FIGURES[wildcards.figure].function,
         display=plan.figure_display,
         # Told its output, so that Snakemake takes it for a consequence: another caption draws nothing again.

@@ -276,19 +276,23 @@ class Plan(StudyResults):
 
     # --- code --------------------------------------------------------------------------------------------------
 
-    def code(self, script: str, **keys: Any) -> Callable[[Any], str]:
+    def code(self, script: str, functions: Any = (), **keys: Any) -> Callable[[Any], str]:
         """Params function: the digest of all code that decides the numbers of `script`, compared by content.
 
         Args:
-            keys: by name of a table of the code, the entries that a job uses: a key, several, or a function of the
-                job's wildcards that gives them. Entries of other tables all count.
+            functions: `module:function` that the script is told to call.
+            keys: by name of a table of the code, the entries that a job uses; all entries of other tables count.
+
+        Names can be given as a text, several, or a function of the job's wildcards.
         """
 
+        def chosen(names: Any, wildcards: Any) -> list[str]:
+            names = names(wildcards) if callable(names) else names
+            return [names] if isinstance(names, str) else list(names)
+
         def step(wildcards: Any) -> Step:
-            chosen = {table: names(wildcards) if callable(names) else names for table, names in keys.items()}
-            return self.sources.step(
-                script, {table: [names] if isinstance(names, str) else names for table, names in chosen.items()}
-            )
+            entries = {table: chosen(names, wildcards) for table, names in keys.items()}
+            return self.sources.step(script, entries, chosen(functions, wildcards))
 
         def digest(wildcards: Any) -> str:
             return self.record.value(step(wildcards), wildcards)

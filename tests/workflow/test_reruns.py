@@ -85,8 +85,8 @@ def bare(text: str) -> str:
             for argument in [*node.args.args, *node.args.kwonlyargs, *node.args.posonlyargs]:
                 argument.annotation = None
         body = getattr(node, "body", None)
-        if isinstance(body, list) and len(body) > 1 and isinstance(getattr(body[0], "value", None), ast.Constant):
-            del body[0]
+        if isinstance(body, list) and len(body) > 1 and isinstance(body[0], ast.Expr):
+            node.body = body[isinstance(body[0].value, ast.Constant) :]
     return ast.unparse(tree)
 
 
@@ -159,7 +159,7 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
     # --- what cannot change a number
     "no comments, docstrings, type hints; other line breaks": (everywhere(bare), NOTHING),
     "a core module moved": (move("artifacts/shards.py", "artifacts/parts/shard.py"), NOTHING),
-    "a model's module moved": (move("speech_lm/chat.py", "speech_lm/templates/chats.py"), NOTHING),
+    "a model's module moved": (move("speech_lm/families/chat.py", "speech_lm/templates/chats.py"), NOTHING),
     "a function renamed": (everywhere(lambda text: re.sub(r"\breference_answer\b", "target_text", text)), NOTHING),
     "a constant renamed": (everywhere(lambda text: re.sub(r"\bMAX_DROPPED_SHARE\b", "MOST", text)), NOTHING),
     "a function that nothing uses": (append("scoring/refusal.py", "\n\ndef spare():\n    return 1\n"), NOTHING),
@@ -175,7 +175,7 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
         OPENING | {"answer_questions_base", "measure_responses"},
     ),
     "the chat template": (
-        replace("speech_lm/chat.py", "query = text.strip()", "query = text.rstrip()"),
+        replace("speech_lm/families/chat.py", "query = text.strip()", "query = text.rstrip()"),
         OPENING | {"answer_instructions", "answer_questions_base", "measure_responses", "train_model"},
     ),
     "which edits scale": (

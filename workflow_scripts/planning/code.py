@@ -73,29 +73,38 @@ class Code:
         self._nodes: dict[str, Node] = {}
         self._steps: dict[tuple, Step] = {}
 
-    def step(self, script: str, keys: Keys | None = None) -> Step:
-        """What `script` (its path in the package) depends on, using only the entries `keys` of the tables named there.
+    def step(self, script: str, keys: Keys | None = None, functions: Iterable[str] = ()) -> Step:
+        """What a script depends on.
+
+        Args:
+            script: its path in the package.
+            keys: of the tables named there, only these entries are used.
+            functions: `module:function` that the script is told to call, the module beside it or in the package.
 
         Raises:
-            CodeError: there is no such script, it reaches no table of that name, or the table has no such entry.
+            CodeError: there is no such script or function, the script reaches no table of that name, or the table has
+                no such entry.
         """
         chosen = {table: tuple(sorted(set(names))) for table, names in (keys or {}).items()}
-        key = (script, *sorted(chosen.items()))
+        key = (script, *sorted(chosen.items()), *sorted(functions))
         if key not in self._steps:
             if not self._cache.modules:  # all at once, so that the cache is written once
                 for path in (self.root / PACKAGE).rglob("*.py"):
                     parts = path.relative_to(self.root).with_suffix("").parts
                     self.source(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
-            self._steps[key] = self._step(script, chosen)
+            self._steps[key] = self._step(script, chosen, sorted(functions))
             self._cache.save()
         return self._steps[key]
 
-    def _step(self, script: str, keys: dict[str, tuple[str, ...]]) -> Step:
+    def _step(self, script: str, keys: dict[str, tuple[str, ...]], functions: list[str]) -> Step:
         module = f"{PACKAGE}.{script.removesuffix('.py').replace('/', '.')}"
         source = self.source(module)
         if source is None or MAIN not in source.definitions:
             raise CodeError(f'{PACKAGE}/{script}: no such file, or it has no `if __name__ == "__main__":`')
-        nodes = self._reach(f"{module}:{MAIN}", keys)
+        called = [self._absolute(module, function)[0] for function in functions]
+        if None in called:
+            raise CodeError(f"{PACKAGE}/{script} is told to call {functions[called.index(None)]}, which is not there")
+        nodes = self._reach([f"{module}:{MAIN}", *called], keys)
         meanings = {name: node.text for name, node in nodes.items()}
         for _ in range(ROUNDS):
             meanings = {
@@ -105,12 +114,12 @@ class Code:
         says = {name: _hash(node.text, *(f"{used}{rest}" for used, rest in node.uses)) for name, node in nodes.items()}
         return Step(_hash(*sorted(meanings.values())), {name: (meanings[name], says[name]) for name in sorted(nodes)})
 
-    def _reach(self, start: str, keys: dict[str, tuple[str, ...]]) -> dict[str, Node]:
-        """All that `start` uses, directly or not."""
+    def _reach(self, start: list[str], keys: dict[str, tuple[str, ...]]) -> dict[str, Node]:
+        """All that some nodes use, directly or not."""
         reached: dict[str, Node] = {}
         fields: dict[str, list[str]] = {}
         read: set[str] = set()
-        waiting = [start]
+        waiting = list(start)
         while waiting:
             name = waiting.pop()
             if name in reached:
@@ -124,7 +133,7 @@ class Code:
             for word in fields.keys() & read:
                 waiting += fields.pop(word)
         if unused := sorted(keys.keys() - {name.partition(":")[2] for name in reached}):
-            raise CodeError(f"{start} uses no table {unused[0]}; correct the params of its rule")
+            raise CodeError(f"{start[0]} uses no table {unused[0]}; correct the params of its rule")
         return reached
 
     # --- nodes: module:definition, module:TABLE[key], module:TABLE[key].field, module: for all of a module ------------
