@@ -30,7 +30,7 @@ rule fetch_asset:
 
 use rule fetch_asset as fetch_original with:
     output:
-        record="resources/originals/{asset}/asset.json",
+        record="resources/.originals/{asset}/asset.json",
     log:
         "logs/assets/{asset}.original.log",
     benchmark:
@@ -46,7 +46,7 @@ use rule fetch_asset as fetch_original with:
 
 rule convert_asset:
     input:
-        original="resources/originals/{asset}/asset.json",
+        original="resources/.originals/{asset}/asset.json",
     output:
         record="resources/{asset}/asset.json",
     log:

@@ -21,7 +21,7 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 PACKAGE_NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
 REQUIREMENT = re.compile(rf"^(?P<name>{PACKAGE_NAME})==(?P<version>[A-Za-z0-9][A-Za-z0-9.+!_-]*)$")
 
-RESERVED_FILES = ("asset.json", "original", ".fetching")
+RESERVED_FILES = ("asset.json", ".fetching", ".converting")
 """Names inside an asset's folder that the workflow itself writes."""
 
 
@@ -177,7 +177,7 @@ class AssetSettings(Settings):
 
     format: AssetFormat = Field(
         description="`files`: kept as they are. `transformers`: a model folder with config, safetensors and "
-        "tokenizer. `gguf` and `ctranslate2_whisper`: kept in `resources/originals/` and converted to such a folder."
+        "tokenizer. `gguf` and `ctranslate2_whisper`: kept in `resources/.originals/` and converted to such a folder."
     )
     licence: str = Field(min_length=1, description="Licence of the content; recorded, and shown in reports.")
     sources: list[AnySource] = Field(min_length=1, description="Alternatives, tried in order.")
