@@ -144,7 +144,7 @@ rule score_answers:
         mem_mb=1000,
         runtime=10,
     params:
-        code=plan.code("evaluation/score_answers.py", _SCORERS=plan.scorer_of_subset),
+        code=plan.code("evaluation/score_answers.py", SCORERS=plan.scorer_of_subset),
         model="{model}",
         checkpoint="{checkpoint}",
         subset="{subset}",
@@ -188,7 +188,7 @@ rule build_gap_table:
         mem_mb=1000,
         runtime=20,
     params:
-        code=plan.code("evaluation/build_gap_table.py"),
+        code=plan.code("evaluation/build_gap_table.py", SCORERS=plan.scorers),
         overall=plan.overall_subsets,
         knowledge=plan.knowledge_subsets,
         backbones=plan.model_backbones(),
@@ -258,7 +258,7 @@ rule score_panda:
         mem_mb=1000,
         runtime=60,
     params:
-        code=plan.code("evaluation/score_panda.py"),
+        code=plan.code("evaluation/score_panda.py", SCORERS=plan.scorers),
         panda=lookup(dpath="scoring/panda", within=config),
     message:
         "PEDANT on the short answers"

@@ -65,7 +65,7 @@ rule test_edits:
         runtime=20,
     params:
         code=plan.code(
-            "intervention/test_edits.py", _SCORERS=plan.scorer_of_intervention()
+            "intervention/test_edits.py", SCORERS=plan.scorer_of_intervention()
         ),
         models=plan.models,
         subset=config["intervention"]["subset"],

@@ -270,6 +270,11 @@ class Plan(StudyResults):
         """The scorer of the job's subset."""
         return self.config.benchmark.subsets[wildcards.subset].scorer
 
+    @property
+    def scorers(self) -> list[str]:
+        """The scorers of the study's subsets."""
+        return sorted({self.config.benchmark.subsets[subset].scorer for subset in self.subsets})
+
     def scorer_of_intervention(self) -> str:
         """The scorer of the subset whose speech is edited."""
         return self.config.benchmark.subsets[self.config.intervention.subset].scorer

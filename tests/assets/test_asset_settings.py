@@ -39,7 +39,7 @@ def package_source(**changes):
         "C:a",
         "a\0b",
         "asset.json",
-        "original/a",
+        ".converting/a",
         ".fetching/a",
     ],
 )

@@ -135,4 +135,4 @@ def test_file_that_lacks_a_tensor_is_refused(tmp_path, written, llama):
     assert data.count(name) == 1
     written.write_bytes(data.replace(name, b"blk.1.ffn_xx.weight"))
     with pytest.raises(AssetError, match=r"missing \['model\.layers\.1\.mlp\.up_proj\.weight'\]"):
-        fetch_asset("asset", settings(written), tmp_path / "asset")
+        obtain(written, tmp_path / "asset")

@@ -187,8 +187,8 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
         {"synthesize_speech"},
     ),
     "a scorer": (
-        replace("scoring/refusal.py", "VERSION = ", "VERSION = 'edited' + "),
-        {"score_answers[advbench]", "score_answers_base[advbench]"},
+        replace("scoring/refusal.py", 'version="1"', 'version="edited"'),
+        {"score_answers[advbench]", "score_answers_base[advbench]", "build_gap_table"},
     ),
     "a layout": (replace("benchmark/layouts.py", '"\\n\\n")', '"\\n \\n")'), {"build_questions[mmlu]"}),
     "a converter": (
