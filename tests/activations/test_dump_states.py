@@ -9,6 +9,7 @@ import torch
 
 from tests.tiny_study import CHECKPOINT, write_tiny_study
 from workflow_scripts.activations.dump_states import dump_states, query_shapes, stream_states, write_shard_states
+from workflow_scripts.artifacts.checkpoints import weights_hash
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.states import StateReader
 from workflow_scripts.artifacts.utterances import UTTERANCES
@@ -94,7 +95,7 @@ def test_attributes_identify_model_tokenizer_and_settings(study, tmp_path):
         tokens = reader.tokens(0)
     assert (found["model"], found["checkpoint"], found["subset"], found["seed"]) == ("tiny-lora", CHECKPOINT, "tiny", 7)
     assert (found["backbone"], found["backbone_revision"]) == ("tiny-llama", "tiny-llama==1.0")
-    assert found["weights_sha256"] == "ab" * 32
+    assert found["weights_sha256"] == weights_hash(study.model.parent / CHECKPOINT)
     assert len(found["tokenizer_hash"]) == len(found["template_hash"]) == 16
     assert json.loads(found["dropped"]) == ["q1"]
     assert json.loads(found["provenance"])["settings"]["batch_size"] == 2

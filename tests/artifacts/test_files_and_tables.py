@@ -71,7 +71,7 @@ def test_failing_step_logs_the_traceback_and_ends_with_the_bare_message(tmp_path
         from workflow_scripts.artifacts.logs import run_step
         def step(s):
             raise ValueError("question nq-0001 has no text")
-        run_step(SimpleNamespace(log=[r"LOG"]), step)
+        run_step(SimpleNamespace(input=[], output=[], log=[r"LOG"]), step)
         """
     ).replace("LOG", str(tmp_path / "step.log"))
     run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)

@@ -12,6 +12,7 @@ from transformers import (
     WhisperForConditionalGeneration,
 )
 
+from workflow_scripts.artifacts.files import sha256_file
 from workflow_scripts.artifacts.questions import QUESTIONS, Question
 from workflow_scripts.artifacts.utterances import SYNTHESIS, Utterance
 from workflow_scripts.speech.audio import write_flac
@@ -87,7 +88,7 @@ def spoken_subset(tmp_path):
             Utterance(
                 id=name,
                 audio=f"audio/{name}.flac" if kept else None,
-                sha256="0" * 64 if kept else None,
+                sha256=sha256_file(tmp_path / "audio" / f"{name}.flac") if kept else None,
                 seconds=seconds if kept else 0,
                 sample_rate=16_000,
                 kept=kept,

@@ -6,7 +6,8 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from workflow_scripts.artifacts.files import ArtifactError, sha256_file, write_text
+from workflow_scripts.artifacts.checksums import checksum
+from workflow_scripts.artifacts.files import ArtifactError, write_text
 from workflow_scripts.artifacts.records import Record
 
 SCHEMA = "checkpoints/1"
@@ -46,11 +47,20 @@ class CheckpointIndex(Record):
         return found
 
     def folder(self, path: Path, name: str) -> Path:
-        """Folder of checkpoint `name` of the index read from `path`."""
-        if name not in {entry.name for entry in self.checkpoints}:
-            known = ", ".join(entry.name for entry in self.checkpoints)
-            raise ArtifactError(f"{path}: no checkpoint {name!r}; known: {known}")
-        return Path(path).parent / name
+        """Folder of checkpoint `name` of the index read from `path`.
+
+        Raises:
+            ArtifactError: there is no such checkpoint, or its weights are not those that the index lists.
+        """
+        recorded = {entry.name: entry.sha256 for entry in self.checkpoints}
+        if name not in recorded:
+            raise ArtifactError(f"{path}: no checkpoint {name!r}; known: {', '.join(recorded)}")
+        folder = Path(path).parent / name
+        if weights_hash(folder) != recorded[name]:
+            raise ArtifactError(
+                f"{folder}: its weights are not those of {path}; bring them back, or delete {path} to train again"
+            )
+        return folder
 
 
 def checkpoint_name(step: int) -> str:
@@ -62,5 +72,5 @@ def weights_hash(folder: Path) -> str:
     """SHA-256 over the names and hashes of a checkpoint's weight files, sorted by name."""
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*.safetensors")):
-        digest.update(f"{path.relative_to(folder).as_posix()} {sha256_file(path)}\n".encode())
+        digest.update(f"{path.relative_to(folder).as_posix()} {checksum(path)}\n".encode())
     return digest.hexdigest()

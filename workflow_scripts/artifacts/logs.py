@@ -1,10 +1,12 @@
-"""Logging of a step into its rule's log file, and progress that suits a terminal and a log."""
+"""Running a step: its inputs are checked, its log goes into the rule's file; progress for a terminal and a log."""
 
 import logging
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
+
+from workflow_scripts.artifacts.checksums import check_inputs, forget_outputs, note_outputs
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -13,7 +15,8 @@ logger = logging.getLogger(__name__)
 def run_step(snakemake: Any, step: Callable[[Any], Any]) -> None:
     """Call `step(snakemake)` with logging to the rule's log; an error is logged with its traceback and ends the job.
 
-    The last line on standard error is the bare message, so that a user sees the cause without opening the log.
+    Inputs are checked against what was noted when they were written, and outputs are noted (artifacts.checksums). The
+    last line on standard error is the bare message, so that a user sees the cause without opening the log.
     """
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
     if snakemake.log:
@@ -25,7 +28,10 @@ def run_step(snakemake: Any, step: Callable[[Any], Any]) -> None:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     started = time.monotonic()
     try:
+        check_inputs(snakemake.input)
+        forget_outputs(snakemake.output)
         step(snakemake)
+        note_outputs(snakemake.output)
     except Exception as error:
         logger.exception("step failed after %.1f s", time.monotonic() - started)
         sys.exit(f"{type(error).__name__}: {error}")

@@ -1,7 +1,10 @@
 """The speech stage's manifest.jsonl: one line per question that was to be spoken."""
 
+from pathlib import Path
+
 from pydantic import Field
 
+from workflow_scripts.artifacts.files import ArtifactError, sha256_file
 from workflow_scripts.artifacts.questions import Id
 from workflow_scripts.artifacts.records import Record, RecordFile
 
@@ -24,6 +27,20 @@ class Utterance(Record):
     kept: bool
     reason: str = Field(default="", description="Why it was dropped; empty if kept.")
     attempts: int = Field(ge=0)
+
+    def audio_file(self, folder: Path) -> Path:
+        """The FLAC file, `folder` being the manifest's.
+
+        Raises:
+            ArtifactError: it is not the file that was recorded; names it. A missing file is left to its reader.
+        """
+        path = folder / (self.audio or "")
+        if path.is_file() and self.sha256 is not None and sha256_file(path) != self.sha256:
+            raise ArtifactError(
+                f"{path}: not the audio that the manifest lists (another SHA-256); delete {folder}/synthesis.jsonl and "
+                "run again"
+            )
+        return path
 
 
 SYNTHESIS = RecordFile("synthesis/1", Utterance)

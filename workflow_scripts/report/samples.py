@@ -108,7 +108,7 @@ def _sample(question: Question, heard: Utterance, by_model: Mapping[str, Answere
         "spoken": question.spoken,
         "reference": reference_answer(question) or "; ".join(question.reference),
         "scorer": question.scorer,
-        "audio": mp3_uri(folder / heard.audio),
+        "audio": mp3_uri(heard.audio_file(folder)),
         "seconds": round(heard.seconds, 2),
         "transcript": heard.transcript or "",
         "wer": None if heard.wer is None else round(100 * heard.wer, 1),

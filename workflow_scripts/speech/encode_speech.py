@@ -44,7 +44,7 @@ def encode_speech(
     utterances = [utterance for utterance in spoken if utterance.kept]
     if not utterances:
         raise ArtifactError(f"{manifest}: no utterance was kept, nothing to encode; see the reasons in the file")
-    paths = [Path(manifest).parent / utterance.audio for utterance in utterances]
+    paths = [utterance.audio_file(Path(manifest).parent) for utterance in utterances]
     samples = [check_flac(path, utterance.seconds) for path, utterance in zip(paths, utterances)]
     model = WhisperFeatures(Path(encoder).parent, device=device, window_seconds=window_seconds)
     first = {utterance.id for utterance in spoken[:padded]}

@@ -91,7 +91,7 @@ def _voice_times(
                 f"{said.seconds:.3f} s; the audio is older than the text or the voice: delete synthesis.jsonl and "
                 "run again"
             )
-        yield row.id, cut_to_sound(said.words, read_flac(_audio(manifest.parent, row), row.seconds), SAMPLE_RATE)
+        yield row.id, cut_to_sound(said.words, read_flac(row.audio_file(manifest.parent), row.seconds), SAMPLE_RATE)
 
 
 def _recogniser_times(
@@ -107,16 +107,12 @@ def _recogniser_times(
     rows = sorted(kept, key=lambda row: (row.seconds, row.id))
     for start in range(0, len(rows), BATCH):
         batch = rows[start : start + BATCH]
-        samples = [read_flac(_audio(manifest.parent, row), row.seconds) for row in batch]
+        samples = [read_flac(row.audio_file(manifest.parent), row.seconds) for row in batch]
         padded = [np.pad(one, (0, padded_length(len(one)) - len(one))) for one in samples]
         for row, one, frames in zip(batch, samples, encoder.encode(padded)):
             real = frame_count(len(one))
             words = attention.of(row.transcript or "", frames, real)
             yield row.id, cut_to_sound(words, one, SAMPLE_RATE)
-
-
-def _audio(folder: Path, row: Utterance) -> Path:
-    return folder / (row.audio or "")
 
 
 TIMERS: Mapping[str, tuple[str, Callable[..., Timed]]] = {

@@ -113,7 +113,7 @@ def _transcripts(
 ) -> Iterator[tuple[str, Transcript]]:
     batch: list[tuple[str, np.ndarray]] = []
     for utterance in spoken:
-        samples = read_flac(audio / utterance.audio, utterance.seconds)
+        samples = read_flac(utterance.audio_file(audio), utterance.seconds)
         padded = np.pad(samples, (0, padded_length(len(samples)) - len(samples)))
         if batch and (len(batch) == batch_size or len(padded) != len(batch[0][1])):
             yield from _batch_transcripts(batch, encoder, decoder)

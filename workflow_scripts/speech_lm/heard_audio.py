@@ -24,15 +24,15 @@ class AudioReader:
         self.folder = Path(manifest).parent
         self.ids = [row.id for row in kept]
         self.seconds = {row.id: row.seconds for row in kept}
-        self._audio = {row.id: row.audio for row in kept}
+        self._rows = {row.id: row for row in kept}
 
     def speech(self, name: str) -> Speech:
         """The audio of a question.
 
         Raises:
-            ArtifactError: the file is missing, damaged, not mono or of another rate; names it.
+            ArtifactError: the file is missing, damaged, not the one recorded, not mono or of another rate; names it.
         """
-        path = self.folder / (self._audio[name] or "")
+        path = self._rows[name].audio_file(self.folder)
         try:
             samples, rate = soundfile.read(path, dtype="float32")
         except (soundfile.LibsndfileError, OSError) as error:
