@@ -7,11 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.questions import QUESTIONS, Question
 from workflow_scripts.artifacts.tables import read_table
 from workflow_scripts.benchmark.build_instructions import build_instructions, source_quotas
+from workflow_scripts.benchmark.layouts import CHOICE_QUESTION
+from workflow_scripts.benchmark.near_duplicates import NearDuplicates
+from workflow_scripts.scoring.question_formats import reference_answer
+from workflow_scripts.settings.training import PromptSource
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
@@ -47,6 +52,8 @@ def study(tmp_path: Path):
             {"asset": "made", "file": "questions.jsonl", "layout": "question", "field": "question", "share": 1},
             {"asset": "made", "file": "sentences.jsonl", "layout": "sentence", "field": "text", "share": 3},
         ]
+        for file, content in changes.pop("files", {}).items():
+            (folder / file).write_text(content) if isinstance(content, str) else write(file, content)
         sources[0] |= changes.pop("first_source", {})
         settings = {"prompts": 36, "heldout": 8, "sources": sources, **changes}
         out = tmp_path / f"{name}.jsonl"
@@ -126,6 +133,100 @@ def test_too_few_prompts_names_file_and_numbers(study) -> None:
 def test_unknown_asset_is_named(study) -> None:
     with pytest.raises(ArtifactError, match=r"asset 'other' is not among \['made'\]"):
         study([], first_source={"asset": "other"})
+
+
+CHOICE = {"layout": "multiple_choice", "field": "question", "response": "answer"}
+
+
+def choices(count: int = 40, **changes: Any) -> list[dict[str, Any]]:
+    """Questions of five options, the right one at every place in turn, as a text of lines or as a list."""
+    made = []
+    for number in range(count):
+        texts = [f"thing {LETTERS[number % 26]}{LETTERS[number // 26]}{place}" for place in "vwxyz"]
+        lines = "\n" + "\n".join(f"{letter}. {text}" for letter, text in zip("ABCDE", texts))
+        right = number % 5
+        row = {"question": f"Who saw {LETTERS[number % 26]}{LETTERS[number // 26]}q?", "answer": "ABCDE"[right]}
+        if number % 2:
+            row["answer"] = texts[right]
+        made.append(row | {"options": texts if number % 3 else lines} | changes)
+    return made
+
+
+def test_multiple_choice_is_asked_in_voicebench_wording_with_the_right_answer(study) -> None:
+    found, _ = study([], files={"mc.jsonl": choices()}, first_source={"file": "mc.jsonl", **CHOICE, "max_words": 60})
+    asked = [prompt for prompt in found if prompt.source["file"] == "mc.jsonl"]
+    right = {f"Who saw {LETTERS[n % 26]}{LETTERS[n // 26]}q?": choices()[n] for n in range(40)}
+    for prompt in asked:
+        question, *lines, closing = prompt.prompt.split("\n")
+        assert lines == [f"{letter}. {text}" for letter, text in zip("ABCD", prompt.options)]
+        assert closing == CHOICE_QUESTION
+        chosen = prompt.options["ABCD".index(prompt.reference[0])]
+        row = right[question]
+        assert chosen[-1] == row["answer"][-1] or chosen[-1] == "vwxyz"["ABCDE".index(row["answer"])]
+    assert {prompt.reference[0] for prompt in asked} == set("ABCD")
+    assert (
+        reference_answer(asked[0])
+        == f"{asked[0].reference[0]}. " + asked[0].options["ABCD".index(asked[0].reference[0])]
+    )
+
+
+def test_without_response_the_backbone_is_left_to_answer_multiple_choice(study) -> None:
+    source = {"file": "mc.jsonl", **CHOICE, "response": None, "max_words": 60}
+    found, _ = study([], files={"mc.jsonl": choices()}, first_source=source)
+    asked = [prompt for prompt in found if prompt.source["file"] == "mc.jsonl"]
+    assert asked and all(reference_answer(prompt) is None and len(prompt.options) == 4 for prompt in asked)
+
+
+def test_responses_come_with_the_data_also_from_csv_and_are_renamed(study) -> None:
+    table = "question,said\n" + "".join(f"is {a}{b}x a thing,{b == 'a'}\n" for a in LETTERS for b in "ab")
+    source = {"file": "own.csv", "response": "said", "response_map": {"True": "Yes", "False": "No"}}
+    found, _ = study([], files={"own.csv": table}, first_source=source | {"wer_filter": False})
+    asked = [prompt for prompt in found if prompt.source["file"] == "own.csv"]
+    for prompt in asked:
+        assert reference_answer(prompt) == ("Yes" if "ax a thing" in prompt.prompt else "No")
+        assert prompt.source["wer_filter"] is False
+
+
+@pytest.mark.parametrize(
+    ("rows", "source", "match"),
+    [
+        ([{"question": "a b c"}] * 3, {"response": "answer"}, r"3 of 3 rows .*row 1: no text in response field"),
+        ([{"question": "a b c", "answer": " "}], {"response": "answer"}, "no text in response field"),
+        (choices(2, options=["x", "y", "z"]), CHOICE, r"2 of 2 .*row 1: 3 options in field 'options', 4 are needed"),
+        (choices(1, options=["x", "y", "z", "X"]), CHOICE, "options in field 'options' repeat"),
+        (choices(1, answer="F"), CHOICE, "response 'F' is none of the 5 options"),
+    ],
+)  # fmt: skip
+def test_rows_that_cannot_be_used_are_counted_and_the_first_are_named(study, rows, source, match) -> None:
+    with pytest.raises(ArtifactError, match=match):
+        study([], files={"bad.jsonl": rows}, first_source={"file": "bad.jsonl", **source})
+
+
+def test_a_csv_row_with_too_few_cells_is_named(study) -> None:
+    with pytest.raises(ArtifactError, match=r"own\.csv, row 1: not as many cells"):
+        study([], files={"own.csv": "question,said\nonly one\n"}, first_source={"file": "own.csv"})
+
+
+def test_a_sentence_has_no_other_response() -> None:
+    with pytest.raises(ValidationError, match="a sentence is answered with itself"):
+        PromptSource(asset="a", file="f.jsonl", layout="sentence", field="text", response="said", share=1)
+
+
+def test_benchmark_questions_in_other_words_are_left_out(study) -> None:
+    benchmark = [question("What is the big aax thing over here?"), question("aax")]
+    reworded = [{"question": "is the thing here a big aax over there"}, *rows("question", 60, "who has the")]
+    found, filters = study(benchmark, files={"more.jsonl": reworded}, first_source={"file": "more.jsonl"})
+    assert not any("big aax" in prompt.prompt for prompt in found)
+    assert any(row["filter"] == "in the benchmark in other words" and row["dropped"] == 1 for row in filters)
+
+
+def test_nearly_the_same_means_most_content_words_of_both() -> None:
+    near = NearDuplicates(["What is the capital of France?", "Plants make sugar from light and water."])
+    assert "france capital is what" in near
+    assert "The plants made sugar from water and light" not in near
+    assert "Plants: make sugar from light, water!" in near
+    assert "What is the capital of Spain?" not in near
+    assert "the of and" not in near
 
 
 def test_quotas_add_up_and_follow_shares() -> None:

@@ -134,6 +134,18 @@ def test_a_limit_nobody_meets_is_an_error(spoken_subset, tiny_whisper) -> None:
         transcribe(spoken_subset, tiny_whisper, wer_limit=0.0)
 
 
+def test_prompts_of_a_source_without_filter_are_kept_and_not_transcribed(spoken_subset, tiny_whisper) -> None:
+    asked = QUESTIONS.read(spoken_subset / "questions.jsonl")
+    asked = [q.model_copy(update={"source": {"wer_filter": n == 0}}) for n, q in enumerate(asked)]
+    QUESTIONS.write(spoken_subset / "questions.jsonl", asked, {})
+    found = transcribe(spoken_subset, tiny_whisper, wer_limit=0.0)
+    assert [(u.kept, u.transcript is None) for u in found] == [
+        (False, False),  # an untrained recogniser hears something else
+        (False, True),  # silent
+        *[(True, True)] * 3,
+    ]
+
+
 def test_questions_and_audio_must_belong_together(spoken_subset, tiny_whisper) -> None:
     QUESTIONS.write(spoken_subset / "questions.jsonl", QUESTIONS.read(spoken_subset / "questions.jsonl")[:3], {})
     with pytest.raises(ArtifactError, match="5 utterances do not belong to the 3 questions"):

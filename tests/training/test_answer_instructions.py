@@ -7,7 +7,7 @@ from workflow_scripts.artifacts.files import ArtifactError, sha256_text
 from workflow_scripts.artifacts.questions import QUESTIONS
 from workflow_scripts.speech_lm.families.composite import CompositeSpeechLM
 from workflow_scripts.speech_lm.opening.loading import load_speech_lm
-from workflow_scripts.training.answer_instructions import answer_instructions, repeat_answer
+from workflow_scripts.training.answer_instructions import answer_instructions, given_answer
 
 
 def run(instructions, output):
@@ -61,7 +61,25 @@ def test_a_partial_file_of_other_settings_is_not_used(instructions, tmp_path):
     assert run(instructions, tmp_path / "a.jsonl") == whole
 
 
-def test_repeat_without_sentence_is_an_error(instructions):
+def test_answers_that_come_with_the_data_are_taken_and_no_model_is_loaded(instructions, tmp_path, monkeypatch):
+    changes = [
+        {"scorer": "short_answer", "reference": ["Paris", "the city"]},
+        {"scorer": "multiple_choice", "reference": ["C"], "options": ["mud", "ice", "tundra", "sea"]},
+    ]
+    asked = [q.model_copy(update=c) for q, c in zip(QUESTIONS.read(instructions.questions), changes)]
+    QUESTIONS.write(tmp_path / "q.jsonl", asked, {})
+    monkeypatch.setattr("workflow_scripts.training.answer_instructions.load_speech_lm", None)
+    output = tmp_path / "a.jsonl"
+    answer_instructions(
+        tmp_path / "q.jsonl", instructions.backbone, output, max_new_tokens=1, batch_size=3, system_prompt=None
+    )
+    found = ANSWERS.read(output)
+    assert [answer.answer for answer in found] == ["Paris", "C. tundra"]
+    assert {answer.finish_reason for answer in found} == {"stop"}
+    assert len(found[1].token_ids) > 1, "what comes with the data is not cut"
+
+
+def test_a_prompt_without_answer_is_named(instructions):
     question = QUESTIONS.read(instructions.questions)[0].model_copy(update={"reference": []})
-    with pytest.raises(ArtifactError, match="'train-00000' is to be repeated but has no reference sentence"):
-        repeat_answer(None, question)
+    with pytest.raises(ArtifactError, match="'train-00000' has no reference answer"):
+        given_answer(None, question)

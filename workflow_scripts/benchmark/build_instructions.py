@@ -1,8 +1,9 @@
-"""Makes the training prompts: plain questions and sentences to repeat, none of which occurs in the benchmark.
+"""Makes the training prompts: questions, multiple-choice questions and sentences to repeat, none of the benchmark.
 
-Paper section 3 trains on spoken instructions with written answers; here prompts come from small open data sets and the
-answers from the base model (training stage). Two prompts are the same if their normalised words are equal; the question
-part and the repeated sentence count as well as the whole prompt.
+Paper section 3 trains on spoken instructions with written answers; here both come from the data sets of `sources`, or
+the answers from the base model (training stage). Two prompts are the same if their normalised words are equal; the
+question part and the repeated sentence count as well as the whole prompt. What is nearly the same as a question of the
+benchmark (`near_duplicates`) is left out too.
 """
 
 import logging
@@ -16,21 +17,17 @@ from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.provenance import provenance
 from workflow_scripts.artifacts.questions import QUESTIONS, Question
 from workflow_scripts.benchmark.filters import NOT_DRAWN, FilterReport, Speakable, filter_candidates
-from workflow_scripts.benchmark.layouts import (
-    REPEAT_PREFIX,
-    Candidate,
-    RowError,
-    json_rows,
-    sentence_candidate,
-    text_of,
-)
+from workflow_scripts.benchmark.layouts import REPEAT_PREFIX
+from workflow_scripts.benchmark.near_duplicates import NearDuplicates
+from workflow_scripts.benchmark.prompt_sources import scorer_of, source_candidates
 from workflow_scripts.scoring.text_normalisation import normalise_words
 from workflow_scripts.settings.config import INSTRUCTIONS
 from workflow_scripts.settings.training import InstructionSettings, PromptSource
 
 logger = logging.getLogger(__name__)
 
-IN_BENCHMARK, IN_EXCLUDED, IN_OTHER = "in the benchmark", "in the excluded file", "in an earlier source"
+IN_BENCHMARK, NEARLY = "in the benchmark", "in the benchmark in other words"
+IN_EXCLUDED, IN_OTHER = "in the excluded file", "in an earlier source"
 TRAIN, HELDOUT = "train", "heldout"
 """Prefixes of the ids; the prompts with `heldout` ids are for the learning curve only."""
 
@@ -58,7 +55,8 @@ def build_instructions(
     """
     chosen = InstructionSettings.model_validate(settings)
     folders = {Path(path).parent.name: Path(path).parent for path in assets}
-    taken = benchmark_texts(question for path in benchmark for question in QUESTIONS.read(Path(path)))
+    asked = [question for path in benchmark for question in QUESTIONS.read(Path(path))]
+    taken, nearly = benchmark_texts(asked), NearDuplicates(map(core_text, asked))
     quotas = source_quotas([source.share for source in chosen.sources], chosen.prompts + chosen.heldout)
     random = np.random.default_rng(seed)
     report, seen = FilterReport(), set()
@@ -68,7 +66,7 @@ def build_instructions(
             raise ArtifactError(
                 f"training source {source.file!r}: asset {source.asset!r} is not among {sorted(folders)}"
             )
-        pool = _pool(folders[source.asset], source, chosen, taken, seen, report)
+        pool = _pool(folders[source.asset], source, chosen, taken, nearly, seen, report)
         if len(pool) < quota:
             raise ArtifactError(
                 f"{folders[source.asset] / source.file}: {len(pool)} prompts can be used, its share needs {quota}; "
@@ -89,9 +87,14 @@ def benchmark_texts(questions: Iterable[Question]) -> set[str]:
     """Normalised texts that must not be trained on: prompt, question part and repeated sentence of each question."""
     texts: set[str] = set()
     for question in questions:
-        own = question.prompt.removeprefix(REPEAT_PREFIX)
-        texts |= {normalise_words(text) for text in (question.prompt, own, own.split("\nA. ")[0])}
+        repeated = question.prompt.removeprefix(REPEAT_PREFIX)
+        texts |= {normalise_words(text) for text in (question.prompt, repeated, core_text(question))}
     return texts - {""}
+
+
+def core_text(question: Question) -> str:
+    """What makes it this question: without options and fixed phrases."""
+    return question.prompt.removeprefix(REPEAT_PREFIX).split("\nA. ")[0]
 
 
 def source_quotas(shares: Sequence[float], total: int) -> list[int]:
@@ -108,20 +111,23 @@ def _pool(
     source: PromptSource,
     settings: InstructionSettings,
     taken: set[str],
+    nearly: NearDuplicates,
     seen: set[str],
     report: FilterReport,
 ) -> list[Speakable]:
     """Usable prompts of one source in file order; adds their texts to `seen`."""
     excluded: set[str] = set()
     if source.exclude_file:
-        texts = (candidate.core for candidate in _candidates(folder / source.exclude_file, source))
+        texts = (candidate.core for candidate in source_candidates(folder / source.exclude_file, source))
         excluded = {normalise_words(text) for text in texts}
-    candidates = _candidates(folder / source.file, source)
+    candidates = source_candidates(folder / source.file, source)
     pool: list[Speakable] = []
-    for speakable in filter_candidates(candidates, report, min_words=settings.min_words, max_words=settings.max_words):
-        key = normalise_words(speakable.candidate.core)
+    bounds = {name: getattr(source, name) or getattr(settings, name) for name in ("min_words", "max_words")}
+    for speakable in filter_candidates(candidates, report, **bounds):
+        core = speakable.candidate.core
+        key = normalise_words(core)
         groups = ((IN_BENCHMARK, taken), (IN_EXCLUDED, excluded), (IN_OTHER, seen))
-        reason = next((name for name, texts in groups if key in texts), "")
+        reason = next((name for name, texts in groups if key in texts), NEARLY if core in nearly else "")
         if reason:
             report.drop(reason)
             continue
@@ -130,29 +136,19 @@ def _pool(
     return pool
 
 
-def _candidates(path: Path, source: PromptSource) -> list[Candidate]:
-    found = []
-    for number, row in json_rows(path):
-        try:
-            text = text_of(row, source.field)
-        except RowError as error:
-            raise ArtifactError(f"{path}, row {number}: {error}; check `field` of this source") from None
-        sentence = source.layout == "sentence"
-        found.append(sentence_candidate(number, text) if sentence else Candidate(number, text, text))
-    return found
-
-
 def _prompt(number: int, source: PromptSource, speakable: Speakable, *, n_train: int) -> Question:
     split, count = (TRAIN, number + 1) if number < n_train else (HELDOUT, number + 1 - n_train)
     candidate = speakable.candidate
+    filtered = {} if source.wer_filter else {"wer_filter": False}
     return Question(
         id=f"{split}-{count:05d}",
         subset=INSTRUCTIONS,
         prompt=candidate.prompt,
         spoken=speakable.spoken,
         reference=candidate.reference,
-        scorer="repeat" if source.layout == "sentence" else "short_answer",
-        source={"asset": source.asset, "file": source.file, "row": candidate.row},
+        options=candidate.options,
+        scorer=scorer_of(source),
+        source={"asset": source.asset, "file": source.file, "row": candidate.row, **filtered},
     )
 
 

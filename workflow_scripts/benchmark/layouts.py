@@ -1,5 +1,6 @@
 """Reads raw data files into candidate questions, one reader per layout."""
 
+import csv
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -58,6 +59,30 @@ def read_candidates(path: Path, layout: str) -> list[Candidate]:
                 f"{path}, row {number}: {error}; check that the asset is complete and that layout {layout!r} is right"
             ) from None
     return found
+
+
+def data_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(row number from 1, object) of a file by its ending: `.csv` with a header line, or JSON lines.
+
+    Raises:
+        ArtifactError: the file is missing, or a row is damaged; names both.
+    """
+    if Path(path).suffix.lower() == ".csv":
+        return _csv_rows(path)
+    return json_rows(path)
+
+
+def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            for number, row in enumerate(csv.DictReader(file, strict=True), start=1):
+                if None in row or None in row.values():
+                    raise ArtifactError(f"{path}, row {number}: not as many cells as the header line; correct the row")
+                yield number, row
+    except FileNotFoundError:
+        raise ArtifactError(f"{path}: not found; check `file` of the source against the asset") from None
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ArtifactError(f"{path}: not CSV in UTF-8 ({error}); save it again") from None
 
 
 def json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -119,10 +144,20 @@ def _multiple_choice(number: int, row: dict[str, Any], separator: str) -> Candid
         raise RowError(f"question with empty text (option {letters[texts.index('')]})")
     if answer[0] not in letters:
         raise RowError(f"answer {answer[:20]!r} starts with no letter of {letters}")
-    lines = [f"{letter}. {text}" for letter, text in zip(letters, texts)]
+    return choice_candidate(number, question, texts, letters.index(answer[0]), separator=separator)
+
+
+def choice_candidate(
+    number: int, question: str, texts: list[str], right: int | None, *, separator: str = "\n"
+) -> Candidate:
+    """A multiple-choice question in VoiceBench's wording, `separator` before its closing line.
+
+    texts: of options A to D. right: place of the right one; None leaves the reference empty.
+    """
+    lines = [f"{letter}. {text}" for letter, text in zip("ABCD", texts, strict=True)]
     prompt = "\n".join([question, *lines]) + separator + CHOICE_QUESTION
     reason = "option of several lines" if any("\n" in text for text in texts) else ""
-    return Candidate(number, prompt, question, [answer[0]], texts, reason=reason)
+    return Candidate(number, prompt, question, [] if right is None else ["ABCD"[right]], texts, reason=reason)
 
 
 def _openbookqa(number: int, row: dict[str, Any]) -> Candidate:

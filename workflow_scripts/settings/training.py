@@ -13,17 +13,45 @@ Strategy = Literal["adapter", "lora", "full"]
 class PromptSource(Settings):
     """Rows of one data file that become training prompts."""
 
-    asset: str = Field(description="Key of `assets`.")
-    file: FileName = Field(description="File inside the asset.")
-    layout: Literal["question", "sentence"] = Field(
-        description="`question`: asked as it stands, answered by the base model. `sentence`: 'Repeat after me: ...'."
+    asset: str = Field(description="Key of `assets`; own files are an asset with a `path`.")
+    file: FileName = Field(description="File inside the asset: JSON lines, or .csv with a header line.")
+    layout: Literal["question", "multiple_choice", "sentence"] = Field(
+        description="`question`: asked as it stands. `multiple_choice`: with four options, in VoiceBench's wording. "
+        "`sentence`: 'Repeat after me: ...'."
     )
-    field: str = Field(min_length=1, description="JSON field with the text.")
+    field: str = Field(min_length=1, description="Field with the text.")
+    response: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Field with the answer that is trained: a text, the first of a list, or the right option's text or "
+        "letter. Default: the backbone's own answer; sentences are answered with themselves.",
+    )
+    response_map: dict[str, str] = Field(
+        default={}, description="What is said for some responses, such as {'True': 'Yes', 'False': 'No'}."
+    )
+    options: str = Field(
+        default="options",
+        min_length=1,
+        description="Field with the options of `multiple_choice`: a list, or a text with a line for each. Of more than "
+        "four, three wrong ones are drawn.",
+    )
     exclude_file: FileName | None = Field(
         default=None,
         description="File of the same asset whose texts must not be used (a benchmark's test part).",
     )
     share: float = Field(gt=0, description="Relative number of prompts from this source.")
+    min_words: int | None = Field(default=None, gt=0, description="Default: training.instructions.min_words.")
+    max_words: int | None = Field(default=None, gt=0, description="Default: training.instructions.max_words.")
+    wer_filter: bool = Field(
+        default=True,
+        description="Whether utterances above speech.training_wer_limit are dropped; if not, they are not transcribed.",
+    )
+
+    @model_validator(mode="after")
+    def _has_a_response_of_its_own(self) -> "PromptSource":
+        if self.layout == "sentence" and self.response is not None:
+            raise ValueError(f"response {self.response!r}: a sentence is answered with itself; remove response")
+        return self
 
 
 class InstructionSettings(Settings):

@@ -49,18 +49,23 @@ def transcribe_speech(
         wer_limit: greatest word error rate that is kept; None keeps all.
         device: see speech_lm.device.
 
+    Training prompts of sources without `wer_filter` are kept as they are: they are not transcribed.
+
     Raises:
         ArtifactError: questions and utterances differ, an audio file is damaged, or nothing is kept.
     """
     chosen = AsrSettings.model_validate(settings)
-    spoken = {question.id: question.spoken for question in QUESTIONS.read(Path(questions))}
+    asked = QUESTIONS.read(Path(questions))
+    spoken = {question.id: question.spoken for question in asked}
+    unfiltered = {question.id for question in asked if not question.source.get("wer_filter", True)}
     utterances = SYNTHESIS.read(Path(synthesis))
     if list(spoken) != [utterance.id for utterance in utterances]:
         raise ArtifactError(
             f"{synthesis}: {len(utterances)} utterances do not belong to the {len(spoken)} questions of {questions}; "
             "delete it and run again"
         )
-    heard = _hear(utterances, Path(synthesis).parent, Path(asr).parent, chosen, device)
+    filtered = [utterance for utterance in utterances if utterance.id not in unfiltered]
+    heard = _hear(filtered, Path(synthesis).parent, Path(asr).parent, chosen, device)
     judged = [judge(utterance, spoken[utterance.id], heard.get(utterance.id), wer_limit) for utterance in utterances]
     kept = sum(utterance.kept for utterance in judged)
     if not kept:
@@ -71,11 +76,13 @@ def transcribe_speech(
     rates = [utterance.wer for utterance in judged if utterance.wer is not None]
     loops = sum(transcript.finish_reason == "length" for transcript in heard.values())
     logger.info(
-        "%d of %d utterances kept; word error rate mean %.3f, median %.3f; %d transcripts reached the token limit",
+        "%d of %d utterances kept, %d transcribed; word error rate mean %.3f, median %.3f; %d transcripts reached the "
+        "token limit",
         kept,
         len(judged),
-        float(np.mean(rates)),
-        float(np.median(rates)),
+        len(rates),
+        float(np.mean(rates or np.nan)),
+        float(np.median(rates or np.nan)),
         loops,
     )
     facts = provenance(
@@ -102,6 +109,8 @@ def _hear(
 ) -> dict[str, Transcript]:
     """Transcripts by id of all utterances that were kept so far, longest first."""
     spoken = sorted((u for u in utterances if u.kept), key=lambda u: (-u.seconds, u.id))
+    if not spoken:
+        return {}
     encoder = WhisperFeatures(model, device=device, window_seconds=WINDOW_SECONDS, batch_size=settings.batch_size)
     decoder = WhisperDecoder(model, device=device, batch_size=settings.batch_size)
     found = _transcripts(spoken, audio, encoder, decoder, settings.batch_size)

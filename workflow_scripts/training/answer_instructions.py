@@ -1,7 +1,8 @@
-"""The answers an LSLM is trained to give: the untuned backbone's own greedy answers to the written prompts.
+"""The answers an LSLM is trained to give: those that come with the data, else the untuned backbone's own.
 
-Training on the model's own answers keeps what it says in text unchanged, so that the gap is about the input and not
-about a new answering style. Prompts that have a reference answer, sentences to repeat, are answered with it.
+Training on the backbone's own greedy answers to the written prompts keeps what it says in text unchanged, so that the
+gap is about the input and not about a new answering style. Prompts that have a reference answer (sentences to repeat,
+and sources with a `response`) are answered with it.
 """
 
 import json
@@ -9,6 +10,8 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from transformers import AutoTokenizer
 
 from workflow_scripts.artifacts.answers import ANSWERS, AnswerRecord
 from workflow_scripts.artifacts.files import ArtifactError, disk_full_named, sha256_text
@@ -45,30 +48,29 @@ def answer_instructions(
     A killed run goes on where it stopped: finished batches lie in a partial file beside `output`. Batches depend on
     the prompts only, so the answers are the same as those of an uninterrupted run.
 
-    Raises:
-        ArtifactError: a `repeat` prompt has no reference sentence.
+    The model is loaded only if there is something for it to answer.
     """
     prompts = QUESTIONS.read(questions)
-    model = load_speech_lm(backbone=backbone, checkpoint=None, encoder=None, system_prompt=system_prompt)
+    open_questions = [question for question in prompts if reference_answer(question) is None]
     settings = {"max_new_tokens": max_new_tokens, "batch_size": batch_size, "system_prompt": system_prompt}
     fingerprint = settings_hash(
         settings | {"prompts": [question.model_dump() for question in prompts], "backbone": str(backbone)}
     )
     partial = PartialAnswers(output.with_name(f".{output.name}.partial"), fingerprint)
-    generated = generate_answers(
-        model,
-        [question for question in prompts if reference_answer(question) is None],
-        partial,
-        max_new_tokens=max_new_tokens,
-        batch_size=batch_size,
-    )
-    answers = {answer.id: answer for answer in generated}
-    records = [
-        answers[question.id] if question.id in answers else repeat_answer(model, question) for question in prompts
-    ]
+    answers: dict[str, AnswerRecord] = {}
+    facts: dict[str, Any] = {"backbone": backbone.name, "generated": len(open_questions)}
+    if open_questions:
+        model = load_speech_lm(backbone=backbone, checkpoint=None, encoder=None, system_prompt=system_prompt)
+        generated = generate_answers(
+            model, open_questions, partial, max_new_tokens=max_new_tokens, batch_size=batch_size
+        )
+        answers = {answer.id: answer for answer in generated}
+        facts["dtype"] = str(model.dtype)
+    tokenizer = AutoTokenizer.from_pretrained(backbone, local_files_only=True)
+    records = [answers.get(question.id) or given_answer(tokenizer, question) for question in prompts]
     n_ended = sum(record.finish_reason == "stop" for record in records)
-    logger.info("%d answers, %d of them ended by the model or by the sentence's end", len(records), n_ended)
-    ANSWERS.write(output, records, provenance(settings, backbone=backbone.name, dtype=str(model.dtype)))
+    logger.info("%d answers, %d of them the backbone's, %d ended by themselves", len(records), len(answers), n_ended)
+    ANSWERS.write(output, records, provenance(settings, **facts))
     partial.remove()
 
 
@@ -107,21 +109,21 @@ def generate_answers(
     return records
 
 
-def repeat_answer(model: SpeechLM, question: Question) -> AnswerRecord:
-    """The reference sentence of a `repeat` prompt as an answer that ends by itself.
+def given_answer(tokenizer: Any, question: Question) -> AnswerRecord:
+    """The answer that comes with a prompt, as one that ends by itself.
 
     Raises:
-        ArtifactError: the question has no reference.
+        ArtifactError: the question has none.
     """
-    if not question.reference:
-        raise ArtifactError(f"question {question.id!r} is to be repeated but has no reference sentence; build it again")
-    sentence = question.reference[0]
+    answer = reference_answer(question)
+    if answer is None:
+        raise ArtifactError(f"question {question.id!r} has no reference answer; build the training prompts again")
     return AnswerRecord(
         id=question.id,
         form="text",
         prompt_hash=prompt_hash(question),
-        answer=sentence,
-        token_ids=list(model.tokenizer(sentence, add_special_tokens=False)["input_ids"]),
+        answer=answer,
+        token_ids=list(tokenizer(answer, add_special_tokens=False)["input_ids"]),
         finish_reason="stop",
         seconds=0.0,
     )

@@ -1,0 +1,137 @@
+"""Candidate training prompts of one source: questions, multiple-choice questions, and sentences to repeat.
+
+What is trained to be said comes with the data (`response`), or is left to the backbone: a candidate without a reference
+is answered by it in the training stage.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from workflow_scripts.artifacts.files import ArtifactError
+from workflow_scripts.benchmark.layouts import (
+    Candidate,
+    RowError,
+    choice_candidate,
+    data_rows,
+    sentence_candidate,
+    text_of,
+)
+from workflow_scripts.settings.training import PromptSource
+
+N_OPTIONS = 4
+"""Options of a multiple-choice prompt, as its closing line names A to D."""
+MAX_NAMED_ROWS = 3
+_OPTION_LINE = re.compile(r"^\(?[A-Za-z][.):]\s+(.+)$")
+_LETTER = re.compile(r"\(?([A-Za-z])(?:[.):]\s*.*)?")
+
+
+def source_candidates(path: Path, source: PromptSource) -> list[Candidate]:
+    """All rows of a data file (JSON lines or CSV) as candidates, in file order.
+
+    Raises:
+        ArtifactError: rows lack a text, a response, or options that fit; says how many, and of the first ones why.
+    """
+    read = _LAYOUTS[source.layout]
+    found, bad, n_rows = [], [], 0
+    for number, row in data_rows(path):
+        n_rows += 1
+        try:
+            found.append(read(number, row, source))
+        except RowError as error:
+            bad.append(f"row {number}: {error}")
+    if bad:
+        named = "; ".join(bad[:MAX_NAMED_ROWS]) + ("; ..." if len(bad) > MAX_NAMED_ROWS else "")
+        raise ArtifactError(
+            f"{path}: {len(bad)} of {n_rows} rows cannot become training prompts ({named}); check `field`, `response` "
+            "and `options` of this source, or remove these rows; without `response` the backbone answers itself"
+        )
+    return found
+
+
+def scorer_of(source: PromptSource) -> str:
+    """What the reference of the source's prompts is: a sentence, a right letter, or an answer (perhaps none)."""
+    if source.layout == "sentence":
+        return "repeat"
+    return "multiple_choice" if source.layout == "multiple_choice" and source.response else "short_answer"
+
+
+def _question(number: int, row: dict[str, Any], source: PromptSource) -> Candidate:
+    text = text_of(row, source.field)
+    return Candidate(number, text, text, [response_of(row, source)] if source.response else [])
+
+
+def _sentence(number: int, row: dict[str, Any], source: PromptSource) -> Candidate:
+    return sentence_candidate(number, text_of(row, source.field))
+
+
+def _multiple_choice(number: int, row: dict[str, Any], source: PromptSource) -> Candidate:
+    question, texts = text_of(row, source.field), options_of(row, source.options)
+    right = _right_option(response_of(row, source), texts) if source.response else None
+    kept = _four(texts, right, number)
+    place = None if right is None else kept.index(texts[right])
+    return choice_candidate(number, question, kept, place, separator="\n")
+
+
+_LAYOUTS: dict[str, Callable[[int, dict[str, Any], PromptSource], Candidate]] = {
+    "question": _question,
+    "sentence": _sentence,
+    "multiple_choice": _multiple_choice,
+}
+
+
+def response_of(row: dict[str, Any], source: PromptSource) -> str:
+    """The row's response as text: of a list the first, numbers and truth values as written, renamed as asked.
+
+    Raises:
+        RowError: it is missing or empty.
+    """
+    value = row.get(source.response)
+    value = value[0] if isinstance(value, list) and value else value
+    text = "" if value is None or isinstance(value, list | dict) else str(value).strip()
+    if not text:
+        raise RowError(f"no text in response field {source.response!r}")
+    return source.response_map.get(text, text)
+
+
+def options_of(row: dict[str, Any], name: str) -> list[str]:
+    """The row's options without their letters: a list, or one text with a line for each.
+
+    Raises:
+        RowError: missing, empty, repeated, or fewer than four.
+    """
+    value = row.get(name)
+    lines = value.splitlines() if isinstance(value, str) else value if isinstance(value, list) else []
+    texts = [str(line).strip() for line in lines if str(line).strip()]
+    matches = [_OPTION_LINE.match(text) for text in texts]
+    if texts and all(matches):
+        texts = [match[1].strip() for match in matches]
+    if len(texts) < N_OPTIONS:
+        raise RowError(f"{len(texts)} options in field {name!r}, {N_OPTIONS} are needed")
+    if len({text.lower() for text in texts}) < len(texts):
+        raise RowError(f"options in field {name!r} repeat")
+    return texts
+
+
+def _right_option(response: str, texts: Sequence[str]) -> int:
+    """Place of the option that the response names by its text or its letter."""
+    match = _OPTION_LINE.match(response)
+    bare = match[1].strip() if match else response
+    if bare in texts:
+        return list(texts).index(bare)
+    letter = _LETTER.fullmatch(response)
+    place = ord(letter[1].upper()) - ord("A") if letter else len(texts)
+    if place >= len(texts):
+        raise RowError(f"response {response[:40]!r} is none of the {len(texts)} options")
+    return place
+
+
+def _four(texts: Sequence[str], right: int | None, number: int) -> list[str]:
+    """Four options in their order, the right one among them; which wrong ones go is drawn from the row's number."""
+    wrong = [place for place in range(len(texts)) if place != right]
+    n_wrong = N_OPTIONS - (right is not None)
+    kept = set(np.random.default_rng(number).permutation(wrong)[:n_wrong].tolist()) | ({right} - {None})
+    return [text for place, text in enumerate(texts) if place in kept]
