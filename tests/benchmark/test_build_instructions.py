@@ -193,13 +193,27 @@ def test_responses_come_with_the_data_also_from_csv_and_are_renamed(study) -> No
         ([{"question": "a b c"}] * 3, {"response": "answer"}, r"3 of 3 rows .*row 1: no text in response field"),
         ([{"question": "a b c", "answer": " "}], {"response": "answer"}, "no text in response field"),
         (choices(2, options=["x", "y", "z"]), CHOICE, r"2 of 2 .*row 1: 3 options in field 'options', 4 are needed"),
-        (choices(1, options=["x", "y", "z", "X"]), CHOICE, "options in field 'options' repeat"),
         (choices(1, answer="F"), CHOICE, "response 'F' is none of the 5 options"),
     ],
 )  # fmt: skip
 def test_rows_that_cannot_be_used_are_counted_and_the_first_are_named(study, rows, source, match) -> None:
     with pytest.raises(ArtifactError, match=match):
         study([], files={"bad.jsonl": rows}, first_source={"file": "bad.jsonl", **source})
+
+
+def test_a_few_unusable_rows_are_left_out_counted_and_named_in_the_log(study, caplog) -> None:
+    content = [{"question": f"who {a}{b} q", "answer": "x"} for a in LETTERS for b in "ab"]
+    content[7].pop("answer")
+    _, filters = study([], files={"few.jsonl": content}, first_source={"file": "few.jsonl", "response": "answer"})
+    assert any(row["filter"] == "unusable row" and row["dropped"] == 1 for row in filters)
+    assert "1 of 52 rows cannot become training prompts (row 8: no text in response field 'answer')" in caplog.text
+
+
+def test_rows_whose_options_repeat_are_dropped_and_counted(study) -> None:
+    rows = choices() + choices(1, question="Who then?", options=["x", "y", "z", "X"], answer="A")
+    found, filters = study([], files={"mc.jsonl": rows}, first_source={"file": "mc.jsonl", **CHOICE, "max_words": 60})
+    assert any(row["filter"] == "options repeat" and row["dropped"] == 1 for row in filters)
+    assert not any("Who then?" in prompt.prompt for prompt in found)
 
 
 def test_a_csv_row_with_too_few_cells_is_named(study) -> None:

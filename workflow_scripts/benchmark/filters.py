@@ -16,7 +16,8 @@ WINDOW_SECONDS = 28.0
 """Estimated speech above this is dropped before any is made: Whisper's window is 30 s."""
 TOO_MANY_WORDS, TOO_LONG, DUPLICATE = "too many words", "longer than the window", "duplicate"
 TOO_FEW_WORDS, NOT_DRAWN = "too few words", "not in the sample"
-_ORDER = ("long answer", "option of several lines", TOO_MANY_WORDS, TOO_FEW_WORDS, TOO_LONG)
+_LAYOUT_REASONS = ("unusable row", "long answer", "option of several lines", "options repeat")
+_ORDER = (*_LAYOUT_REASONS, TOO_MANY_WORDS, TOO_FEW_WORDS, TOO_LONG)
 """Reasons that are judged before the reading; readings, duplicates and the draw follow."""
 
 

@@ -4,6 +4,7 @@ What is trained to be said comes with the data (`response`), or is left to the b
 is answered by it in the training stage.
 """
 
+import logging
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,33 +23,41 @@ from workflow_scripts.benchmark.layouts import (
 )
 from workflow_scripts.settings.training import PromptSource
 
+logger = logging.getLogger(__name__)
 N_OPTIONS = 4
 """Options of a multiple-choice prompt, as its closing line names A to D."""
+UNUSABLE, REPEATED = "unusable row", "options repeat"
+MAX_UNUSABLE_SHARE = 0.05
+"""If more of a file's rows are unusable, the source is described wrongly, and the step stops."""
 MAX_NAMED_ROWS = 3
 _OPTION_LINE = re.compile(r"^\(?[A-Za-z][.):]\s+(.+)$")
 _LETTER = re.compile(r"\(?([A-Za-z])(?:[.):]\s*.*)?")
 
 
 def source_candidates(path: Path, source: PromptSource) -> list[Candidate]:
-    """All rows of a data file (JSON lines or CSV) as candidates, in file order.
+    """All rows of a data file (JSON lines or CSV) as candidates, in file order; unusable ones have a reason.
 
     Raises:
-        ArtifactError: rows lack a text, a response, or options that fit; says how many, and of the first ones why.
+        ArtifactError: more than `MAX_UNUSABLE_SHARE` of the rows lack a text, a response, or options that fit; says how
+            many, and of the first ones why.
     """
     read = _LAYOUTS[source.layout]
-    found, bad, n_rows = [], [], 0
+    found, bad = [], []
     for number, row in data_rows(path):
-        n_rows += 1
         try:
             found.append(read(number, row, source))
         except RowError as error:
             bad.append(f"row {number}: {error}")
+            found.append(Candidate(number, UNUSABLE, UNUSABLE, reason=UNUSABLE))
     if bad:
         named = "; ".join(bad[:MAX_NAMED_ROWS]) + ("; ..." if len(bad) > MAX_NAMED_ROWS else "")
-        raise ArtifactError(
-            f"{path}: {len(bad)} of {n_rows} rows cannot become training prompts ({named}); check `field`, `response` "
-            "and `options` of this source, or remove these rows; without `response` the backbone answers itself"
-        )
+        problem = f"{path}: {len(bad)} of {len(found)} rows cannot become training prompts ({named})"
+        if len(bad) > MAX_UNUSABLE_SHARE * len(found):
+            raise ArtifactError(
+                f"{problem}; check `field`, `response` and `options` of this source, or remove these rows; without "
+                "`response` the backbone answers itself"
+            )
+        logger.warning("%s; they are left out", problem)
     return found
 
 
@@ -72,6 +81,8 @@ def _multiple_choice(number: int, row: dict[str, Any], source: PromptSource) -> 
     question, texts = text_of(row, source.field), options_of(row, source.options)
     right = _right_option(response_of(row, source), texts) if source.response else None
     kept = _four(texts, right, number)
+    if len({text.lower() for text in kept}) < N_OPTIONS:
+        return Candidate(number, question, question, reason=REPEATED)
     place = None if right is None else kept.index(texts[right])
     return choice_candidate(number, question, kept, place, separator="\n")
 
@@ -101,7 +112,7 @@ def options_of(row: dict[str, Any], name: str) -> list[str]:
     """The row's options without their letters: a list, or one text with a line for each.
 
     Raises:
-        RowError: missing, empty, repeated, or fewer than four.
+        RowError: missing or fewer than four.
     """
     value = row.get(name)
     lines = value.splitlines() if isinstance(value, str) else value if isinstance(value, list) else []
@@ -111,8 +122,6 @@ def options_of(row: dict[str, Any], name: str) -> list[str]:
         texts = [match[1].strip() for match in matches]
     if len(texts) < N_OPTIONS:
         raise RowError(f"{len(texts)} options in field {name!r}, {N_OPTIONS} are needed")
-    if len({text.lower() for text in texts}) < len(texts):
-        raise RowError(f"options in field {name!r} repeat")
     return texts
 
 
