@@ -45,7 +45,7 @@ rule edit_answers:
         "../workflow_scripts/intervention/edit_answers.py"
 
 
-rule test_edits:
+rule compare_edits:
     input:
         questions=plan.questions(config["intervention"]["subset"]),
         answers=plan.all_edits(),
@@ -65,7 +65,7 @@ rule test_edits:
         runtime=20,
     params:
         code=plan.code(
-            "intervention/test_edits.py", SCORERS=plan.scorer_of_intervention()
+            "intervention/compare_edits.py", SCORERS=plan.scorer_of_intervention()
         ),
         models=plan.models,
         subset=config["intervention"]["subset"],
@@ -78,4 +78,4 @@ rule test_edits:
     message:
         "Paired tests of the edits"
     script:
-        "../workflow_scripts/intervention/test_edits.py"
+        "../workflow_scripts/intervention/compare_edits.py"

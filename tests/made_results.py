@@ -11,18 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from workflow_scripts.artifacts.tables import write_table
+from workflow_scripts.artifacts.tables import TABLES, write_table
 from workflow_scripts.correlation.build_alignment_table import CHECKPOINT_COLUMNS, LAYER_COLUMNS
 from workflow_scripts.correlation.build_response_table import COLUMNS as RESPONSE_COLUMNS
 from workflow_scripts.correlation.build_response_table import LENS_COLUMNS, POSITION_COLUMNS
 from workflow_scripts.correlation.chance_rows import CKA_COLUMNS
 from workflow_scripts.correlation.judge_claims import judge_claims
 from workflow_scripts.correlation.regress_gap import regress_gap
-from workflow_scripts.evaluation.build_gap_table import DECLINE_COLUMNS, DIFFERENCES, GAP_COLUMNS, REFERENCES
-from workflow_scripts.evaluation.cascade import CASCADE_COLUMNS
-from workflow_scripts.evaluation.twins import TWIN_COLUMNS
-from workflow_scripts.intervention.list_cases import COLUMNS as CASE_COLUMNS
-from workflow_scripts.intervention.test_edits import COLUMNS as TEST_COLUMNS
+from workflow_scripts.evaluation.build_gap_table import DIFFERENCES, REFERENCES
 
 STEPS = (0, 20, 50, 90, 140, 200)
 SUBSETS = ("advbench", "ifeval541", "mmlu", "nq", "obqa", "repeat")
@@ -73,18 +69,18 @@ def write_made_tables(
     """
     made = Made(folder, tuple(models))
     rng = np.random.default_rng(seed)
-    write_table(made.table("gap"), [*_gap_rows(made, rng)], GAP_COLUMNS)
-    write_table(made.table("decline"), [*_decline_rows(made, rng)], DECLINE_COLUMNS)
-    write_table(made.table("cascade"), [*_cascade_rows(made)], CASCADE_COLUMNS)
-    write_table(made.table("twins"), [], TWIN_COLUMNS)
+    _write_wide(made.table("gap"), _gap_rows(made, rng))
+    _write_wide(made.table("decline"), _decline_rows(made, rng))
+    _write_wide(made.table("cascade"), _cascade_rows(made))
+    write_table(made.table("twins"), [], "twins")
     write_table(made.table("layers"), [*_layer_rows(made)], LAYER_COLUMNS)
     write_table(made.table("checkpoints"), [*_checkpoint_rows(made, rng)], CHECKPOINT_COLUMNS)
     write_table(made.table("cka"), [*_cka_rows(made)], CKA_COLUMNS)
     write_table(made.table("responses"), [*_response_rows(made, rng)], RESPONSE_COLUMNS)
     write_table(made.table("response_positions"), [*_position_rows(made)], POSITION_COLUMNS)
     write_table(made.table("lens"), [*_lens_rows(made)], LENS_COLUMNS)
-    write_table(made.table("tests"), [*_test_rows(made, rng)], TEST_COLUMNS)
-    write_table(made.table("cases"), [*_case_rows(made, texts or {})], CASE_COLUMNS)
+    write_table(made.table("tests"), [*_test_rows(made, rng)], list(TABLES["tests"]))
+    write_table(made.table("cases"), [*_case_rows(made, texts or {})], list(TABLES["cases"]))
     regress_gap(
         *(made.table(name) for name in ("gap", "checkpoints", "points", "regression", "comparisons")),
         models=made.facts,
@@ -97,6 +93,12 @@ def write_made_tables(
     for path in made.curves:
         write_table(path, [*_curve_rows(rng)], "training_log")
     return made
+
+
+def _write_wide(path: Path, rows: Any) -> None:
+    """Until report and figures read the long tables: every column that a row has."""
+    rows = list(rows)
+    write_table(path, rows, list(dict.fromkeys(name for row in rows for name in row)))
 
 
 def _around(name: str, value: float, half: float) -> dict[str, float]:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from workflow_scripts.artifacts.scores import EstimateRecord, OptionScoreRecord, QuestionScore, ScoreFile
-from workflow_scripts.artifacts.tables import read_table
+from workflow_scripts.artifacts.tables import read_table, select
 from workflow_scripts.evaluation.build_gap_table import build_gap_table
 
 OPTIONS = {"overall": ["a", "b"], "knowledge": ["b"], "backbones": {"m": "lm"}, "twins": {}, "draws": 400, "seed": 1}
@@ -60,14 +60,29 @@ def study(folder):
 
 
 def build(folder, files, **changes):
+    """gap.csv and decline.csv."""
     gap, decline = folder / "gap.csv", folder / "decline.csv"
     build_gap_table(files, gap, decline, folder / "cascade.csv", folder / "twins.csv", **(OPTIONS | changes))
-    return read_table(gap), read_table(decline)
+    return read_table(gap, "gap"), read_table(decline, "decline")
 
 
-def pick(rows, **wanted):
-    (row,) = [row for row in rows if all(row[name] == value for name, value in wanted.items())]
-    return row
+def row(table, **wanted):
+    """The one row with these values."""
+    (found,) = select(table, **wanted).to_dict("records")
+    return found
+
+
+def values(table, *measures, **wanted):
+    """The values of these measures, None for those without a row."""
+    rows = [select(table, measure=measure, **wanted)["value"].tolist() for measure in measures]
+    assert all(len(found) < 2 for found in rows)
+    return [found[0] if found else None for found in rows]
+
+
+def ends(table, **wanted):
+    """Value, low and high of one row."""
+    found = row(table, **wanted)
+    return found["value"], found["low"], found["high"]
 
 
 def choices(folder, form, right, letters, chance=0.25, **changes):

@@ -1,32 +1,30 @@
 """gap.csv and decline.csv: planted scores, golden text, pairing, missing forms, and the paper's identities."""
 
-import csv
+import math
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.evaluation.score_files import build, choices, pick, study, write
+from tests.evaluation.score_files import build, choices, ends, row, study, values, write
 from workflow_scripts.artifacts.files import ArtifactError
-from workflow_scripts.evaluation.build_gap_table import DECLINE_COLUMNS, DIFFERENCES, GAP_COLUMNS, MEASURES, REFERENCES
-from workflow_scripts.evaluation.score_index import FORMS
+from workflow_scripts.artifacts.tables import select
+from workflow_scripts.evaluation.build_gap_table import DIFFERENCES, REFERENCES
 from workflow_scripts.statistics.resampling import Resampler, interval
 
-LAST = (
-    *("chance", "n_options"),
-    *(f"{name}_{of}{end}" for name in MEASURES for of in (*FORMS, "gap") for end in ("", "_low", "_high")),
-)
+ALONE = {"overall": ["a"], "knowledge": [], "backbones": {}}
 
 
 def test_overall_is_the_unweighted_mean_and_gap_is_text_minus_speech(tmp_path):
     gap, _ = build(tmp_path, study(tmp_path))
-    row = pick(gap, model="m", subset="overall")
-    assert (row["text"], row["speech"], row["asr"], row["gap"], row["n"]) == (75, 50, 62.5, 25, 8)
-    assert row["gap_low"] < 25 < row["gap_high"]
-    assert row["text_low"] < 75 < row["text_high"]
-    assert (row["step"], row["unparsed_speech"]) == (400, 0.25)
-    assert pick(gap, model="m", subset="knowledge")["gap"] == pick(gap, model="m", subset="b")["gap"] == 25
+    overall = select(gap, model="m", subset="overall", measure="score").set_index("form")
+    assert overall["value"].to_dict() == {"text": 75, "speech": 50, "asr": 62.5, "gap": 25}
+    assert set(overall["n"]) == {8} and set(overall["step"]) == {400}
+    assert ((overall["low"] < overall["value"]) & (overall["value"] < overall["high"])).all()
+    assert values(gap, "unparsed", model="m", subset="overall", form="speech") == [0.25]
+    for subset in ("knowledge", "b"):
+        assert values(gap, "score", model="m", subset=subset, form="gap") == [25]
 
 
 def test_subsets_of_other_size_weigh_the_same_and_those_outside_overall_do_not_count(tmp_path):
@@ -34,58 +32,51 @@ def test_subsets_of_other_size_weigh_the_same_and_those_outside_overall_do_not_c
     files += [write(tmp_path, "b", form, [0, 0]) for form in ("text", "speech")]
     files += [write(tmp_path, "c", form, [1]) for form in ("text", "speech")]
     gap, _ = build(tmp_path, files, backbones={})
-    assert pick(gap, subset="overall")["text"] == 50
-    assert pick(gap, subset="overall")["n"] == 11
-    assert pick(gap, subset="c")["text"] == 100
+    found = row(gap, subset="overall", measure="score", form="text")
+    assert (found["value"], found["n"]) == (50, 11)
+    assert values(gap, "score", subset="c", form="text") == [100]
 
 
 def test_a_subsets_score_keeps_the_scorers_interval(tmp_path):
     gap, _ = build(tmp_path, study(tmp_path))
-    row = pick(gap, model="m", subset="a")
-    assert (row["speech_low"], row["speech_high"]) == (10, 90)
+    assert ends(gap, model="m", subset="a", measure="score", form="speech")[1:] == (10, 90)
 
 
 def test_base_rows_have_neither_speech_nor_gap(tmp_path):
     gap, _ = build(tmp_path, study(tmp_path))
-    row = pick(gap, model="lm", subset="overall")
-    assert (row["checkpoint"], row["step"], row["speech"], row["gap"], row["loss_gap"]) == (
-        "base",
-        None,
-        None,
-        None,
-        None,
-    )
-    assert (row["text"], row["asr"]) == (100, 75)
+    base = select(gap, model="lm", subset="overall")
+    assert set(base["checkpoint"]) == {"base"} and base["step"].isna().all()
+    assert set(base["form"]) == {"text", "asr"}
+    assert [values(base, "score", form=form) for form in ("text", "asr")] == [[100], [75]]
 
 
 def test_decline_parts_add_up(tmp_path):
     _, decline = build(tmp_path, study(tmp_path))
-    row = pick(decline, subset="overall")
-    assert (row["erosion"], row["modality_gap"], row["decline"]) == (25, 25, 50)
-    assert (row["asr_loss"], row["tuned_asr_loss"], row["modality_loss"]) == (25, 12.5, 12.5)
-    for name in REFERENCES:
-        assert row[f"{name}_low"] <= row[name] <= row[f"{name}_high"]
-    assert {row["subset"] for row in decline} == {"overall", "knowledge", "a", "b"}
-    for name in DIFFERENCES:
-        assert row[f"{name}_low"] <= row[name] <= row[f"{name}_high"]
+    overall = select(decline, subset="overall")
+    assert values(overall, "erosion", "modality_gap", "decline") == [25, 25, 50]
+    assert values(overall, "asr_loss", "tuned_asr_loss", "modality_loss") == [25, 12.5, 12.5]
+    assert list(overall["measure"]) == [*REFERENCES, *DIFFERENCES]
+    assert ((overall["low"] <= overall["value"]) & (overall["value"] <= overall["high"])).all()
+    assert set(decline["subset"]) == {"overall", "knowledge", "a", "b"}
 
 
 def test_loss_gap_is_pooled_over_questions_and_averaged_over_subsets_that_have_one(tmp_path):
     gap, _ = build(tmp_path, study(tmp_path))
-    assert pick(gap, model="m", subset="a")["loss_gap"] is None
-    row = pick(gap, model="m", subset="overall")
-    assert row["loss_gap"] == row["loss_gap_low"] == row["loss_gap_high"] == 1  # 4/2 - 2/2 for every question
-    assert row["nll_speech"] == 2
+    assert select(gap, model="m", subset="a", measure="loss").empty
+    assert ends(gap, model="m", subset="overall", measure="loss", form="gap") == (1, 1, 1)  # 4/2 - 2/2 per question
+    assert values(gap, "loss", model="m", subset="overall", form="speech") == [2]
 
 
 def test_loss_gap_uses_only_questions_with_both_costs_and_weighs_tokens(tmp_path):
     text = [(1.0, 1), (9.0, 3), (50.0, 1), None]
     speech = [(2.0, 1), (15.0, 3), None, (70.0, 1)]
     files = [write(tmp_path, "a", form, [1] * 4, nll=nll) for form, nll in (("text", text), ("speech", speech))]
-    gap, _ = build(tmp_path, files, overall=["a"], knowledge=[], backbones={})
-    row = pick(gap, subset="a")
-    assert row["loss_gap"] == pytest.approx(17 / 4 - 10 / 4)
-    assert 1 <= row["loss_gap_low"] <= row["loss_gap"] <= row["loss_gap_high"] <= 2
+    gap, _ = build(tmp_path, files, **ALONE)
+    value, low, high = ends(gap, subset="a", measure="loss", form="gap")
+    assert value == pytest.approx(17 / 4 - 10 / 4)
+    assert 1 <= low <= value <= high <= 2
+    assert row(gap, subset="a", measure="loss", form="gap")["n"] == 2
+    assert ends(gap, subset="a", measure="loss", form="text")[0] == pytest.approx(60 / 5)
 
 
 def test_pairing_removes_what_both_forms_share(tmp_path):
@@ -93,10 +84,10 @@ def test_pairing_removes_what_both_forms_share(tmp_path):
     rng = np.random.default_rng(0)
     scores = rng.integers(0, 2, 50).tolist()
     files = [write(tmp_path, "a", form, scores) for form in ("text", "speech")]
-    gap, _ = build(tmp_path, files, overall=["a"], knowledge=[], backbones={})
-    row = pick(gap, subset="overall")
-    assert (row["gap"], row["gap_low"], row["gap_high"]) == (0, 0, 0)
-    assert row["text_high"] - row["text_low"] > 10
+    gap, _ = build(tmp_path, files, **ALONE)
+    assert ends(gap, subset="overall", measure="score", form="gap") == (0, 0, 0)
+    _, low, high = ends(gap, subset="overall", measure="score", form="text")
+    assert high - low > 10
 
 
 def test_interval_covers_the_true_gap_about_as_often_as_it_says():
@@ -119,23 +110,20 @@ def test_an_aggregate_that_is_no_mean_of_scores_keeps_its_value_inside_the_inter
     changes = {"scorer": "instruction_following", "mean": 62.0}
     files = [write(tmp_path, "a", "text", [1, 0, 1, 0] * 5, **changes)]
     files.append(write(tmp_path, "a", "speech", [0, 0, 1, 0] * 5, **(changes | {"mean": 30.0})))
-    gap, _ = build(tmp_path, files, overall=["a"], knowledge=[], backbones={})
-    row = pick(gap, subset="a")
-    assert row["gap"] == 32
-    assert row["gap_low"] < 32 < row["gap_high"]
+    gap, _ = build(tmp_path, files, **ALONE)
+    value, low, high = ends(gap, subset="a", measure="score", form="gap")
+    assert value == 32
+    assert low < 32 < high
 
 
 def test_word_errors_appear_for_repeat_only(tmp_path):
     details = [{"word_error_rate": 0.25}, {"word_error_rate": 0}]
-    files = [
-        write(tmp_path, "a", form, [0.75, 1], scorer="repeat", details=details, model="m")
-        for form in ("text", "speech")
-    ]
+    files = [write(tmp_path, "a", form, [0.75, 1], scorer="repeat", details=details) for form in ("text", "speech")]
     files += [write(tmp_path, "b", form, [1, 1]) for form in ("text", "speech")]
     gap, _ = build(tmp_path, files, overall=["b"], knowledge=[], backbones={})
-    assert pick(gap, subset="a")["wer_speech"] == 12.5
-    assert pick(gap, subset="b")["wer_speech"] is None
-    assert pick(gap, subset="overall")["wer_text"] is None
+    rates = select(gap, measure="word_error_rate")
+    assert set(rates["subset"]) == {"a"}
+    assert rates.set_index("form")["value"].to_dict() == {"text": 12.5, "speech": 12.5, "gap": 0}
 
 
 def test_tables_do_not_depend_on_input_order_and_repeat_with_the_seed(tmp_path):
@@ -153,7 +141,7 @@ def test_adding_a_model_leaves_the_rows_of_others_as_they_are(tmp_path):
     before, _ = build(tmp_path, files)
     more = [write(tmp_path, s, form, [0, 1, 0, 1], model="z") for s in "ab" for form in ("text", "speech")]
     after, _ = build(tmp_path, files + more)
-    assert [row for row in after if row["model"] != "z"] == before
+    assert after[after["model"] != "z"].reset_index(drop=True).equals(before)
 
 
 def test_questions_with_a_loss_are_counted_apart_from_those_with_a_score(tmp_path):
@@ -163,8 +151,12 @@ def test_questions_with_a_loss_are_counted_apart_from_those_with_a_score(tmp_pat
     ]
     files += [write(tmp_path, "b", form, [1, 0], nll=[None, None]) for form in ("text", "speech")]
     gap, _ = build(tmp_path, files, backbones={})
-    found = {row["subset"]: (row["n"], row["n_loss"], row["loss_gap"]) for row in gap}
-    assert found == {"overall": (5, 2, 0), "knowledge": (2, None, None), "a": (3, 2, 0), "b": (2, None, None)}
+    losses = select(gap, measure="loss")
+    assert set(losses["subset"]) == {"overall", "a"}
+    for subset, n in (("overall", 5), ("a", 3)):
+        assert row(gap, subset=subset, measure="score", form="gap")["n"] == n
+        assert select(losses, subset=subset).set_index("form")["n"].to_dict() == {"text": 2, "speech": 3, "gap": 2}
+        assert values(losses, "loss", subset=subset, form="gap") == [0]
 
 
 def test_steps_are_sorted_by_number(tmp_path):
@@ -173,36 +165,43 @@ def test_steps_are_sorted_by_number(tmp_path):
         for form in ("text", "speech")
         for step in (0, 20, 1000)
     ]
-    gap, _ = build(tmp_path, files, overall=["a"], knowledge=[], backbones={})
-    assert [row["step"] for row in gap if row["subset"] == "overall"] == [0, 20, 1000]
+    gap, _ = build(tmp_path, files, **ALONE)
+    assert list(gap["step"].drop_duplicates()) == [0, 20, 1000]
 
 
-def test_golden_table(tmp_path):
+def test_golden_tables(tmp_path):
     files = [
         write(tmp_path, "a", "text", [1, 1], nll=[(1.0, 1), (1.0, 1)]),
         write(tmp_path, "a", "speech", [0, 0], nll=[(2.5, 1), (2.5, 1)]),
-        write(tmp_path, "a", "asr", [1, 1], nll=[(1.25, 1), (1.25, 1)]),
         write(tmp_path, "a", "text", [1, 1], model="lm", checkpoint="base"),
         write(tmp_path, "a", "asr", [0, 0], model="lm", checkpoint="base"),
     ]
     build(tmp_path, files, overall=["a"], knowledge=[])
-    gap = list(csv.reader((tmp_path / "gap.csv").open()))
-    assert tuple(gap[0]) == GAP_COLUMNS
-    assert GAP_COLUMNS[-len(LAST) :] == LAST
-    assert {cell for row in gap[1:] for cell in row[-len(LAST) :]} == {""}, "measures of multiple choice only"
-    assert [",".join(row[: -len(LAST)]) for row in gap[1:]] == [
-        "lm,base,,overall,2,100,100,100,,,,0,0,0,,,,0.25,,0.25,,,,,,,,,,",
-        "lm,base,,a,2,100,10,90,,,,0,10,90,,,,0.25,,0.25,,,,,,,,,,",
-        "m,step-000400,400,overall,2,100,100,100,0,0,0,100,100,100,100,100,100,"
-        "0.25,0.25,0.25,1,2.5,1.25,1.5,1.5,1.5,2,,,",
-        "m,step-000400,400,a,2,100,10,90,0,10,90,100,10,90,100,100,100,0.25,0.25,0.25,1,2.5,1.25,1.5,1.5,1.5,2,,,",
+    gap = (tmp_path / "gap.csv").read_text().splitlines()
+    assert gap[0] == "model,checkpoint,step,subset,form,measure,value,low,high,null,n"
+    assert gap[1:5] == [
+        "lm,base,,overall,text,score,100,100,100,,2",
+        "lm,base,,overall,asr,score,0,0,0,,2",
+        "lm,base,,overall,text,unparsed,0.25,,,,2",
+        "lm,base,,overall,asr,unparsed,0.25,,,,2",
+    ]
+    tuned = [line.removeprefix("m,step-000400,400,a,") for line in gap if line.startswith("m,step-000400,400,a,")]
+    assert tuned == [
+        "text,score,100,10,90,,2",
+        "text,unparsed,0.25,,,,2",
+        "speech,score,0,10,90,,2",
+        "speech,unparsed,0.25,,,,2",
+        "gap,score,100,100,100,,2",
+        "text,loss,1,1,1,,2",
+        "speech,loss,2.5,2.5,2.5,,2",
+        "gap,loss,1.5,1.5,1.5,,2",
     ]
     decline = (tmp_path / "decline.csv").read_text().splitlines()
-    assert decline[0] == ",".join(DECLINE_COLUMNS)
-    zero, hundred = "0,0,0", "100,100,100"
-    references = ",".join([hundred, zero, hundred, hundred, zero])
-    differences = ",".join([zero, hundred, zero, hundred, hundred, hundred])
-    assert decline[1] == f"m,step-000400,400,overall,{references},{differences},2"
+    assert decline[:3] == [
+        "model,checkpoint,step,subset,measure,value,low,high,n",
+        "m,step-000400,400,overall,base_text,100,100,100,2",
+        "m,step-000400,400,overall,base_asr,0,0,0,2",
+    ]
 
 
 def test_chance_corrected_accuracy_and_option_measures_stand_beside_the_score(tmp_path):
@@ -210,19 +209,25 @@ def test_chance_corrected_accuracy_and_option_measures_stand_beside_the_score(tm
         choices(tmp_path, "text", [1, 1, 1, 0], [2.0, 1.0, 1.0, -1.0]),
         choices(tmp_path, "speech", [1, 0, 0, 0], [1.0, -1.0, -1.0, -2.0]),
     ]
-    gap, _ = build(tmp_path, files, overall=["a"], knowledge=[], backbones={})
-    row = pick(gap, subset="a")
-    assert (row["chance"], row["n_options"]) == (25, 4)
-    assert (row["corrected_text"], row["corrected_speech"]) == pytest.approx((100 * 2 / 3, 0), abs=1e-4)
-    assert row["corrected_gap"] == pytest.approx(50 / 0.75, abs=1e-3)
-    assert (row["corrected_text_low"], row["corrected_text_high"]) == (-7, 9), "the score file's own interval"
-    assert (row["letter_accuracy_text"], row["letter_accuracy_speech"], row["letter_accuracy_gap"]) == (75, 25, 50)
-    assert (row["letter_margin_text"], row["letter_margin_speech"], row["letter_margin_gap"]) == (0.75, -0.75, 1.5)
-    assert 1 <= row["letter_margin_gap_low"] < 1.5 < row["letter_margin_gap_high"] <= 2
-    assert (row["option_accuracy_text"], row["option_margin_gap"], row["outside_mass_speech"]) == (0, -1.5, 0.25)
-    overall = pick(gap, subset="overall")
-    assert overall["letter_margin_gap"] == 1.5
-    assert overall["corrected_gap_low"] < overall["corrected_gap"] < overall["corrected_gap_high"]
+    gap, _ = build(tmp_path, files, **ALONE)
+    a, overall = select(gap, subset="a"), select(gap, subset="overall")
+    assert set(select(a, measure="score", form="text")["null"]) == {25}
+    assert math.isnan(row(a, measure="score", form="gap")["null"])
+    of = {
+        form: values(a, "corrected", "letter_accuracy", "letter_margin", form=form)
+        for form in ("text", "speech", "gap")
+    }
+    assert of["text"] == pytest.approx([100 * 2 / 3, 75, 0.75], abs=1e-4)
+    assert of["speech"] == pytest.approx([0, 25, -0.75], abs=1e-4)
+    assert of["gap"] == pytest.approx([50 / 0.75, 50, 1.5], abs=1e-3)
+    assert ends(a, measure="corrected", form="text")[1:] == (-7, 9), "the score file's own interval"
+    value, low, high = ends(a, measure="letter_margin", form="gap")
+    assert 1 <= low < value < high <= 2
+    assert values(a, "option_accuracy", form="text") + values(a, "option_margin", form="gap") == [0, -1.5]
+    assert row(a, measure="outside_mass", form="speech")["n"] == 4
+    assert values(overall, "letter_margin", form="gap") == [1.5]
+    value, low, high = ends(overall, measure="corrected", form="gap")
+    assert low < value < high
 
 
 def test_option_measures_leave_out_questions_that_were_not_asked_in_a_form(tmp_path):
@@ -231,27 +236,27 @@ def test_option_measures_leave_out_questions_that_were_not_asked_in_a_form(tmp_p
         choices(tmp_path, "speech", [1, 1, 0], [1.0, 0.5, -2.0]),
         choices(tmp_path, "asr", [1, 0, 0], [2.0, None, -1.0]),
     ]
-    gap, _ = build(tmp_path, files, overall=["a"], knowledge=[], backbones={})
-    row = pick(gap, subset="a")
-    assert (row["n"], row["n_options"]) == (3, 2)
-    assert row["letter_margin_asr"] == 0.5
-    assert row["letter_margin_text"] == 1
+    gap, _ = build(tmp_path, files, **ALONE)
+    margins = select(gap, subset="a", measure="letter_margin").set_index("form")
+    assert margins["n"].to_dict() == {"text": 3, "speech": 3, "asr": 2, "gap": 3}
+    assert (margins["value"]["asr"], margins["value"]["text"]) == (0.5, 1)
 
 
 def test_means_take_option_measures_from_the_subsets_that_have_them(tmp_path):
     files = [choices(tmp_path, form, [1, 0], [1.0, -1.0]) for form in ("text", "speech")]
     files += [write(tmp_path, "b", form, [1, 1]) for form in ("text", "speech")]
     gap, _ = build(tmp_path, files, backbones={})
-    assert pick(gap, subset="overall")["letter_accuracy_text"] == 50
-    assert pick(gap, subset="overall")["n_options"] == 2
-    assert pick(gap, subset="knowledge")["letter_accuracy_text"] is None
+    found = row(gap, subset="overall", measure="letter_accuracy", form="text")
+    assert (found["value"], found["n"]) == (50, 2)
+    assert values(gap, "letter_accuracy", subset="knowledge", form="text") == [None]
 
 
 def test_a_single_question_has_no_interval(tmp_path):
     files = [write(tmp_path, "a", form, [1.0], nll=[(1.0, 2)]) for form in ("text", "speech")]
-    gap, _ = build(tmp_path, files, overall=["a"], knowledge=[], backbones={})
-    row = pick(gap, subset="a")
-    assert (row["gap"], row["gap_low"], row["loss_gap_high"]) == (0, None, None)
+    gap, _ = build(tmp_path, files, **ALONE)
+    for measure in ("score", "loss"):
+        value, low, high = ends(gap, subset="a", measure=measure, form="gap")
+        assert value == 0 and math.isnan(low) and math.isnan(high)
 
 
 def test_a_missing_subset_is_named(tmp_path):
@@ -265,7 +270,7 @@ def test_a_missing_backbone_is_named_unless_the_model_is_public(tmp_path):
         build(tmp_path, files)
     public = [write(tmp_path, s, form, [1, 0], checkpoint="final") for s in "ab" for form in ("text", "speech")]
     _, decline = build(tmp_path, public)
-    assert decline == []
+    assert decline.empty
 
 
 def test_forms_scored_on_other_questions_are_refused_with_both_files(tmp_path):

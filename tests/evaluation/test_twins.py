@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.evaluation.score_files import build, pick, write
-from workflow_scripts.artifacts.tables import read_table
+from tests.evaluation.score_files import build, row, write
+from workflow_scripts.artifacts.tables import read_table, select
 
 FORMS = ("text", "speech")
 
@@ -19,29 +19,28 @@ def pair(folder, with_, without):
 
 def twins(folder, files, **changes):
     build(folder, files, **({"overall": ["a"], "knowledge": [], "backbones": {}} | changes))
-    return read_table(folder / "twins.csv")
+    return read_table(folder / "twins.csv", "twins")
 
 
 def test_changes_are_those_of_the_model_with_the_loss_minus_its_twin(tmp_path):
     with_ = {"text": ([1, 0, 0, 0], [2, 2, 2, 2]), "speech": ([1, 0, 0, 0], [3, 3, 3, 3])}
     without = {"text": ([1, 1, 0, 0], [1, 1, 1, 1]), "speech": ([0, 0, 0, 0], [5, 5, 5, 5])}
     rows = twins(tmp_path, pair(tmp_path, with_, without), twins={"aligned": "plain"})
-    found = {row["quantity"]: row["change"] for row in rows if row["subset"] == "overall"}
+    found = select(rows, subset="overall").set_index("quantity")["change"].to_dict()
     assert found == {"text": -25, "speech": 25, "gap": -50, "loss_text": 1, "loss_speech": -2, "loss_gap": -3}
-    row = pick(rows, subset="a", quantity="gap")
-    assert (row["model"], row["twin"], row["step"], row["n"]) == ("aligned", "plain", 400, 4)
-    assert (row["with"], row["without"]) == (0, 50)
-    assert row["change_low"] < -50 < row["change_high"]
+    gap = row(rows, subset="a", quantity="gap")
+    assert (gap["model"], gap["twin"], gap["step"], gap["n"]) == ("aligned", "plain", 400, 4)
+    assert (gap["with"], gap["without"]) == (0, 50)
+    assert gap["change_low"] < -50 < gap["change_high"]
 
 
 def test_what_both_runs_share_is_no_uncertainty(tmp_path):
     nats = [1.0, 2.0, 3.0, 7.0]
     without = {"text": ([1, 0, 1, 0], nats), "speech": ([1, 0, 0, 0], nats)}
     with_ = without | {"speech": ([1, 0, 0, 0], [value - 0.5 for value in nats])}
-    row = pick(
-        twins(tmp_path, pair(tmp_path, with_, without), twins={"aligned": "plain"}), subset="a", quantity="loss_gap"
-    )
-    assert [row[name] for name in ("change", "change_low", "change_high")] == pytest.approx([-0.5] * 3)
+    rows = twins(tmp_path, pair(tmp_path, with_, without), twins={"aligned": "plain"})
+    found = row(rows, subset="a", quantity="loss_gap")
+    assert [found[name] for name in ("change", "change_low", "change_high")] == pytest.approx([-0.5] * 3)
 
 
 def test_losses_count_their_own_questions(tmp_path):
@@ -51,13 +50,13 @@ def test_losses_count_their_own_questions(tmp_path):
         for form in FORMS
     ]
     rows = twins(tmp_path, files, twins={"aligned": "plain"})
-    found = {row["quantity"]: row["n"] for row in rows if row["subset"] == "overall"}
+    found = select(rows, subset="overall").set_index("quantity")["n"].to_dict()
     assert found == {"text": 3, "speech": 3, "gap": 3, "loss_text": 2, "loss_speech": 2, "loss_gap": 2}
 
 
 def test_models_without_a_twin_are_not_in_the_table(tmp_path):
     same = {form: ([1, 0], [1, 1]) for form in FORMS}
-    assert twins(tmp_path, pair(tmp_path, same, same)) == []
+    assert twins(tmp_path, pair(tmp_path, same, same)).empty
     other_step = write(tmp_path, "a", "text", [1, 0], model="aligned", checkpoint="step-000010")
     rows = twins(tmp_path, [*pair(tmp_path, same, same), other_step], twins={"aligned": "plain"})
-    assert {row["checkpoint"] for row in rows} == {"step-000400"}
+    assert set(rows["checkpoint"]) == {"step-000400"}

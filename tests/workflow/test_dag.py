@@ -35,7 +35,7 @@ AGGREGATES = {
     "judge_claims": 1,
     "vary_readings": 1,
     "regress_answers": 1,
-    "test_edits": 1,
+    "compare_edits": 1,
     "build_tables": 1,
     "build_manifest": 1,
     "build_report": 1,
@@ -160,11 +160,11 @@ def test_changing_one_entry_of_the_grid_reruns_the_interventions_and_what_reads_
 
     finished.edit_config(another_k)
     counts = finished.job_counts()
-    assert counts["edit_answers"] == 2 and counts["test_edits"] == 1
+    assert counts["edit_answers"] == 2 and counts["compare_edits"] == 1
     assert counts["plot"] == 2
     assert set(counts) == {
         "edit_answers",
-        "test_edits",
+        "compare_edits",
         "plot",
         "build_tables",
         "build_manifest",
@@ -175,7 +175,7 @@ def test_changing_one_entry_of_the_grid_reruns_the_interventions_and_what_reads_
 def test_listing_more_cases_edits_nothing_again(finished):
     finished.edit_config(lambda config: config["intervention"].update(cases=3))
     counts = finished.job_counts()
-    assert counts["test_edits"] == 1 and "edit_answers" not in counts
+    assert counts["compare_edits"] == 1 and "edit_answers" not in counts
 
 
 def test_the_distillation_study_adds_one_training_run_only(finished):

@@ -5,6 +5,9 @@ from pydantic import Field
 from workflow_scripts.artifacts.questions import Id
 from workflow_scripts.artifacts.records import Record, RecordFile
 
+FORMS = ("text", "speech", "asr")
+"""How a question is asked: written, spoken, or as the recogniser's transcript of the speech."""
+
 
 class OptionRecord(Record):
     """How likely the answer begins with each option of a multiple-choice question: natural logarithms."""

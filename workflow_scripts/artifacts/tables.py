@@ -17,6 +17,7 @@ from typing import Any, overload
 import numpy as np
 import pandas as pd
 
+from workflow_scripts.artifacts import old_scores
 from workflow_scripts.artifacts.files import ArtifactError, atomic_path
 
 TEXT, WHOLE, NUMBER, TRUTH = "str", "Int64", "float64", "boolean"
@@ -26,10 +27,10 @@ Columns = Mapping[str, str]
 _TYPES = {
     TEXT: """model twin checkpoint subset form measure quantity cascade strategy backbone warmup outcome predictor pool
         first second term verdict note prefix claim rule switch reading edit against kind name operation selection
-        metric path control of change id question reference input answer decided""",
+        metric path control of change id question reference input answer""",
     WHOLE: """step n layer draws best_layer speech_layer text_layer n_checkpoints n_runs position k b c net unedited
         exhausted changed_answers cases""",
-    TRUTH: "with_log_step default swept right",
+    TRUTH: "with_log_step default swept right decided",
 }
 """Types of columns by name; a name has one type in all tables but for those of `_columns`. All others hold floats."""
 
@@ -235,7 +236,8 @@ def _read_rows(path: Path) -> list[dict[str, Any]]:
             rows = [{name: _value(text) for name, text in row.items()} for row in reader]
             if not reader.fieldnames:
                 raise ArtifactError(f"{path}: empty table; delete it and run again")
-            return rows
+            name = next((name for name, columns in TABLES.items() if list(columns) == reader.fieldnames), "")
+            return old_scores.wide(name, rows)
     except FileNotFoundError:
         raise ArtifactError(f"{path}: not found; run the step that writes it first") from None
 

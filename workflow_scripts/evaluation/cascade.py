@@ -5,8 +5,9 @@ it. If speech is understood by way of words, outcomes agree beyond chance. Succe
 instructions met, a sentence repeated exactly). Row `all` pools the questions of all subsets. Kappa and error overlap:
 `statistics.agreement`; intervals: the paired bootstrap over questions within subsets.
 
-`same_wrong` (multiple choice only): among questions both get wrong with a readable letter, the share with the same
-letter; two independent guessers among the wrong letters of k options agree at 1 / (k - 1).
+`same_wrong` (scorers with closed answers): among questions both get wrong with a readable letter, the share with the
+same letter; two independent guessers among the wrong letters of k options agree at 1 / (k - 1). Its `n` counts these
+questions. `success_*` and `both_wrong` are percentages; `null` of `error_overlap` is its value for independent errors.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,19 +21,6 @@ from workflow_scripts.statistics.agreement import outcome_agreement
 from workflow_scripts.statistics.resampling import Resampler, interval
 
 ALL = "all"
-_ESTIMATED = ("agreement", "kappa", "error_overlap")
-CASCADE_COLUMNS = (
-    *("model", "checkpoint", "step", "subset", "cascade", "n", "success_speech", "success_cascade"),
-    *(f"{name}{end}" for name in _ESTIMATED for end in ("", "_low", "_high")),
-    *(
-        "error_overlap_chance",
-        "n_both_wrong",
-        "n_both_wrong_letters",
-        "same_wrong",
-        "same_wrong_low",
-        "same_wrong_high",
-    ),
-)
 
 
 def cascade_rows(
@@ -52,7 +40,8 @@ def cascade_rows(
             }
             keys = {"model": model, "checkpoint": checkpoint, "step": step_of(checkpoint)}
             for subset, chosen in _groups(pairs):
-                yield keys | {"subset": subset, "cascade": name} | _compared(chosen, resampler)
+                for row in _compared(chosen, resampler):
+                    yield keys | {"subset": subset, "cascade": name} | row
 
 
 def _groups(
@@ -64,26 +53,25 @@ def _groups(
         yield subset, {subset: pair}
 
 
-def _compared(pairs: Mapping[str, tuple[FormScores, FormScores]], resampler: Resampler) -> dict[str, Any]:
+def _compared(pairs: Mapping[str, tuple[FormScores, FormScores]], resampler: Resampler) -> Iterator[dict[str, Any]]:
     speech = np.concatenate([_success(one) for one, _ in pairs.values()])
     cascade = np.concatenate([_success(other) for _, other in pairs.values()])
     weights = np.concatenate([resampler.weights(subset, len(one.ids)) for subset, (one, _) in pairs.items()], axis=1)
     found = outcome_agreement(speech, cascade)
     draws = outcome_agreement(speech, cascade, weights)
-    row: dict[str, Any] = {"n": len(speech), "n_both_wrong": int(((speech == 0) & (cascade == 0)).sum())}
-    row |= {"success_speech": 100 * speech.mean(), "success_cascade": 100 * cascade.mean()}
-    for name in _ESTIMATED:
-        row |= _with_interval(name, float(getattr(found, name)), getattr(draws, name), len(speech))
-    row["error_overlap_chance"] = float(found.error_overlap_chance)
+    shares = {"success_speech": speech, "success_cascade": cascade, "both_wrong": (1 - speech) * (1 - cascade)}
+    for name, values in shares.items():
+        yield {"measure": name, "value": 100 * values.mean(), "n": len(values)}
+    for name in ("agreement", "kappa", "error_overlap"):
+        null = float(found.error_overlap_chance) if name == "error_overlap" else np.nan
+        yield _row(name, float(getattr(found, name)), getattr(draws, name), len(speech)) | {"null": null}
     letters = np.concatenate([_letters_of_errors(*pair) for pair in pairs.values()])
     counted = ~np.isnan(letters)
     if counted.any():
         same = letters[counted]
         total = weights[:, counted].sum(axis=1)
         resampled = np.divide(weights[:, counted] @ same, total, out=np.full(len(total), np.nan), where=total > 0)
-        row["n_both_wrong_letters"] = int(counted.sum())
-        row |= _with_interval("same_wrong", float(same.mean()), resampled, len(same))
-    return row
+        yield _row("same_wrong", float(same.mean()), resampled, len(same))
 
 
 def _success(one: FormScores) -> np.ndarray:
@@ -101,6 +89,6 @@ def _letters_of_errors(speech: FormScores, cascade: FormScores) -> np.ndarray:
     return found
 
 
-def _with_interval(name: str, value: float, draws: np.ndarray, n: int) -> dict[str, float]:
+def _row(measure: str, value: float, draws: np.ndarray, n: int) -> dict[str, Any]:
     low, high = interval(draws) if n > 1 else (np.nan, np.nan)
-    return {name: value, f"{name}_low": low, f"{name}_high": high}
+    return {"measure": measure, "value": value, "low": low, "high": high, "n": n}

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from workflow_scripts.artifacts.answers import FORMS
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.scores import OptionScoreRecord, QuestionScore, ScoreFile
 from workflow_scripts.scoring.registry import SCORERS, find_scorer
 from workflow_scripts.scoring.scorer import Scorer
 
-FORMS = ("text", "speech", "asr")
 OPTION_MEASURES: dict[str, Callable[[OptionScoreRecord], float]] = {
     "letter_accuracy": lambda options: 100 * options.letter_correct,
     "letter_margin": lambda options: options.letter_margin,

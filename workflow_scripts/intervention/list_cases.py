@@ -4,7 +4,8 @@ gained  the written question is answered rightly, the spoken one wrongly, and un
 lost    the spoken question is answered rightly, and under some edit wrongly
 
 The first `n` of each kind by id are listed, for each model; `cases` says how many there are. Swept edits, controls and
-ceilings neither make a case nor are listed.
+ceilings neither make a case nor are listed. A row is a case under one input (text,
+speech, each edit); `decided` says whether this edit made it a case.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,11 +17,6 @@ from workflow_scripts.artifacts.answers import EditedAnswerRecord
 from workflow_scripts.artifacts.questions import Question
 from workflow_scripts.settings.intervention import BASELINE, TEXT
 
-COLUMNS = (
-    *("model", "checkpoint", "subset", "change", "cases", "id", "question", "reference"),
-    *("input", "answer", "right", "decided"),
-)
-"""One row per case and input (text, speech, each edit); decided: whether this edit made it a case."""
 SPEECH = "speech"
 
 

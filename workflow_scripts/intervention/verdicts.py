@@ -6,7 +6,7 @@ and Holm's correction over all tests on which a verdict of the table rests:
 
 - `helps`: the edit has at least one control, and every test has p_holm < .05 with more answers turned right than wrong.
 - `hurts`: the same with more turned wrong: it does more harm than changes of its size elsewhere.
-- `underpowered`: neither, and every test in the way had too few discordant answers to reach p_holm < .05 even if all
+- `underpowered`: neither, and every unresolved test had too few discordant answers to reach p_holm < .05 even if all
   had gone one way (fewest_discordant for the number of tests).
 - `no evidence`: otherwise; some test could have decided and did not. So is an edit without controls.
 """
@@ -34,8 +34,8 @@ def edit_verdict(baseline: PairedResult, controls: Sequence[PairedResult], fewes
         if controls and all(_shows(test, sign) for test in tests):
             return verdict
     direction = 1 if baseline.b >= baseline.c else -1
-    in_the_way = [test for test in tests if not _shows(test, direction)]
-    if in_the_way and all(test.b + test.c < fewest for test in in_the_way):
+    unresolved = [test for test in tests if not _shows(test, direction)]
+    if unresolved and all(test.b + test.c < fewest for test in unresolved):
         return UNDERPOWERED
     return NONE
 

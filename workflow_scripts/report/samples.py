@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from workflow_scripts.artifacts.answers import ANSWERS, AnswerRecord
+from workflow_scripts.artifacts.answers import ANSWERS, FORMS, AnswerRecord
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.questions import QUESTIONS, Question
 from workflow_scripts.artifacts.scores import QuestionScore, ScoreFile
@@ -12,7 +12,6 @@ from workflow_scripts.artifacts.utterances import UTTERANCES, Utterance
 from workflow_scripts.report.audio import mp3_uri
 from workflow_scripts.scoring.question_formats import reference_answer
 
-FORMS = ("text", "speech", "asr")
 RIGHT = 0.5
 """A score from here on counts as right, for choosing samples and for their marks."""
 

@@ -46,19 +46,16 @@ def outcome_agreement(first: np.ndarray, second: np.ndarray, weights: np.ndarray
     weights = np.ones(len(first)) if weights is None else np.asarray(weights, dtype=np.float64)
     total = weights.sum(axis=-1)
     both, one, other = (weights @ part for part in (first * second, first, second))
-    neither = (total - one - other + both) / total  # differences of counts are exact, those of shares are not
-    both, one, other = both / total, one / total, other / total
-    agreement = both + neither
-    expected = one * other + (1 - one) * (1 - other)
-    kappa = _ratio(agreement - expected, 1 - expected)
-    independent = (1 - one) * (1 - other)
+    neither = total - one - other + both
+    # In products of counts, which are exact: shares of n would leave kappa at 1e-16 where it is 0.
+    expected = one * other + (total - one) * (total - other)
     return Agreement(
-        agreement=agreement,
-        kappa=kappa,
-        error_overlap=_ratio(neither, 1 - both),
-        error_overlap_chance=_ratio(independent, 1 - one * other),
+        agreement=(both + neither) / total,
+        kappa=_ratio(total * (both + neither) - expected, total**2 - expected),
+        error_overlap=_ratio(neither, total - both),
+        error_overlap_chance=_ratio((total - one) * (total - other), total**2 - one * other),
     )
 
 
 def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    return np.divide(above, below, out=np.full(np.shape(below), np.nan), where=np.asarray(below) > 1e-12)
+    return np.divide(above, below, out=np.full(np.shape(below), np.nan), where=np.asarray(below) > 0)

@@ -1,4 +1,4 @@
-"""Paired bootstrap over questions within subsets, for every mean and difference of the gap table (ours).
+"""Paired bootstrap over questions within subsets, for every mean and difference of scores (ours).
 
 One set of resamples per subset serves all models, checkpoints and forms: draw b uses the same questions everywhere, so
 each difference is paired. A resample of Overall resamples every subset and averages the subset means, as Overall does.
@@ -6,7 +6,7 @@ Intervals are percentile intervals.
 """
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,10 +72,10 @@ class Resampled:
     def __sub__(self, other: "Resampled") -> "Resampled":
         return Resampled(self.value - other.value, self.draws - other.draws)
 
-    def columns(self, name: str) -> dict[str, float]:
-        """`name`, `name_low` and `name_high`."""
-        low, high = interval(self.draws) if self.own is None else self.own
-        return {name: self.value, f"{name}_low": low, f"{name}_high": high}
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Its 95 % interval; NaN where the spread is unknown."""
+        return interval(self.draws) if self.own is None else self.own
 
 
 def mean_of(values: Sequence[Resampled]) -> Resampled:
@@ -90,8 +90,3 @@ def interval(draws: np.ndarray) -> tuple[float, float]:
         return float("nan"), float("nan")
     low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
-
-
-def mean_over_subsets(values: Mapping[str, np.ndarray], subsets: Sequence[str]) -> np.ndarray:
-    """Unweighted mean over `subsets` of resampled values (draws,)."""
-    return np.mean([values[subset] for subset in subsets], axis=0)

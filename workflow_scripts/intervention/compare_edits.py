@@ -6,6 +6,10 @@ c only under what it is compared with, the exact McNemar test of b against c wit
 (b - c) / n, paired bootstrap intervals of the changes of the reference's loss and of KL(text || cell) at the first
 answer token, and the smallest effect that n questions could have shown. Verdicts: see `verdicts`; Holm's correction
 runs over all rows on which a verdict rests, those of edits. cases.csv: see `list_cases`.
+
+score, difference, detectable: percent of questions answered strictly right. kl: nats. layer: empty for edits of every
+layer in one pass. shift_mean: length of the change of an edited vector. log_norm_ratio: mean log(||s|| / ||t||) before
+the edit. unedited, exhausted: questions in which nothing was edited, or fewer frames than asked for.
 """
 
 import logging
@@ -21,7 +25,6 @@ from workflow_scripts.artifacts.answers import EDITED_ANSWERS, EditedAnswerRecor
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.questions import QUESTIONS, Question
 from workflow_scripts.artifacts.tables import write_table
-from workflow_scripts.intervention.list_cases import COLUMNS as CASE_COLUMNS
 from workflow_scripts.intervention.list_cases import list_cases
 from workflow_scripts.intervention.verdicts import ALPHA, PairedResult, edit_verdict
 from workflow_scripts.scoring.registry import score_answer
@@ -34,17 +37,6 @@ logger = logging.getLogger(__name__)
 
 EDIT, CONTROL, CHECK, CEILING = "edit", "control", "check", "ceiling"
 GRID_FACTS = ("operation", "weight", "selection", "k", "layer", "metric", "path", "control", "of")
-COLUMNS = (
-    *("model", "checkpoint", "subset", "edit", "against", "kind", "name", *GRID_FACTS, "swept"),
-    *("n", "score", "score_against", "b", "c", "net", "difference", "difference_low", "difference_high"),
-    *("p", "p_holm", "detectable"),
-    *("nll_per_token", "nll_change", "nll_change_low", "nll_change_high"),
-    *("kl_first", "kl_change", "kl_change_low", "kl_change_high"),
-    *("edited_mean", "shift_mean", "log_norm_ratio", "unedited", "exhausted", "changed_answers", "verdict"),
-)
-"""score, difference, detectable: percent of questions answered strictly right. kl: nats. shift_mean: length of the
-change of an edited vector. log_norm_ratio: mean log(||s|| / ||t||) before the edit. unedited, exhausted: questions in
-which nothing was edited, or fewer frames than asked for."""
 
 
 @dataclass
@@ -113,8 +105,8 @@ def compare_edits(
         edits = [key for key, facts in edited.cells.items() if edited.kind(key) == EDIT and not facts.get("swept")]
         shown += [named | row for row in list_cases(edited.answers, right, edits, asked, n_cases)]
     judge(rows)
-    write_table(tests, rows, COLUMNS)
-    write_table(cases, shown, CASE_COLUMNS)
+    write_table(tests, rows, "tests")
+    write_table(cases, shown, "cases")
     logger.info("%d comparisons of %d model checkpoints, %d answers of cases", len(rows), len(found), len(shown))
 
 
@@ -124,6 +116,7 @@ def comparisons(edited: EditedModel, right: Mapping[str, np.ndarray], draws: int
     for key, facts in edited.cells.items():
         kind = edited.kind(key)
         described = {name: facts.get(name) for name in ("name", *GRID_FACTS, "swept")}
+        described["layer"] = facts["layer"] if isinstance(facts.get("layer"), int) else None
         others = [BASELINE, *(edited.controls(key) if kind == EDIT else [])]
         for other in others:
             row = {"edit": key, "against": other, "kind": kind} | described
@@ -134,12 +127,12 @@ def comparisons(edited: EditedModel, right: Mapping[str, np.ndarray], draws: int
 
 def judge(rows: Sequence[dict[str, Any]]) -> None:
     """Add p_holm, over the rows of edits, and a verdict to each edit's comparison with the unedited answers."""
-    resting = [row for row in rows if row["kind"] == EDIT]
-    for row, p_holm in zip(resting, holm(np.array([row["p"] for row in resting]))):
+    tested = [row for row in rows if row["kind"] == EDIT]
+    for row, p_holm in zip(tested, holm(np.array([row["p"] for row in tested]))):
         row["p_holm"] = float(p_holm)
-    fewest = fewest_discordant(ALPHA, max(1, len(resting)))
+    fewest = fewest_discordant(ALPHA, max(1, len(tested)))
     by_edit: dict[tuple[str, str, str], list[dict[str, Any]]] = defaultdict(list)
-    for row in resting:
+    for row in tested:
         by_edit[row["model"], row["checkpoint"], row["edit"]].append(row)
     for own in by_edit.values():
         results = {row["against"]: PairedResult(row["b"], row["c"], row["p_holm"]) for row in own}
