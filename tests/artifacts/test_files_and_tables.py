@@ -1,6 +1,7 @@
 """Atomic files, full disks, CSV tables, shards, provenance and step logging."""
 
 import errno
+import os
 import subprocess
 import sys
 import textwrap
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workflow_scripts.artifacts.files import ArtifactError, atomic_path
+from workflow_scripts.artifacts.files import HOST, ArtifactError, atomic_path, read_json, write_text
 from workflow_scripts.artifacts.provenance import provenance, settings_hash
 from workflow_scripts.artifacts.shards import select_shard, shard_names
 from workflow_scripts.artifacts.tables import read_table, write_table
@@ -78,3 +79,33 @@ def test_failing_step_logs_the_traceback_and_ends_with_the_bare_message(tmp_path
     assert run.returncode == 1
     assert run.stderr.splitlines()[-1] == "ValueError: question nq-0001 has no text"
     assert "Traceback" in (tmp_path / "step.log").read_text()
+
+
+def test_what_a_killed_writer_left_goes_when_the_file_is_written_again(tmp_path):
+    program = (
+        "import os, signal, sys\nfrom pathlib import Path\nfrom workflow_scripts.artifacts.files import atomic_path\n"
+        "with atomic_path(Path(sys.argv[1])) as part:\n"
+        "    part.write_text('half')\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    path = tmp_path / "x.csv"
+    subprocess.run([sys.executable, "-c", program, str(path)], cwd=ROOT)
+    left = [entry.name for entry in tmp_path.iterdir()]
+    assert len(left) == 1 and left[0].endswith(".part")
+    alive = tmp_path / f".x.csv.{HOST}.{os.getppid()}.part"  # of a process that runs
+    elsewhere = tmp_path / ".x.csv.another-host.1.part"  # of another machine, written to a moment ago
+    for part in (alive, elsewhere):
+        part.write_text("half")
+    write_text(path, "whole")
+    assert {entry.name for entry in tmp_path.iterdir()} == {"x.csv", alive.name, elsewhere.name}
+    os.utime(elsewhere, (0, 0))
+    write_text(path, "whole")
+    assert not elsewhere.exists()
+
+
+def test_json_that_is_cut_off_or_missing_is_named_with_what_makes_it(tmp_path):
+    path = tmp_path / "manifest.json"
+    with pytest.raises(ArtifactError, match=r"manifest\.json: not found; it is written by the manifest step"):
+        read_json(path, "the manifest step")
+    path.write_text('{"a": ')
+    with pytest.raises(ArtifactError, match=r"manifest\.json: damaged .*delete it and run again \(the manifest step\)"):
+        read_json(path, "the manifest step")

@@ -56,6 +56,12 @@ def test_missing_lines_are_noticed_by_the_count(path):
         QUESTIONS.read(path)
 
 
+def test_a_byte_that_is_not_utf8_names_the_file_and_the_byte(path):
+    path.write_bytes(path.read_bytes().replace(b"hamlet", b"haml\xe9t", 1))
+    with pytest.raises(ArtifactError, match=r"questions\.jsonl: damaged, byte \d+ is not UTF-8"):
+        QUESTIONS.read(path)
+
+
 def test_half_a_line_names_the_line(path):
     path.write_text(path.read_text()[:-20])
     with pytest.raises(ArtifactError, match="line 3"):

@@ -1,4 +1,4 @@
-"""Hidden states of a shard's questions at every layer, spoken and written, in one file (paper, section 5; DESIGN 3).
+"""Hidden states of a shard's questions at every layer, spoken and written, in one file (paper, section 5).
 
 For each kept question, H^s (L+1, T_s, d) at the speech positions of the spoken query and H^t (L+1, T_t, d) at the text
 positions of the written one, template and padding left out. States are written batch by batch: memory does not grow

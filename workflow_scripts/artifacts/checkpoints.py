@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from workflow_scripts.artifacts.checksums import checksum
-from workflow_scripts.artifacts.files import ArtifactError, write_text
+from workflow_scripts.artifacts.files import ArtifactError, read_text, write_text
 from workflow_scripts.artifacts.records import Record
 
 SCHEMA = "checkpoints/1"
@@ -37,9 +37,7 @@ class CheckpointIndex(Record):
     def read(cls, path: Path) -> "CheckpointIndex":
         """Read and validate; errors name the file and the remedy."""
         try:
-            found = cls.model_validate_json(Path(path).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise ArtifactError(f"{path}: not found; run the training step first") from None
+            found = cls.model_validate_json(read_text(path, "the training step"))
         except ValidationError as error:
             raise ArtifactError(f"{path}: {error.errors()[0]['msg']}; delete it and run again") from None
         if found.schema_ != SCHEMA:

@@ -2,11 +2,20 @@
 
 import contextlib
 import errno
+import glob
 import hashlib
+import json
 import os
+import platform
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+HOST = platform.node().replace(".", "-") or "host"
+DAY = 24 * 3600
+"""Seconds."""
 
 
 class ArtifactError(ValueError):
@@ -61,12 +70,17 @@ def disk_full_named(path: Path) -> Iterator[None]:
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success flush it and rename it onto `path`, else remove it.
 
+    What earlier writers of `path` left when they were killed is removed first.
+
     Raises:
         ArtifactError: the disk is full; names the file and the free space.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.{HOST}.{os.getpid()}.part")
+    for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        if _is_abandoned(part):
+            part.unlink(missing_ok=True)
     try:
         with disk_full_named(path):
             yield temporary
@@ -75,6 +89,44 @@ def atomic_path(path: Path) -> Iterator[Path]:
             os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _is_abandoned(part: Path) -> bool:
+    """Whether the writer of a temporary file is dead; of another machine's, whether it has not written for a day."""
+    *_, host, process, _ = part.name.rsplit(".", 3)
+    try:
+        if host != HOST:
+            return time.time() - part.stat().st_mtime > DAY
+        os.kill(int(process), 0)
+    except (ProcessLookupError, FileNotFoundError):
+        return True
+    except (PermissionError, ValueError):
+        return False
+    return False
+
+
+def read_text(path: Path, made_by: str) -> str:
+    """Text of a UTF-8 file.
+
+    Raises:
+        ArtifactError: it is missing or not UTF-8; names the file, and what makes it.
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ArtifactError(f"{path}: not found; it is written by {made_by}, run that first") from None
+    except UnicodeDecodeError as error:
+        raise ArtifactError(
+            f"{path}: damaged, byte {error.start} is not UTF-8; delete it and run again ({made_by})"
+        ) from None
+
+
+def read_json(path: Path, made_by: str) -> Any:
+    """Content of a JSON file; errors as in `read_text`, also where it is cut off or not JSON."""
+    try:
+        return json.loads(read_text(path, made_by))
+    except json.JSONDecodeError as error:
+        raise ArtifactError(f"{path}: damaged ({error}); delete it and run again ({made_by})") from None
 
 
 def write_text(path: Path, text: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from workflow_scripts.artifacts.files import ArtifactError, atomic_path
+from workflow_scripts.artifacts.files import ArtifactError, atomic_path, read_text
 
 
 class Record(BaseModel):
@@ -59,11 +59,8 @@ class RecordFile(Generic[R]):
     def read_with_header(self, path: Path) -> tuple[list[R], dict[str, Any]]:
         """Records and the header."""
         path = Path(path)
-        try:
-            # Not splitlines(): it also splits at U+2028 and its kin, which may stand inside a JSON string.
-            lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-        except FileNotFoundError:
-            raise ArtifactError(f"{path}: not found; run the step that writes {self.schema} files") from None
+        # Not splitlines(): it also splits at U+2028 and its kin, which may stand inside a JSON string.
+        lines = read_text(path, f"the step for {self.schema} files").removesuffix("\n").split("\n")
         header = self._header(path, lines)
         records = [self._parse(path, number, line) for number, line in enumerate(lines[1:], start=2)]
         if len(records) != header["n"]:

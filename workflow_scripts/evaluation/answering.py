@@ -1,6 +1,6 @@
 """What both answering steps share: which questions are asked, answers in batches, and the files they go to.
 
-Forms (DESIGN 2): `text` is the written prompt, `speech` its audio, `asr` the recogniser's transcript as text. All forms
+Forms: `text` is the written prompt, `speech` its audio, `asr` the recogniser's transcript as text. All forms
 cover the same questions, those whose utterance was kept, so that every comparison between forms is paired.
 """
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from workflow_scripts.artifacts.checkpoints import CheckpointIndex
-from workflow_scripts.artifacts.files import sha256_file, write_text
+from workflow_scripts.artifacts.files import read_json, sha256_file, write_text
 from workflow_scripts.artifacts.provenance import provenance
 from workflow_scripts.artifacts.questions import QUESTIONS
 from workflow_scripts.artifacts.utterances import UTTERANCES
@@ -38,7 +38,7 @@ def build_manifest(
         **provenance(settings),
         "hardware": hardware(),
         "packages": {found.metadata["Name"]: found.version for found in distributions()},
-        "assets": {Path(path).parent.name: json.loads(Path(path).read_text(encoding="utf-8")) for path in assets},
+        "assets": {Path(path).parent.name: read_json(Path(path), "the fetch step") for path in assets},
         "checkpoints": {
             index.model: {entry.name: entry.sha256 for entry in index.checkpoints}
             for index in map(CheckpointIndex.read, map(Path, checkpoints))

@@ -7,14 +7,13 @@ script run but the page's own.
 
 import base64
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
-from workflow_scripts.artifacts.files import require, write_text
+from workflow_scripts.artifacts.files import read_json, require, write_text
 from workflow_scripts.artifacts.tables import read_table
 from workflow_scripts.report.captions import JUDGEMENTS, STAND_INS, TABLES
 from workflow_scripts.report.claims import RULE, regression_claims
@@ -64,7 +63,7 @@ def build_report(
     names = {key: settings.models[key].label if key in settings.models else key for key in models}
     titles = {key: settings.subsets.get(key, key) for key in subsets}
     read = {name: read_table(path) for name, path in results.items()}
-    study = json.loads(require(Path(manifest), "the manifest step").read_text(encoding="utf-8"))
+    study = read_json(Path(manifest), "the manifest step")
     shown = [shown_table(path, titles) for path in _in_order(tables, [*JUDGEMENTS, *TABLES])]
     content = {
         "title": settings.title,

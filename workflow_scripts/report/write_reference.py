@@ -4,7 +4,6 @@
 small: a figure is a PNG of few colours, and a table above `MAX_TABLE_BYTES` is not copied but named.
 """
 
-import json
 import shutil
 import sys
 import textwrap
@@ -14,7 +13,7 @@ from typing import Any, Protocol
 
 from PIL import Image
 
-from workflow_scripts.artifacts.files import require, write_text
+from workflow_scripts.artifacts.files import read_json, require, write_text
 from workflow_scripts.artifacts.tables import read_table
 from workflow_scripts.report.claims import RULE, Claim, regression_claims
 from workflow_scripts.report.headline import Headline, headlines
@@ -62,7 +61,7 @@ def write_reference(
     Raises:
         ArtifactError: the run is not finished; names the missing file.
     """
-    manifest = json.loads(require(results / "report/manifest.json", "snakemake all").read_text(encoding="utf-8"))
+    manifest = read_json(results / "report/manifest.json", "snakemake all")
     for folder in ("tables", "figures"):
         shutil.rmtree(target / folder, ignore_errors=True)
         (target / folder).mkdir(parents=True)

@@ -72,7 +72,7 @@ class InstructionSettings(Settings):
 
 
 class WarmupSettings(Settings):
-    """CTC warm-up of the adapter against the backbone's own token embeddings (DESIGN 5)."""
+    """CTC warm-up of the adapter against the backbone's token embeddings; not in the paper."""
 
     epochs: int = Field(default=1, gt=0, description="Passes over the training utterances.")
     batch_size: int = Field(default=32, gt=0, description="Utterances per step.")

@@ -1,6 +1,6 @@
 """Encoder features of a subset's audio, computed once: training, evaluation and activations read them.
 
-Frames of the real audio only, 50 a second (DESIGN 3). How far audio is padded before the encoder is `window_seconds`.
+Frames of the real audio only, 50 a second. How far audio is padded before the encoder is `window_seconds`.
 Of the first utterances the frames behind the audio are kept too, as the paper's encoder gives them for its window of
 30 s: what a speech span with padding is made of (sensitivity.csv).
 """

@@ -1,4 +1,4 @@
-"""CTC against the language model's own token embeddings (ours; DESIGN 5).
+"""CTC against the language model's own token embeddings, not in the paper.
 
 Classes are the tokens that occur in the training texts, and a blank (class 0). The logit of a token is the adapter's
 output times the *unit-length* embedding of that token in the language model, which stays frozen; the blank has a

@@ -1,4 +1,4 @@
-"""CTC warm-up of the speech adapter, so that a small study reaches alignment within minutes (ours; DESIGN 5).
+"""CTC warm-up of the speech adapter, so that a small study reaches alignment within minutes; not in the paper.
 
 Alone, before the language model sees any speech, the adapter learns to write the utterance's tokens in the language
 model's own embedding directions (`ctc.py`). Then its last layer is scaled so that its outputs are as long, on average,
