@@ -74,10 +74,10 @@ def answer_batched(lm: Any, encoders: Sequence[Any], max_new_tokens: int) -> lis
     """Token ids of each answer by the function that evaluation answers with, at its default settings."""
     from workflow_scripts.evaluation.answering import answer_queries
     from workflow_scripts.settings.analysis import EvaluationSettings
-    from workflow_scripts.speech_lm.protocol import Wanted
+    from workflow_scripts.speech_lm.protocol import ScoringRequest
 
     found = answer_queries(lm, encoders, [[] for _ in encoders], EvaluationSettings(), max_new_tokens, "benchmark")
-    return [list(outcomes[Wanted()].answer.token_ids) for outcomes in found]
+    return [list(outcomes[ScoringRequest()].answer.token_ids) for outcomes in found]
 
 
 def encoders_of(lm: Any, questions: Sequence[Any], features: Any, form: str) -> list[Any]:

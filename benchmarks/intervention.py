@@ -114,13 +114,14 @@ def answer_grid(
     from workflow_scripts.intervention.answer_grid import answer_rows, even_batches
     from workflow_scripts.settings.analysis import EvaluationSettings
     from workflow_scripts.speech_lm.decoding.batching import batches
+    from workflow_scripts.speech_lm.probing.edited_prompts import SharedPrompts
 
     batching = EvaluationSettings()
     found: dict[Any, list[list[int]]] = {cell: [[] for _ in queries] for cell in edits}
     layers = sorted({one[0].layer for by_question in edits.values() for one in by_question})
     for group in batches([query.length for query in queries], *even_batches(len(queries), batching)):
-        shared = lm.share_prompts(
-            [queries[number] for number in group], [None] * len(group), max_new_tokens=max_new_tokens, layers=layers
+        shared = SharedPrompts(
+            lm, [queries[number] for number in group], [None] * len(group), max_new_tokens=max_new_tokens, layers=layers
         )
         items = {
             (cell, number): (place, by_question[number], by_question[number][0].layer)

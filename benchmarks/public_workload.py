@@ -20,8 +20,8 @@ from workflow_scripts.artifacts.questions import Question
 from workflow_scripts.artifacts.utterances import UTTERANCES, Utterance
 from workflow_scripts.speech_lm.device import resolve_dtype
 from workflow_scripts.speech_lm.families.hf import HfSpeechLM
-from workflow_scripts.speech_lm.heard_audio import AudioReader
 from workflow_scripts.speech_lm.protocol import SAMPLE_RATE
+from workflow_scripts.speech_lm.shard_queries import AudioFiles
 
 SPECIAL = ("<|im_start|>", "<|im_end|>", "<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>")
 TEXT = {
@@ -70,7 +70,7 @@ def open_random_qwen2_audio(dtype: str, seed: int) -> HfSpeechLM:
     return HfSpeechLM(model, processor, name="qwen2-audio-0.3b")
 
 
-def draw_audio(folder: Path, questions: Sequence[Question], seed: int) -> AudioReader:
+def draw_audio(folder: Path, questions: Sequence[Question], seed: int) -> AudioFiles:
     """Write and open noise as long as the questions would last when spoken."""
     rng = np.random.default_rng(seed)
     (folder / "audio").mkdir(parents=True, exist_ok=True)
@@ -82,4 +82,4 @@ def draw_audio(folder: Path, questions: Sequence[Question], seed: int) -> AudioR
         row = {"id": question.id, "audio": audio, "sha256": None, "seconds": n / SAMPLE_RATE, "transcript": ""}
         rows.append(Utterance(**row, sample_rate=SAMPLE_RATE, wer=0.0, kept=True, attempts=1))
     UTTERANCES.write(folder / "manifest.jsonl", rows, {})
-    return AudioReader(folder / "manifest.jsonl")
+    return AudioFiles(folder / "manifest.jsonl")

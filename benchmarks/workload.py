@@ -12,8 +12,7 @@ from workflow_scripts.artifacts.questions import Question
 from workflow_scripts.benchmark.layouts import read_candidates
 from workflow_scripts.speech_lm.anatomy import decoder_of
 from workflow_scripts.speech_lm.device import resolve_dtype
-from workflow_scripts.speech_lm.families.composite import CompositeSpeechLM
-from workflow_scripts.speech_lm.opening.loading import load_speech_lm
+from workflow_scripts.speech_lm.families.composite import CompositeSpeechLM, load_composite
 from workflow_scripts.speech_lm.trainable.checkpoint import load_backbone
 from workflow_scripts.speech_lm.trainable.encoder import FRAMES_PER_SECOND
 from workflow_scripts.speech_lm.trainable.lslm import LSLM
@@ -84,7 +83,7 @@ def open_model(backbone: Path, checkpoint: Path | None, dtype: str, seed: int) -
         seed: of the random adapter.
     """
     if checkpoint is not None:
-        return load_speech_lm(backbone=backbone, checkpoint=checkpoint, encoder=None, device="cpu", dtype=dtype)
+        return load_composite(backbone=backbone, checkpoint=checkpoint, encoder=None, device="cpu", dtype=dtype)
     resolved = resolve_dtype(dtype, torch.device("cpu"))
     model = load_backbone(backbone, dtype=resolved)
     torch.manual_seed(seed)

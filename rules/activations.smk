@@ -9,7 +9,7 @@ rule dump_states:
         model=plan.checkpoint_index,
         backbone=plan.asset("backbone"),
         encoder=plan.asset("encoder"),
-        quantizer=plan.quantizer,
+        quantizer=plan.asset("quantizer"),
     output:
         states=STATES if config["activations"]["keep"] else temp(STATES),
         readings="results/activations/{model}/{checkpoint}/{subset}/{shard}.readings.h5",
@@ -25,7 +25,7 @@ rule dump_states:
         runtime=240,
         gpu=plan.gpus_per_job,
     params:
-        code=plan.code("activations/dump_states.py"),
+        code=plan.code("activations/dump_states.py", FAMILIES=plan.family),
         checkpoint="{checkpoint}",
         shard="{shard}",
         activations=lambda wildcards: {
@@ -33,7 +33,7 @@ rule dump_states:
             for key in ("batch_size", "compression", "layers", "reading_questions")
         },
         system_prompt=config["system_prompt"],
-        public=plan.public,
+        entry=plan.entry,
         seed=config["seed"],
     message:
         "Hidden states of {wildcards.model} {wildcards.checkpoint} on {wildcards.subset}"
@@ -65,11 +65,12 @@ rule measure_responses:
         runtime=240,
         gpu=plan.gpus_per_job,
     params:
-        code=plan.code("activations/measure_responses.py"),
+        code=plan.code("activations/measure_responses.py", FAMILIES=plan.family),
         checkpoint="{checkpoint}",
         shards=[plan.shards(subset)[0] for subset in plan.analysed_subsets],
         settings=config["responses"],
         lens=plan.is_end_of_run,
+        entry=plan.entry,
         system_prompt=config["system_prompt"],
         seed=config["seed"],
     message:

@@ -6,7 +6,7 @@ rule answer_questions:
         model=plan.checkpoint_index,
         backbone=plan.asset("backbone"),
         encoder=plan.asset("encoder"),
-        quantizer=plan.quantizer,
+        quantizer=plan.asset("quantizer"),
     output:
         text="results/evaluation/{model}/{checkpoint}/{subset}/text.{shard}.answers.jsonl",
         speech="results/evaluation/{model}/{checkpoint}/{subset}/speech.{shard}.answers.jsonl",
@@ -25,7 +25,7 @@ rule answer_questions:
         runtime=240,
         gpu=plan.gpus_per_job,
     params:
-        code=plan.code("evaluation/answer_questions.py"),
+        code=plan.code("evaluation/answer_questions.py", FAMILIES=plan.family),
         checkpoint="{checkpoint}",
         shard="{shard}",
         max_new_tokens=lookup(
@@ -36,7 +36,7 @@ rule answer_questions:
             for key in ("batch_size", "max_positions", "option_log_probs")
         },
         system_prompt=config["system_prompt"],
-        public=plan.public,
+        entry=plan.entry,
         seed=config["seed"],
     message:
         "{wildcards.model} {wildcards.checkpoint} answers {wildcards.subset} (text, speech, asr)"

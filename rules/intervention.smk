@@ -7,7 +7,7 @@ rule edit_answers:
         model=plan.checkpoint_index,
         backbone=plan.asset("backbone"),
         encoder=plan.asset("encoder"),
-        quantizer=plan.quantizer,
+        quantizer=plan.asset("quantizer"),
     output:
         answers="results/intervention/{model}/{checkpoint}/{subset}/{shard}.answers.jsonl",
     log:
@@ -22,7 +22,7 @@ rule edit_answers:
         runtime=240,
         gpu=plan.gpus_per_job,
     params:
-        code=plan.code("intervention/edit_answers.py"),
+        code=plan.code("intervention/edit_answers.py", FAMILIES=plan.family),
         checkpoint="{checkpoint}",
         shard="{shard}",
         max_new_tokens=lookup(
@@ -37,7 +37,7 @@ rule edit_answers:
             key: config["evaluation"][key] for key in ("batch_size", "max_positions")
         },
         system_prompt=config["system_prompt"],
-        public=plan.public,
+        entry=plan.entry,
         seed=config["seed"],
     message:
         "{wildcards.model} {wildcards.checkpoint} answers {wildcards.subset} with edited speech tokens"

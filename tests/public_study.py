@@ -11,7 +11,7 @@ from tests.speech_lm.tiny_models import build
 from tests.speech_lm.tiny_sizes import TEXT
 from workflow_scripts.artifacts.questions import QUESTIONS, Question
 from workflow_scripts.artifacts.utterances import UTTERANCES, Utterance
-from workflow_scripts.settings.models import HfModel
+from workflow_scripts.settings.families.hf import HfModel
 
 RATE = 16_000
 

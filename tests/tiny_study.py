@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from workflow_scripts.artifacts.features import write_features
 from workflow_scripts.artifacts.files import sha256_file
 from workflow_scripts.artifacts.questions import QUESTIONS, Question
 from workflow_scripts.artifacts.utterances import UTTERANCES, Utterance
-from workflow_scripts.speech_lm.opening.loading import load_speech_lm
+from workflow_scripts.speech_lm.families.composite import load_composite
 from workflow_scripts.speech_lm.protocol import SpeechLM
 from workflow_scripts.speech_lm.trainable.checkpoint import save_lslm
 from workflow_scripts.speech_lm.trainable.lslm import LSLM
@@ -36,14 +37,14 @@ class TinyStudy:
     backbone: Path
     encoder: Path
 
-    def inputs(self) -> dict[str, Path]:
-        """All files by name."""
-        return dict(vars(self))
+    def inputs(self) -> dict[str, Any]:
+        """All files by name, and the entry by which steps open the model."""
+        return vars(self) | {"entry": {"name": "tiny-lora", "family": "composite"}}
 
     def load(self) -> SpeechLM:
         """The checkpoint in float32, loaded without the helpers under test."""
         folder = self.model.parent / CHECKPOINT
-        return load_speech_lm(
+        return load_composite(
             backbone=self.backbone.parent, checkpoint=folder, encoder=None, device="cpu", dtype="float32"
         )
 

@@ -13,15 +13,15 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
+from workflow_scripts.artifacts.checkpoints import CheckpointIndex
 from workflow_scripts.plan import Plan
 from workflow_scripts.settings import Config, ConfigError, read_study
 from workflow_scripts.settings.base import nearest
-from workflow_scripts.settings.models import PublicModel, weights_asset
-from workflow_scripts.speech_lm.opening.speech_checks import CheckResult, architecture, run_checks, template_confounds
-from workflow_scripts.speech_lm.protocol import SpeechLM, SpeechLMError
+from workflow_scripts.speech_lm.device import resolve_device, resolve_dtype
+from workflow_scripts.speech_lm.opening.model_checks import CheckResult, architecture, run_checks, template_confounds
+from workflow_scripts.speech_lm.opening.open_model import load_model
+from workflow_scripts.speech_lm.protocol import ModelFolders, SpeechLM, SpeechLMError
 
 ROOT = Path(__file__).parents[1]
 
@@ -35,44 +35,25 @@ def open_entry(config: Config, root: Path, entry: str) -> SpeechLM:
     if entry not in config.models:
         raise SpeechLMError(f"models has no entry {entry!r}{nearest(entry, config.models)}")
     model, plan = config.models[entry], Plan(config, root)
-    wildcards = SimpleNamespace(model=entry)
-    weights = root / plan.checkpoint_index(wildcards)
-    needed = [weights, *(root / path for path in _parts(plan, wildcards))]
+    index, parts = root / model.loaded_from(entry), {role: root / "resources" / a for role, a in model.parts.items()}
+    needed = [index, *(folder / "asset.json" for folder in parts.values())]
     if missing := [str(path).removeprefix(f"{root}/") for path in needed if not path.is_file()]:
         raise SpeechLMError(
             f"{entry}: {', '.join(missing)} missing; make it, with the same --configfile: snakemake {' '.join(missing)}"
         )
-    if isinstance(model, PublicModel):
-        from workflow_scripts.speech_lm.device import resolve_device, resolve_dtype
-        from workflow_scripts.speech_lm.opening.public import load_public
-
-        device = resolve_device("auto")
-        quantizer = plan.quantizer(wildcards)
-        return load_public(
-            (root / "resources" / weights_asset(entry, model)),
-            plan.public(wildcards) or {},
-            device=device,
-            dtype=resolve_dtype(model.dtype, device),
-            system_prompt=config.system_prompt,
-            quantizer=root / quantizer if quantizer else None,
-        )
-    from workflow_scripts.artifacts.checkpoints import CheckpointIndex
-    from workflow_scripts.speech_lm.opening.loading import load_speech_lm
-
     checkpoint = plan.checkpoints(entry)[-1]
-    return load_speech_lm(
-        backbone=root / "resources" / model.backbone,
-        checkpoint=CheckpointIndex.read(weights).folder(weights, checkpoint),
-        encoder=root / "resources" / model.encoder,
+    weights = index.parent
+    if model.checkpoints_folder(entry) is not None:
+        weights = CheckpointIndex.read(index).folder(index, checkpoint)
+    settings = model.opening(entry) | {"window_seconds": config.speech.window_seconds}
+    device = resolve_device("auto")
+    return load_model(
+        ModelFolders(weights, **parts),
+        settings,
+        device=device,
+        dtype=resolve_dtype(settings.get("dtype", "auto"), device),
         system_prompt=config.system_prompt,
-        window_seconds=config.speech.window_seconds,
-        name=f"{entry}/{checkpoint}",
     )
-
-
-def _parts(plan: Plan, wildcards: Any) -> list[str]:
-    found = [plan.asset("backbone")(wildcards), plan.asset("encoder")(wildcards), plan.quantizer(wildcards)]
-    return [path for path in found if path]
 
 
 def table(results: Sequence[CheckResult]) -> str:

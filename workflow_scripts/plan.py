@@ -12,7 +12,6 @@ from typing import Any
 from workflow_scripts.planning.code import Step
 from workflow_scripts.planning.results import FIGURES, JUDGEMENTS, TABLES, StudyResults
 from workflow_scripts.settings import INSTRUCTIONS
-from workflow_scripts.settings.models import CheckpointsModel, PublicModel, UnitsModel, weights_asset
 
 __all__ = ["FIGURES", "JUDGEMENTS", "TABLES", "Plan"]
 
@@ -36,34 +35,30 @@ class Plan(StudyResults):
         """GPUs that the training of a model books on this machine: one for each of its processes."""
         return self.gpus_per_job * self.config.models[wildcards.model].processes
 
-    def public(self, wildcards: Any) -> dict[str, Any] | None:
-        """Name and settings of the job's model if it is not trained here, for the job's params."""
-        entry = self.config.models[wildcards.model]
-        if not isinstance(entry, PublicModel):
-            return None
-        return {"name": wildcards.model, **entry.model_dump(mode="json")}
+    def entry(self, wildcards: Any) -> dict[str, Any]:
+        """Name, family and settings by which a job opens its model."""
+        return self.config.models[wildcards.model].opening(wildcards.model)
 
     def memory_mb(self, wildcards: Any) -> int:
         """Main memory that a job with the wildcards' model books."""
-        entry = self.config.models[wildcards.model]
-        return int(1000 * entry.memory_gb) if isinstance(entry, PublicModel) else 3000
+        return self.config.models[wildcards.model].memory_mb
 
     def public_checks(self, wildcards: Any) -> list[dict[str, Any]]:
         """Settings of the public models whose weights are the job's asset, with the longest clip they will hear."""
         return [
-            {"name": name, "speech_seconds": self.config.speech.max_seconds, **entry.model_dump(mode="json")}
+            {"speech_seconds": self.config.speech.max_seconds, **entry.opening(name)}
             for name, entry in sorted(self.config.public_models().items())
-            if weights_asset(name, entry) == wildcards.asset
+            if entry.weights_asset(name) == wildcards.asset
         ]
 
     # --- files -------------------------------------------------------------------------------------------------
 
-    def asset(self, key: str) -> Callable[[Any], str | list[str]]:
-        """Input function: the record of the asset that `key` of the model's entry names; none for a public model."""
+    def asset(self, role: str) -> Callable[[Any], str | list[str]]:
+        """Input function: the record of the backbone, encoder or quantizer of the job's model, if it has one."""
 
         def record(wildcards: Any) -> str | list[str]:
-            entry = self.config.models[wildcards.model]
-            return [] if isinstance(entry, PublicModel) else f"resources/{getattr(entry, key)}/asset.json"
+            parts = self.config.models[wildcards.model].parts
+            return f"resources/{parts[role]}/asset.json" if role in parts else []
 
         return record
 
@@ -101,9 +96,9 @@ class Plan(StudyResults):
         return f"results/speech/{self.config.speech.voice}/{wildcards.subset}/word_times.jsonl"
 
     def model_features(self, wildcards: Any) -> str | list[str]:
-        """Encoder output that the job's model reads; none for a public model, which hears the audio itself."""
-        entry = self.config.models[wildcards.model]
-        return [] if isinstance(entry, PublicModel) else self.features(entry.encoder, wildcards.subset)
+        """Encoder output that the job's model reads; none for a model that takes the audio itself."""
+        encoder = self.config.models[wildcards.model].parts.get("encoder")
+        return [] if encoder is None else self.features(encoder, wildcards.subset)
 
     def training_features(self, wildcards: Any) -> str:
         """Encoder output of the training prompts, for a model or a warm-up."""
@@ -123,19 +118,8 @@ class Plan(StudyResults):
         return [f"{folder}/adapter.safetensors"]
 
     def checkpoint_index(self, wildcards: Any) -> str:
-        """What a job loads its model's weights by: checkpoints.json, or the asset of a public model."""
-        entry = self.config.models[wildcards.model]
-        if isinstance(entry, PublicModel):
-            return f"resources/{weights_asset(wildcards.model, entry)}/asset.json"
-        if isinstance(entry, CheckpointsModel):
-            return f"{entry.folder.rstrip('/')}/checkpoints.json"
-        return f"results/training/{wildcards.model}/checkpoints.json"
-
-    def quantizer(self, wildcards: Any) -> str | list[str]:
-        """The asset that turns audio into units, for models that need one."""
-        entry = self.config.models[wildcards.model]
-        asset = entry.quantizer_asset if isinstance(entry, UnitsModel) else None
-        return [] if asset is None else f"resources/{asset}/asset.json"
+        """What a job loads its model's weights by: checkpoints.json, or the record of the weights' asset."""
+        return self.config.models[wildcards.model].loaded_from(wildcards.model)
 
     def recipe(self, wildcards: Any) -> dict[str, Any]:
         """The recipe of a model, as plain settings."""
@@ -242,7 +226,7 @@ class Plan(StudyResults):
         return [
             f"results/intervention/{model}/{self.checkpoints(model)[-1]}/{subset}/{shard}.answers.jsonl"
             for model in self.models
-            if getattr(self.config.models[model], "interventions", True)
+            if self.config.models[model].editable
             for shard in self.shards(subset)
         ]
 
@@ -256,6 +240,10 @@ class Plan(StudyResults):
     def engine_of_voice(self, wildcards: Any) -> str:
         """The engine of the job's voice."""
         return self.config.speech.voices[wildcards.voice].engine
+
+    def family(self, wildcards: Any) -> str:
+        """The family of the job's model."""
+        return self.config.models[wildcards.model].family
 
     def formats(self, asset: Any) -> list[str]:
         """The formats that the sources of an asset (or of the job's asset) deliver."""

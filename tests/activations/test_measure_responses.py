@@ -61,6 +61,7 @@ def run(study, folder, text=(40, 41, 42), speech=(50,), ids=("q0", "q2", "q3", "
         lens=lens,
         system_prompt=None,
         seed=7,
+        entry={"name": "tiny-lora", "family": "composite"},
     )
     return read_responses(folder / "responses.h5")
 

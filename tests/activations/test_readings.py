@@ -16,7 +16,6 @@ from workflow_scripts.artifacts.features import FeatureReader, write_features
 from workflow_scripts.artifacts.measurements import READINGS, read_measurements
 from workflow_scripts.artifacts.states import StateReader
 from workflow_scripts.settings.analysis import ActivationSettings
-from workflow_scripts.speech_lm.heard_audio import speech_of
 from workflow_scripts.speech_lm.shard_queries import read_spoken_shard
 
 PADDING = 400
@@ -151,10 +150,10 @@ def test_padding_beyond_the_models_reach_is_undefined_not_fatal(study, caplog):
 def test_frames_behind_the_audio_do_not_reach_the_plain_query(measured):
     lm, asked, _ = measured
     speech = asked.spoken(lm, 1)
-    assert lm.encode_padded(replace(speech_of(asked.features, "q1"), padding=None)) is None
+    assert lm.encode_padded(replace(asked.source.speech("q1"), padding=None)) is None
     torch.testing.assert_close(
         lm.embed(speech),
-        lm.embed(lm.encode_speech(replace(speech_of(asked.features, "q1"), padding=None))),
+        lm.embed(lm.encode_speech(replace(asked.source.speech("q1"), padding=None))),
         rtol=0,
         atol=0,
     )

@@ -15,8 +15,8 @@ from workflow_scripts.evaluation import answer_questions as tuned
 from workflow_scripts.evaluation import answer_questions_base as base
 from workflow_scripts.evaluation.answering import answer_queries, answer_texts
 from workflow_scripts.settings.analysis import EvaluationSettings
-from workflow_scripts.speech_lm.opening.trained import TrainedLM
-from workflow_scripts.speech_lm.protocol import Answer, AnswerLoss, OptionLogProbs, Query, SpeechLM, Wanted
+from workflow_scripts.speech_lm.opening.open_model import LoadedModel
+from workflow_scripts.speech_lm.protocol import Answer, AnswerLoss, OptionLogProbs, Query, ScoringRequest, SpeechLM
 
 
 class FakeLM:
@@ -51,7 +51,7 @@ class FakeLM:
         texts = [label[:max_new_tokens] for label in labels]
         return [Answer(text, tuple(map(ord, text)), "stop", 0.5) for text in texts]
 
-    answer_and_weigh = SpeechLM.answer_and_weigh
+    generate_and_score, _score = SpeechLM.generate_and_score, SpeechLM._score
 
     def answer_loss(self, queries, answers):
         self.costed += [(query.inputs["label"], answer) for query, answer in zip(queries, answers)]
@@ -118,9 +118,9 @@ def ask(files, out, monkeypatch, **changes):
     """Run the tuned step with a fake model; returns the model and the records by form."""
     lm = FakeLM()
     facts = {"model": "m", "checkpoint": "step-000400", "dtype": "float32"}
-    monkeypatch.setattr(tuned, "open_model", lambda *_, **__: TrainedLM(lm, facts))
+    monkeypatch.setattr(tuned, "open_model", lambda *_, **__: LoadedModel(lm, facts))
     options = {"checkpoint": "step-000400", "shard": "00-of-01", "max_new_tokens": 99, "evaluation": SETTINGS}
-    options |= {"system_prompt": None, "seed": 0} | changes
+    options |= {"system_prompt": None, "seed": 0, "entry": {"name": "m", "family": "composite"}} | changes
     outputs = {form: out / f"{form}.jsonl" for form in ("text", "speech", "asr")}
     model, asset = out / "checkpoints.json", files["asset"]
     tuned.answer_questions(
@@ -209,6 +209,7 @@ def test_ids_missing_from_a_file_are_named_with_the_file_before_the_model_is_loa
             *(files[name] for name in ("questions", "manifest", "features")),
             *(asset, asset, asset),
             *outputs,
+            entry={"name": "m", "family": "composite"},
             checkpoint="step-000400",
             shard="00-of-01",
             max_new_tokens=9,
@@ -240,7 +241,7 @@ def test_a_shard_whose_questions_were_all_dropped_says_where_to_look(files):
 
 def test_backbone_answers_text_and_asr_like_a_tuned_model_would(files, tmp_path, monkeypatch):
     lm = FakeLM()
-    monkeypatch.setattr(base, "load_speech_lm", lambda **_: lm)
+    monkeypatch.setattr(base, "load_composite", lambda **_: lm)
     paths = {form: tmp_path / f"base.{form}" for form in ("text", "asr")}
     base.answer_questions_base(
         *(files[name] for name in ("questions", "manifest", "asset")),
@@ -292,7 +293,7 @@ def test_options_can_be_left_out_and_other_scorers_have_none(files, tmp_path, mo
 
 def test_one_prompt_with_two_references_is_answered_once_and_costed_twice():
     lm = FakeLM()
-    one, two, none = Wanted("one"), Wanted("two words"), Wanted()
+    one, two, none = ScoringRequest("one"), ScoringRequest("two words"), ScoringRequest()
     found = answer_texts(lm, [("a", one), ("a", two), ("a", none), ("a", one)], EvaluationSettings(), 9)
     assert lm.generated == ["T:a"]
     assert sorted(lm.costed) == [("T:a", "one"), ("T:a", "two words")]
@@ -302,12 +303,12 @@ def test_one_prompt_with_two_references_is_answered_once_and_costed_twice():
 
 def test_an_empty_prompt_is_refused():
     with pytest.raises(ValueError, match="empty prompt"):
-        answer_texts(FakeLM(), [(" ", Wanted())], EvaluationSettings(), 9)
+        answer_texts(FakeLM(), [(" ", ScoringRequest())], EvaluationSettings(), 9)
 
 
 def test_the_longest_answer_length_reaches_the_model():
-    found = answer_texts(FakeLM(), [("long prompt", Wanted())], EvaluationSettings(), 3)
-    assert found["long prompt", Wanted()].answer.text == "T:l"
+    found = answer_texts(FakeLM(), [("long prompt", ScoringRequest())], EvaluationSettings(), 3)
+    assert found["long prompt", ScoringRequest()].answer.text == "T:l"
 
 
 @pytest.mark.parametrize(("max_positions", "again"), [(1000, set()), (24, {2, 3})])

@@ -13,7 +13,7 @@ from workflow_scripts.evaluation.answer_questions import answer_questions
 from workflow_scripts.evaluation.build_gap_table import build_gap_table
 from workflow_scripts.evaluation.score_answers import score_answers
 from workflow_scripts.scoring.question_formats import reference_answer
-from workflow_scripts.speech_lm.opening import loading
+from workflow_scripts.speech_lm.opening import open_model
 
 FORMS = ("text", "speech", "asr")
 OPTIONS = ["the river", "water", "what is it", "and"]
@@ -37,7 +37,7 @@ def study(tmp_path_factory):
     ]
     QUESTIONS.write(study.questions, asked, {})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loading, "resolve_dtype", lambda *_: torch.float32)  # as `study.load`, on any machine
+        patch.setattr(open_model, "resolve_dtype", lambda *_: torch.float32)  # as `study.load`, on any machine
         answer_questions(
             **study.inputs(),
             **{form: folder / f"{form}.answers.jsonl" for form in FORMS},
@@ -53,7 +53,7 @@ def study(tmp_path_factory):
 
 def test_without_written_outputs_only_the_spoken_form_is_asked(study, tmp_path, monkeypatch):
     study, folder = study
-    monkeypatch.setattr(loading, "resolve_dtype", lambda *_: torch.float32)
+    monkeypatch.setattr(open_model, "resolve_dtype", lambda *_: torch.float32)
     answer_questions(
         **study.inputs(),
         **dict.fromkeys(("text", "asr")),

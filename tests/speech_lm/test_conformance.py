@@ -12,11 +12,11 @@ from workflow_scripts.speech_lm.decoding import grouped_cache
 from workflow_scripts.speech_lm.decoding.greedy import common_beginning
 from workflow_scripts.speech_lm.decoding.grouped_cache import GroupedCache, can_group
 from workflow_scripts.speech_lm.decoding.packed_linears import LEAST_STEPS
-from workflow_scripts.speech_lm.families.hf import HfSpeechLM
+from workflow_scripts.speech_lm.families.placeholder import PlaceholderSpeechLM
 from workflow_scripts.speech_lm.families.whole_model import WholeModelSpeechLM
 from workflow_scripts.speech_lm.hooks import edited_inputs, hook_count
-from workflow_scripts.speech_lm.opening.speech_checks import CHECKS, clip, run_checks
-from workflow_scripts.speech_lm.protocol import Edit, Wanted
+from workflow_scripts.speech_lm.opening.model_checks import CHECKS, clip, run_checks
+from workflow_scripts.speech_lm.protocol import Edit, ScoringRequest
 
 torch.set_num_threads(1)
 TEXTS = ["what is the water", "river?", "the user and the assistant in the river"]
@@ -74,7 +74,7 @@ def test_a_beginning_run_once_and_rows_run_apart_leave_states_cache_and_answers_
     if isinstance(lm, WholeModelSpeechLM):
         pytest.skip("one query at a time")
     queries = spoken(lm, 1.0, 0.6, 0.4) if form == "speech" else [lm.encode_text(text) for text in TEXTS]
-    embeds, lengths = lm._pad(queries, None)
+    embeds, lengths = lm.pad_queries(queries, None)
     if not common_beginning(embeds, lengths):
         pytest.skip("the template puts nothing before the query")
     found = {}
@@ -96,12 +96,12 @@ def test_rows_kept_in_groups_give_the_answers_costs_and_options_of_one_rectangle
     if isinstance(lm, WholeModelSpeechLM):
         pytest.skip("one query at a time")
     queries = spoken(lm, 0.6, 1.0, 0.4) if form == "speech" else [lm.encode_text(text) for text in TEXTS]
-    wanted = [[Wanted("the water", ("river", "the user"))], [], [Wanted("river")]]
+    wanted = [[ScoringRequest("the water", ("river", "the user"))], [], [ScoringRequest("river")]]
     found, made = {}, []
     monkeypatch.setattr(generation, "GroupedCache", lambda caches: made.append(len(caches)) or GroupedCache(caches))
     for rows in (1000, 1):
         monkeypatch.setattr(grouped_cache, "GROUP_ROWS", rows)
-        found[rows] = lm.answer_and_weigh(queries, wanted, max_new_tokens=LEAST_STEPS + 2)
+        found[rows] = lm.generate_and_score(queries, wanted, max_new_tokens=LEAST_STEPS + 2)
     assert made == ([3] if can_group(lm.decoder, lm.device) else [])
     for (answer, weighed), (other, others) in zip(found[1], found[1000], strict=True):
         assert answer.token_ids == other.token_ids
@@ -112,7 +112,7 @@ def test_rows_kept_in_groups_give_the_answers_costs_and_options_of_one_rectangle
 
 def test_answers_equal_the_models_own_generate(lm):
     """An independent path: transformers' generate on the processor's inputs, no code of ours in between."""
-    if not isinstance(lm, HfSpeechLM):
+    if not isinstance(lm, PlaceholderSpeechLM):
         pytest.skip("no inputs of its own")
     for query in [*spoken(lm, 0.9), lm.encode_text(TEXTS[0])]:
         own = lm.model.generate(**lm.model_inputs(query), max_new_tokens=6, do_sample=False, pad_token_id=0)
@@ -136,7 +136,7 @@ def test_an_edit_before_decoding_is_seen_through_the_cache(lm):
 
 
 def _next_logits(lm, query, ids, edit):
-    if isinstance(lm, HfSpeechLM):
+    if isinstance(lm, PlaceholderSpeechLM):
         inputs = lm.model_inputs(query)
         behind = torch.tensor([ids], dtype=torch.long)
         for name, filling in (("input_ids", behind), ("attention_mask", torch.ones_like(behind))):
@@ -207,7 +207,7 @@ def test_wrong_rate_features_and_empty_audio_are_refused(lm, kind):
             lm.encode_speech(replace(speech, rate=8000))
         with pytest.raises(ValueError, match=r"encodes audio itself; give Speech\.waveform"):
             lm.encode_speech(replace(speech, waveform=None, features=np.zeros((5, 16))))
-    if isinstance(lm, HfSpeechLM):
+    if isinstance(lm, PlaceholderSpeechLM):
         with pytest.raises(ValueError, match="mono, finite and not empty"):
             lm.encode_speech(replace(speech, waveform=np.array([], dtype=np.float32)))
 
@@ -227,8 +227,11 @@ def test_an_options_probability_is_the_loss_of_its_text_as_answer(lm, form):
 @pytest.mark.parametrize("form", ["speech", "text"])
 def test_answers_and_what_is_weighed_from_one_prefill_are_those_of_passes_apart(lm, form):
     queries = spoken(lm, 1.0, 0.6) if form == "speech" else [lm.encode_text(text) for text in TEXTS[:2]]
-    alone, choice = Wanted("the river water"), Wanted("user", ("water", "the river", "assistant user water"))
-    found = lm.answer_and_weigh(queries, [[alone, choice], [choice]], max_new_tokens=5)
+    alone, choice = (
+        ScoringRequest("the river water"),
+        ScoringRequest("user", ("water", "the river", "assistant user water")),
+    )
+    found = lm.generate_and_score(queries, [[alone, choice], [choice]], max_new_tokens=5)
     plain = lm.generate(queries, max_new_tokens=5)
     assert [answer.token_ids for answer, _ in found] == [answer.token_ids for answer in plain]
     assert [answer.text for answer, _ in found] == [answer.text for answer in plain]

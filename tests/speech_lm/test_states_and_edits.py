@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from workflow_scripts.speech_lm.hooks import captured_states, edited_inputs, hook_count
-from workflow_scripts.speech_lm.opening.self_check import self_check
+from workflow_scripts.speech_lm.opening.check_decoder import check_decoder
 from workflow_scripts.speech_lm.protocol import Edit, SpeechLMError
 
 
@@ -41,8 +41,8 @@ def test_states_do_not_depend_on_the_batch(lm, queries_of):
 
 def test_self_check_passes_and_leaves_nothing_behind(lm):
     before = hook_count(lm.decoder_layers)
-    self_check(lm)
-    self_check(lm)
+    check_decoder(lm)
+    check_decoder(lm)
     # transformers' own recording hooks stay after the first output_hidden_states; ours do not.
     assert hook_count(lm.decoder_layers) - before in (0, lm.n_layers)
 
@@ -51,7 +51,7 @@ def test_self_check_names_model_and_check_when_the_convention_does_not_hold(new_
     lm = new_lm("llama")
     lm.decoder_layers[1:3] = lm.decoder_layers[2:0:-1]
     with pytest.raises(SpeechLMError, match=r"tiny-llama .*states\[1\] is the input of layer 1.*expected bit-equal"):
-        self_check(lm)
+        check_decoder(lm)
 
 
 def test_self_check_finds_a_model_whose_logits_are_scaled_in_an_unknown_way(new_lm):
@@ -59,7 +59,7 @@ def test_self_check_finds_a_model_whose_logits_are_scaled_in_an_unknown_way(new_
     head = lm.model.forward
     lm.model.forward = lambda *args, **kwargs: _scaled(head(*args, **kwargs))
     with pytest.raises(SpeechLMError, match="vocabulary logits"):
-        self_check(lm)
+        check_decoder(lm)
 
 
 def _scaled(output):
@@ -80,7 +80,7 @@ def test_self_check_finds_a_cache_that_forgets(new_lm):
 
     attention.forward = forgetful
     with pytest.raises(SpeechLMError, match="cached decoding"):
-        self_check(lm)
+        check_decoder(lm)
 
 
 @pytest.mark.parametrize("layer", [0, 2])

@@ -5,8 +5,7 @@ import pytest
 from workflow_scripts.artifacts.answers import ANSWERS
 from workflow_scripts.artifacts.files import ArtifactError, sha256_text
 from workflow_scripts.artifacts.questions import QUESTIONS
-from workflow_scripts.speech_lm.families.composite import CompositeSpeechLM
-from workflow_scripts.speech_lm.opening.loading import load_speech_lm
+from workflow_scripts.speech_lm.families.composite import CompositeSpeechLM, load_composite
 from workflow_scripts.training.answer_instructions import answer_instructions, given_answer
 
 
@@ -20,7 +19,7 @@ def run(instructions, output):
 def test_answers_are_greedy_answers_to_each_prompt_in_order(instructions, tmp_path):
     found = run(instructions, tmp_path / "a.jsonl")
     questions = QUESTIONS.read(instructions.questions)
-    model = load_speech_lm(backbone=instructions.backbone, checkpoint=None, encoder=None)
+    model = load_composite(backbone=instructions.backbone, checkpoint=None, encoder=None)
     assert [answer["id"] for answer in found] == [question.id for question in questions]
     for question, answer in zip(questions, found):
         assert answer["prompt_hash"] == sha256_text(question.prompt)[:16]
@@ -68,7 +67,7 @@ def test_answers_that_come_with_the_data_are_taken_and_no_model_is_loaded(instru
     ]
     asked = [q.model_copy(update=c) for q, c in zip(QUESTIONS.read(instructions.questions), changes)]
     QUESTIONS.write(tmp_path / "q.jsonl", asked, {})
-    monkeypatch.setattr("workflow_scripts.training.answer_instructions.load_speech_lm", None)
+    monkeypatch.setattr("workflow_scripts.training.answer_instructions.load_composite", None)
     output = tmp_path / "a.jsonl"
     answer_instructions(
         tmp_path / "q.jsonl", instructions.backbone, output, max_new_tokens=1, batch_size=3, system_prompt=None

@@ -9,7 +9,8 @@ import torch
 from workflow_scripts.artifacts.checkpoints import CheckpointIndex
 from workflow_scripts.artifacts.features import FeatureReader
 from workflow_scripts.artifacts.files import ArtifactError
-from workflow_scripts.settings.training import DistillSettings, RecipeSettings, TrainedModel
+from workflow_scripts.settings.families.composite import DistillSettings, TrainedModel
+from workflow_scripts.settings.training import RecipeSettings
 from workflow_scripts.speech_lm.anatomy import decoder_of
 from workflow_scripts.speech_lm.hooks import hook_count
 from workflow_scripts.training.collator import Collator

@@ -15,7 +15,8 @@ from tests.workflow.workflow_copy import ROOT
 from workflow_scripts.artifacts.checkpoints import CheckpointIndex, weights_hash
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.tables import read_table
-from workflow_scripts.settings.training import RecipeSettings, TrainedModel
+from workflow_scripts.settings.families.composite import TrainedModel
+from workflow_scripts.settings.training import RecipeSettings
 from workflow_scripts.speech_lm.trainable.checkpoint import load_lslm
 from workflow_scripts.training import initial_model, start_training, train_model
 from workflow_scripts.training.start_training import launcher

@@ -12,8 +12,9 @@ from workflow_scripts.artifacts.checkpoints import CheckpointIndex
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.questions import QUESTIONS
 from workflow_scripts.artifacts.tables import read_table
-from workflow_scripts.settings.training import RecipeSettings, TrainedModel
-from workflow_scripts.speech_lm.opening.loading import load_speech_lm
+from workflow_scripts.settings.families.composite import TrainedModel
+from workflow_scripts.settings.training import RecipeSettings
+from workflow_scripts.speech_lm.families.composite import load_composite
 from workflow_scripts.speech_lm.trainable.checkpoint import load_lslm, read_info
 from workflow_scripts.training.dataset import InstructionDataset
 from workflow_scripts.training.initial_model import new_lslm, swamped_matrices
@@ -214,7 +215,7 @@ def test_held_out_loss_is_that_of_the_exported_checkpoint(train, instructions, t
     rows = {
         row["form"]: row for row in read_table(folder / "log.csv") if row["split"] == "heldout" and row["step"] == 6
     }
-    model = load_speech_lm(
+    model = load_composite(
         backbone=instructions.backbone, checkpoint=folder / "step-000006", encoder=None, dtype="float32", merge=False
     )
     answers = {answer.id: answer for answer in ANSWERS.read(instructions.answers)}

@@ -8,8 +8,9 @@ from workflow_scripts.artifacts.features import FeatureReader
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.questions import QUESTIONS
 from workflow_scripts.artifacts.utterances import UTTERANCES
-from workflow_scripts.settings.training import RecipeSettings, TrainedModel
-from workflow_scripts.speech_lm.opening.loading import load_speech_lm
+from workflow_scripts.settings.families.composite import TrainedModel
+from workflow_scripts.settings.training import RecipeSettings
+from workflow_scripts.speech_lm.families.composite import load_composite
 from workflow_scripts.speech_lm.protocol import Speech
 from workflow_scripts.training.collator import Collator
 from workflow_scripts.training.dataset import (
@@ -66,7 +67,7 @@ def parts(instructions, recipe, model_entry):
     lslm = new_lslm(
         instructions.backbone, 16, TrainedModel.model_validate(model_entry(strategy="full")), settings, None
     ).eval()
-    speech_lm = load_speech_lm(backbone=instructions.backbone, checkpoint=None, encoder=None, dtype="float32")
+    speech_lm = load_composite(backbone=instructions.backbone, checkpoint=None, encoder=None, dtype="float32")
     reader = FeatureReader(instructions.features)
     questions = QUESTIONS.read(instructions.questions)
     loaded = load_instructions(questions, instructions.answers, reader, speech_lm.template)

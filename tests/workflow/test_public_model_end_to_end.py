@@ -14,9 +14,9 @@ from workflow_scripts.evaluation.answer_questions import answer_questions
 from workflow_scripts.intervention.edit_answers import edit_answers
 from workflow_scripts.settings.assets import AssetSettings
 from workflow_scripts.similarity.measure_similarity import measure_similarity
-from workflow_scripts.speech_lm.heard_audio import AudioReader
-from workflow_scripts.speech_lm.opening.public import open_public
+from workflow_scripts.speech_lm.opening.open_model import open_model
 from workflow_scripts.speech_lm.protocol import SpeechLMError
+from workflow_scripts.speech_lm.shard_queries import AudioFiles
 
 COMMON = {"checkpoint": "final", "shard": "00-of-01", "system_prompt": None, "seed": 7}
 BATCHES = {"batch_size": 2, "max_positions": 4096}
@@ -53,7 +53,7 @@ def test_answers_states_similarity_alignment_and_edits_of_a_public_model(study):
         *outputs.values(),
         max_new_tokens=5,
         evaluation=BATCHES,
-        public=public,
+        entry=public,
         **COMMON,
     )
     speech = ANSWERS.read(outputs["speech"])
@@ -61,13 +61,13 @@ def test_answers_states_similarity_alignment_and_edits_of_a_public_model(study):
     assert speech[0].reference_nll > 0 and speech[2].reference_nll is None
 
     # The same answer as transformers' own generate on the processor's inputs.
-    lm = open_public(record, public, system_prompt=None).lm
-    query = lm.encode_speech(AudioReader(files.manifest).speech("q2"))
+    lm = open_model(record, "final", public).lm
+    query = lm.encode_speech(AudioFiles(files.manifest).speech("q2"))
     own = lm.model.generate(**lm.model_inputs(query), max_new_tokens=5, do_sample=False, pad_token_id=0)
     assert list(speech[1].token_ids) == own[0, query.length :].tolist()
 
     states = folder / "states.h5"
-    dump_states(*inputs, None, record, None, None, states, activations={"batch_size": 2}, public=public, **COMMON)
+    dump_states(*inputs, None, record, None, None, states, activations={"batch_size": 2}, entry=public, **COMMON)
     with StateReader(states) as reader:
         assert reader.ids == ["q0", "q2", "q3"] and reader.n_layers == 3
         assert reader.attributes["model"] == "tiny-public" and reader.attributes["checkpoint"] == "final"
@@ -95,7 +95,7 @@ def test_answers_states_similarity_alignment_and_edits_of_a_public_model(study):
         max_new_tokens=5,
         intervention=intervention,
         evaluation=BATCHES,
-        public=public,
+        entry=public,
         **COMMON,
     )
     rows = EDITED_ANSWERS.read(edited)
@@ -119,7 +119,7 @@ def test_a_model_that_cannot_fit_is_refused_before_it_is_loaded(study, monkeypat
     _, record, _ = study
     monkeypatch.setattr("workflow_scripts.speech_lm.memory.free_bytes", lambda *_, **__: (10**6, "cpu"))
     monkeypatch.setattr(
-        "workflow_scripts.speech_lm.opening.public.load_public", lambda *_, **__: pytest.fail("was loaded")
+        "workflow_scripts.speech_lm.opening.open_model.load_model", lambda *_, **__: pytest.fail("was loaded")
     )
     with pytest.raises(SpeechLMError, match=r"tiny-public cannot fit: weights .* free on cpu: 0\.00 GB\. Set dtype"):
-        open_public(record, entry(), system_prompt=None)
+        open_model(record, "final", entry())

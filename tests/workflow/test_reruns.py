@@ -155,6 +155,12 @@ OPENING = {"answer_questions", "dump_states", "edit_answers"}
 """Rules that open any model."""
 NOTHING: set[str] = set()
 
+
+def opening(*models: str) -> set[str]:
+    """The jobs that open these models."""
+    return {f"{rule}[{model}]" for rule in OPENING for model in models}
+
+
 EDITS: dict[str, tuple[Edit, set[str]]] = {
     # --- what cannot change a number
     "no comments, docstrings, type hints; other line breaks": (everywhere(bare), NOTHING),
@@ -164,6 +170,12 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
     "a constant renamed": (everywhere(lambda text: re.sub(r"\bMAX_DROPPED_SHARE\b", "MOST", text)), NOTHING),
     "a function that nothing uses": (append("scoring/refusal.py", "\n\ndef spare():\n    return 1\n"), NOTHING),
     "how assets are fetched": (replace("assets/wheel_source.py", '"--no-deps",', '"--no-deps", "--quiet",'), NOTHING),
+    "a family registered": (
+        replace(
+            "settings/models.py", "FAMILIES = {", 'FAMILIES = {\n    "own": Family(settings=UnitsModel, opener="x:y"),'
+        ),
+        NOTHING,
+    ),
     "the engine of another voice": (
         replace("speech/engines.py", 'f" {question.spoken}"', 'f"  {question.spoken}"'),
         NOTHING,
@@ -174,9 +186,18 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
         replace("artifacts/shards.py", "order[number::count]", "order[count - 1 - number :: count]"),
         OPENING | {"answer_questions_base", "measure_responses"},
     ),
+    "one family of models": (
+        replace("speech_lm/families/units.py", "units[1:] != units[:-1]", "units[1:] > units[:-1]"),
+        opening("unit"),
+    ),
+    "how a family opens": (
+        replace("speech_lm/families/composite.py", '"window_seconds", 30.0', '"window_seconds", 20.0'),
+        opening("smollm2-lora", "smollm2-full") | {"measure_responses"},
+    ),
     "the chat template": (
         replace("speech_lm/families/chat.py", "query = text.strip()", "query = text.rstrip()"),
-        OPENING | {"answer_instructions", "answer_questions_base", "measure_responses", "train_model"},
+        opening("smollm2-lora", "smollm2-full", "unit")
+        | {"answer_instructions", "answer_questions_base", "measure_responses", "train_model"},
     ),
     "which edits scale": (
         replace("settings/intervention.py", 'SCALING = ("length", "mean_length")', 'SCALING = ("length",)'),

@@ -70,14 +70,15 @@ def dump_states(
     activations: Mapping[str, Any],
     system_prompt: str | None,
     seed: int,
-    public: Mapping[str, Any] | None = None,
+    entry: Mapping[str, Any],
     quantizer: Path | None = None,
     readings: Path | None = None,
 ) -> None:
     """Write the states of one checkpoint for the kept questions of a shard.
 
     Args:
-        model: checkpoints.json of the training run, or asset.json of a public model.
+        model: checkpoints.json of a training run, or asset.json of a model's weights.
+        entry: name, family and settings by which the model is opened (`Plan.entry`).
         backbone, encoder: asset.json of the language model and of the speech encoder.
         states: output.
         seed: of the split into shards.
@@ -89,28 +90,28 @@ def dump_states(
     """
     settings = ActivationSettings.model_validate(activations)
     asked = read_spoken_shard(questions, manifest, features, shard, seed)
-    trained = open_model(
+    loaded = open_model(
         model,
         checkpoint,
+        entry,
         backbone=backbone,
         encoder=encoder,
-        system_prompt=system_prompt,
-        public=public,
         quantizer=quantizer,
+        system_prompt=system_prompt,
     )
     facts = {
-        **trained.facts,
+        **loaded.facts,
         "subset": asked.questions[0].subset,
         "shard": shard,
         "seed": seed,
         "dropped": asked.dropped,
         "provenance": provenance(settings.model_dump() | {"system_prompt": system_prompt}),
     }
-    write_shard_states(states, trained.lm, asked, settings, facts)
+    write_shard_states(states, loaded.lm, asked, settings, facts)
     if readings is not None:
         first = {question.id for question in QUESTIONS.read(questions)[: settings.reading_questions]}
         chosen = [number for number, name in enumerate(asked.ids) if name in first]
-        found = measure_readings(trained.lm, asked, chosen, facts, settings.layers)
+        found = measure_readings(loaded.lm, asked, chosen, facts, settings.layers)
         write_measurements(readings, READINGS, found)
 
 
@@ -148,7 +149,7 @@ def query_shapes(lm: SpeechLM, asked: SpokenShard) -> QueryShapes:
     for number, name in enumerate(asked.ids):
         spoken, written = asked.spoken(lm, number), asked.written(lm, number)
         shapes.T_s.append(len(spoken.tokens))
-        shapes.seconds.append(asked.features.seconds[name])
+        shapes.seconds.append(asked.source.seconds[name])
         shapes.lengths.append(max(spoken.length, written.length))
         shapes.tokens.append(written.tokens)
         shapes.char_spans.append(written.char_spans or ())
@@ -183,7 +184,7 @@ if __name__ == "__main__":
             Path(s.output.states),
             **{
                 name: s.params[name]
-                for name in ("checkpoint", "shard", "activations", "system_prompt", "seed", "public")
+                for name in ("checkpoint", "shard", "activations", "system_prompt", "seed", "entry")
             },
             quantizer=optional_path(s.input.quantizer),
             readings=Path(s.output.readings),

@@ -32,8 +32,8 @@ from workflow_scripts.scoring.question_formats import reference_answer
 from workflow_scripts.settings.analysis import ResponseSettings
 from workflow_scripts.speech_lm.decoding.batching import batches
 from workflow_scripts.speech_lm.families.base import DecoderSpeechLM
-from workflow_scripts.speech_lm.opening.loading import load_speech_lm
-from workflow_scripts.speech_lm.opening.trained import open_trained
+from workflow_scripts.speech_lm.families.composite import load_composite
+from workflow_scripts.speech_lm.opening.open_model import open_model
 from workflow_scripts.speech_lm.probing.forced_responses import ForcedResponse, forced_responses, lens_hits
 from workflow_scripts.speech_lm.shard_queries import SpokenShard, read_spoken_shard
 
@@ -66,6 +66,7 @@ def measure_responses(
     lens: bool,
     system_prompt: str | None,
     seed: int,
+    entry: Mapping[str, Any],
 ) -> None:
     """Write the responses file of one checkpoint.
 
@@ -79,8 +80,8 @@ def measure_responses(
         ArtifactError: files do not hold the same questions.
     """
     chosen = ResponseSettings.model_validate(settings)
-    trained = open_trained(model, checkpoint, backbone=backbone, encoder=encoder, system_prompt=system_prompt)
-    base = load_speech_lm(
+    trained = open_model(model, checkpoint, entry, backbone=backbone, encoder=encoder, system_prompt=system_prompt)
+    base = load_composite(
         backbone=backbone.parent, checkpoint=None, encoder=None, system_prompt=system_prompt, name="base"
     )
     items: list[Item] = []
@@ -214,6 +215,7 @@ if __name__ == "__main__":
             ),
             *(Path(s.input[name]) for name in ("model", "backbone", "encoder")),
             Path(s.output.responses),
-            **{name: s.params[name] for name in ("checkpoint", "shards", "settings", "lens", "system_prompt", "seed")},
+            **{name: s.params[name] for name in ("checkpoint", "shards", "settings", "lens")},
+            **{name: s.params[name] for name in ("system_prompt", "seed", "entry")},
         ),
     )

@@ -15,14 +15,14 @@ from workflow_scripts.evaluation.answering import (
     Outcome,
     answer_queries,
     record,
-    wanted_of,
+    scoring_request,
     write_answers,
     written_records,
 )
 from workflow_scripts.settings.analysis import EvaluationSettings
-from workflow_scripts.speech_lm.heard_audio import Heard, open_heard, speech_of
 from workflow_scripts.speech_lm.opening.open_model import open_model, optional_path
 from workflow_scripts.speech_lm.protocol import SpeechLM
+from workflow_scripts.speech_lm.shard_queries import SpeechSource, open_speech
 
 INPUTS = ("questions", "manifest", "features", "model", "backbone", "encoder")
 
@@ -44,13 +44,14 @@ def answer_questions(
     evaluation: Mapping[str, Any],
     system_prompt: str | None,
     seed: int,
-    public: Mapping[str, Any] | None = None,
+    entry: Mapping[str, Any],
     quantizer: Path | None = None,
 ) -> None:
     """Ask one checkpoint every kept question of a shard in every form.
 
     Args:
-        model: checkpoints.json of the training run, or asset.json of a public model.
+        model: checkpoints.json of a training run, or asset.json of a model's weights.
+        entry: name, family and settings by which the model is opened (`Plan.entry`).
         backbone, encoder: asset.json of the language model and of the speech encoder it was trained with.
         text, speech, asr: the outputs, one per form; without `text` and `asr` only the spoken form is asked.
         seed: of the split into shards; decoding draws nothing.
@@ -60,19 +61,19 @@ def answer_questions(
     """
     settings = EvaluationSettings.model_validate(evaluation)
     asked = read_shard(questions, manifest, shard, seed)
-    encoded = open_heard(manifest, features)
-    check_ids(manifest, asked.ids, features or manifest, encoded.ids)
-    trained = open_model(
+    source = open_speech(manifest, features)
+    check_ids(manifest, asked.ids, features or manifest, source.ids)
+    loaded = open_model(
         model,
         checkpoint,
+        entry,
         backbone=backbone,
         encoder=encoder,
-        system_prompt=system_prompt,
-        public=public,
         quantizer=quantizer,
+        system_prompt=system_prompt,
     )
-    records = {} if text is None else written_records(trained.lm, asked, settings, max_new_tokens)
-    outcomes = answer_spoken(trained.lm, asked, encoded, settings, max_new_tokens)
+    records = {} if text is None else written_records(loaded.lm, asked, settings, max_new_tokens)
+    outcomes = answer_spoken(loaded.lm, asked, source, settings, max_new_tokens)
     records["speech"] = [
         record(question.id, "speech", question.spoken, outcome) for (question, _), outcome in zip(asked.kept, outcomes)
     ]
@@ -81,7 +82,7 @@ def answer_questions(
         records,
         asked,
         dict(evaluation) | {"max_new_tokens": max_new_tokens, "system_prompt": system_prompt},
-        **trained.facts,
+        **loaded.facts,
         shard=shard,
         seed=seed,
         decoding="greedy",
@@ -89,15 +90,17 @@ def answer_questions(
 
 
 def answer_spoken(
-    model: SpeechLM, asked: ShardQuestions, features: Heard, settings: EvaluationSettings, max_new_tokens: int
+    model: SpeechLM, asked: ShardQuestions, source: SpeechSource, settings: EvaluationSettings, max_new_tokens: int
 ) -> list[Outcome]:
     """Outcomes of the spoken questions, in the order of the kept questions."""
     encoders: list[Encode] = [
-        lambda question=question: model.encode_speech(speech_of(features, question.id)) for question, _ in asked.kept
+        lambda question=question: model.encode_speech(source.speech(question.id)) for question, _ in asked.kept
     ]
-    wanted = [wanted_of(question, settings) for question, _ in asked.kept]
-    found = answer_queries(model, encoders, [[one] for one in wanted], settings, max_new_tokens, "spoken questions")
-    return [outcomes[one] for one, outcomes in zip(wanted, found)]
+    requests = [scoring_request(question, settings) for question, _ in asked.kept]
+    found = answer_queries(
+        model, encoders, [[request] for request in requests], settings, max_new_tokens, "spoken questions"
+    )
+    return [outcomes[request] for request, outcomes in zip(requests, found)]
 
 
 if __name__ == "__main__":
@@ -109,7 +112,7 @@ if __name__ == "__main__":
             *(optional_path(s.input[name]) for name in INPUTS),
             *(optional_path(s.output.get(name)) for name in ("text", "speech", "asr")),
             **{name: s.params[name] for name in ("checkpoint", "shard", "max_new_tokens", "evaluation")},
-            **{name: s.params[name] for name in ("system_prompt", "seed", "public")},
+            **{name: s.params[name] for name in ("system_prompt", "seed", "entry")},
             quantizer=optional_path(s.input.quantizer),
         ),
     )

@@ -12,7 +12,7 @@ from workflow_scripts.artifacts.asset_record import read_asset_record
 from workflow_scripts.artifacts.kept import read_shard
 from workflow_scripts.evaluation.answering import write_answers, written_records
 from workflow_scripts.settings.analysis import EvaluationSettings
-from workflow_scripts.speech_lm.opening.loading import load_speech_lm
+from workflow_scripts.speech_lm.families.composite import load_composite
 
 
 def answer_questions_base(
@@ -43,7 +43,7 @@ def answer_questions_base(
     settings = EvaluationSettings.model_validate(evaluation)
     asked = read_shard(questions, manifest, shard, seed)
     asset = read_asset_record(backbone)
-    speech_lm = load_speech_lm(
+    speech_lm = load_composite(
         backbone=backbone.parent, checkpoint=None, encoder=None, system_prompt=system_prompt, name=asset.name
     )
     records = written_records(speech_lm, asked, settings, max_new_tokens)

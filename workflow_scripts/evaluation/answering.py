@@ -19,7 +19,7 @@ from workflow_scripts.artifacts.questions import Question
 from workflow_scripts.scoring.question_formats import reference_answer
 from workflow_scripts.settings.analysis import EvaluationSettings
 from workflow_scripts.speech_lm.decoding.batching import batches
-from workflow_scripts.speech_lm.protocol import Answer, AnswerLoss, OptionLogProbs, Query, SpeechLM, Wanted
+from workflow_scripts.speech_lm.protocol import Answer, AnswerLoss, OptionLogProbs, Query, ScoringRequest, SpeechLM
 
 logger = logging.getLogger(__name__)
 
@@ -31,26 +31,26 @@ Encode = Callable[[], Query]
 
 @dataclass(frozen=True)
 class Outcome:
-    """An answer, the cost of the reference answer and the probabilities of the options, each if wanted."""
+    """An answer, the cost of the reference answer and the probabilities of the options, each if asked for."""
 
     answer: Answer
     loss: AnswerLoss | None
     options: OptionLogProbs | None = None
 
 
-def wanted_of(question: Question, settings: EvaluationSettings) -> Wanted:
+def scoring_request(question: Question, settings: EvaluationSettings) -> ScoringRequest:
     """The question's reference answer and, for multiple choice, its options."""
-    return Wanted(reference_answer(question), tuple(question.options) if settings.option_log_probs else ())
+    return ScoringRequest(reference_answer(question), tuple(question.options) if settings.option_log_probs else ())
 
 
 def answer_queries(
     model: SpeechLM,
     encoders: Sequence[Encode],
-    wanted: Sequence[Sequence[Wanted]],
+    requests: Sequence[Sequence[ScoringRequest]],
     settings: EvaluationSettings,
     max_new_tokens: int,
     what: str,
-) -> list[dict[Wanted, Outcome]]:
+) -> list[dict[ScoringRequest, Outcome]]:
     """Greedy answers, teacher-forced costs of reference answers and option probabilities, in batches of like length.
 
     Queries are encoded for their length, which decides their batch. As many as have `max_positions` in all are kept for
@@ -58,60 +58,59 @@ def answer_queries(
 
     Args:
         encoders: one function per query that encodes it.
-        wanted: per query, what is measured beside the answer (several things where questions share a prompt).
+        requests: per query, what is scored beside the answer (several where questions share a prompt).
         what: name in the progress log.
 
     Returns:
-        per query, the outcome of each thing wanted and that of `Wanted()`, the answer alone.
+        per query, the outcome of each request and that of `ScoringRequest()`, the answer alone.
     """
-    weighed = [[one for one in dict.fromkeys(all_) if one != Wanted()] for all_ in wanted]
+    scored = [[request for request in dict.fromkeys(row) if request != ScoringRequest()] for row in requests]
     kept: dict[int, Query] = {}
     sizes, room = [], settings.max_positions
-    for index, (encode, own) in enumerate(zip(encoders, weighed, strict=True)):
+    for index, (encode, row) in enumerate(zip(encoders, scored, strict=True)):
         query = encode()
-        sizes.append(query.length + sum(_n_tokens(model, one) for one in own))
+        sizes.append(query.length + sum(_n_tokens(model, request) for request in row))
         room -= query.length
         if room >= 0:
             kept[index] = query
     grouped = batches(sizes, settings.batch_size, settings.max_positions)
-    outcomes: dict[int, dict[Wanted, Outcome]] = {}
+    outcomes: dict[int, dict[ScoringRequest, Outcome]] = {}
     for group in progress(grouped, len(grouped), f"{what}: batches"):
         queries = [kept.pop(index) if index in kept else encoders[index]() for index in group]
-        own = [weighed[index] for index in group]
-        for index, (answer, found) in zip(
-            group, model.answer_and_weigh(queries, own, max_new_tokens=max_new_tokens), strict=True
-        ):
-            outcomes[index] = {Wanted(): Outcome(answer, None)} | {
-                one: Outcome(answer, probs.reference, probs if one.options else None)
-                for one, probs in zip(weighed[index], found, strict=True)
+        asked = [scored[index] for index in group]
+        found = model.generate_and_score(queries, asked, max_new_tokens=max_new_tokens)
+        for index, (answer, scores) in zip(group, found, strict=True):
+            outcomes[index] = {ScoringRequest(): Outcome(answer, None)} | {
+                request: Outcome(answer, score.reference, score if request.options else None)
+                for request, score in zip(scored[index], scores, strict=True)
             }
     return [outcomes[index] for index in range(len(encoders))]
 
 
 def answer_texts(
     model: SpeechLM,
-    wanted: Sequence[tuple[str, Wanted]],
+    requests: Sequence[tuple[str, ScoringRequest]],
     settings: EvaluationSettings,
     max_new_tokens: int,
-) -> dict[tuple[str, Wanted], Outcome]:
+) -> dict[tuple[str, ScoringRequest], Outcome]:
     """Outcomes of written prompts, each distinct prompt answered once, whatever number of forms or questions share it.
 
     Args:
-        wanted: pairs (prompt, what is measured beside its answer); an empty prompt is refused.
+        requests: pairs (prompt, what is scored beside its answer); an empty prompt is refused.
 
     Returns:
         outcome by pair. Equal prompts have the same answer bit for bit, in whichever form they occur.
     """
-    by_prompt: dict[str, list[Wanted]] = {}
-    for prompt, one in wanted:
+    by_prompt: dict[str, list[ScoringRequest]] = {}
+    for prompt, request in requests:
         if not prompt.strip():
             raise ValueError("an empty prompt cannot be asked; record it as empty instead")
-        all_ = by_prompt.setdefault(prompt, [])
-        if one not in all_:
-            all_.append(one)
+        row = by_prompt.setdefault(prompt, [])
+        if request not in row:
+            row.append(request)
     encoders: list[Encode] = [lambda prompt=prompt: model.encode_text(prompt) for prompt in by_prompt]
     found = answer_queries(model, encoders, list(by_prompt.values()), settings, max_new_tokens, "written prompts")
-    return {(prompt, one): outcome for prompt, own in zip(by_prompt, found) for one, outcome in own.items()}
+    return {(prompt, request): outcome for prompt, row in zip(by_prompt, found) for request, outcome in row.items()}
 
 
 def written_records(
@@ -123,8 +122,8 @@ def written_records(
     reason `empty`, no time, no reference cost and no option probabilities: a recogniser that hears nothing is part of
     the pipeline's score.
     """
-    shown = [(question.prompt, wanted_of(question, settings)) for question, _ in asked.kept]
-    heard = [(utterance.transcript or "", wanted_of(question, settings)) for question, utterance in asked.kept]
+    shown = [(question.prompt, scoring_request(question, settings)) for question, _ in asked.kept]
+    heard = [(utterance.transcript or "", scoring_request(question, settings)) for question, utterance in asked.kept]
     outcomes = answer_texts(model, shown + [pair for pair in heard if pair[0].strip()], settings, max_new_tokens)
     empty = Outcome(Answer("", (), EMPTY, 0.0), None)
     return {
@@ -174,7 +173,8 @@ def _option_record(found: OptionLogProbs) -> OptionRecord:
     return OptionRecord(letters=found.letters, texts=found.texts, text_tokens=found.text_tokens)
 
 
-def _n_tokens(model: SpeechLM, one: Wanted) -> int:
-    """Tokens of all texts that are weighed, a letter counted as one; about what their pass costs."""
-    texts = [*one.options, one.reference or ""]
-    return len(one.options) + sum(len(model.tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts)
+def _n_tokens(model: SpeechLM, request: ScoringRequest) -> int:
+    """Tokens of all texts that are scored, a letter counted as one; about what their pass costs."""
+    texts = [*request.options, request.reference or ""]
+    lengths = [len(model.tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts]
+    return len(request.options) + sum(lengths)

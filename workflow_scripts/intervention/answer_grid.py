@@ -56,10 +56,10 @@ def answer_batch(
     spoken = [asked.spoken(lm, number) for number in numbers]
     written = [asked.written(lm, number) for number in numbers]
     layers = sorted({cell.layer or 0 for cell in cells} | {0})
-    shared = lm.share_prompts(spoken, references, max_new_tokens=max_new_tokens, layers=layers)
+    shared = SharedPrompts(lm, spoken, references, max_new_tokens=max_new_tokens, layers=layers)
     states = _question_states(lm, asked, numbers, context, cells, spoken, written)
     made = {cell.key: _made(shared, cell, states) for cell in cells}
-    plain = lm.share_prompts(written, references, max_new_tokens=max_new_tokens)
+    plain = SharedPrompts(lm, written, references, max_new_tokens=max_new_tokens)
     found = {TEXT: _whole(plain)}
     targets = [one.first for one in found[TEXT]]
     no_ops = [cell for cell in cells if cell.entry.operation == "no_op"]
@@ -77,7 +77,7 @@ def answer_batch(
     found |= _in_common_batches(shared, others, made, found[BASELINE], batching)
     for name in oracles:
         queries = [with_transcript(lm, *pair) for pair in zip(spoken, written)]
-        found[name] = _whole(lm.share_prompts(queries, references, max_new_tokens=max_new_tokens))
+        found[name] = _whole(SharedPrompts(lm, queries, references, max_new_tokens=max_new_tokens))
     order = [BASELINE, TEXT, *(cell.key for cell in cells), *oracles]
     nothing = [CellEdits() for _ in ids]
     return {

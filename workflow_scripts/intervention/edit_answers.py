@@ -52,14 +52,15 @@ def edit_answers(
     evaluation: Mapping[str, Any],
     system_prompt: str | None,
     seed: int,
-    public: Mapping[str, Any] | None = None,
+    entry: Mapping[str, Any],
     quantizer: Path | None = None,
 ) -> None:
     """Write one answer per kept question and cell, the unedited one and that to the written question included.
 
     Args:
         alignment: alignment file of the same model, checkpoint and shard.
-        model: checkpoints.json of the training run, or asset.json of a public model.
+        model: checkpoints.json of a training run, or asset.json of a model's weights.
+        entry: name, family and settings by which the model is opened (`Plan.entry`).
         backbone, encoder: asset.json of the language model and of the speech encoder.
         answers: output.
         seed: of the split into shards, of random choices and random directions; decoding draws nothing.
@@ -72,19 +73,19 @@ def edit_answers(
     batching = EvaluationSettings.model_validate(evaluation)
     asked = read_spoken_shard(questions, manifest, features, shard, seed)
     aligned = read_measurements(alignment, ALIGNMENT)
-    trained = open_model(
+    loaded = open_model(
         model,
         checkpoint,
+        entry,
         backbone=backbone,
         encoder=encoder,
-        system_prompt=system_prompt,
-        public=public,
         quantizer=quantizer,
+        system_prompt=system_prompt,
     )
-    check_alignment(alignment, aligned, asked.ids, trained.facts)
-    records, described = answer_under_edits(trained.lm, asked, aligned, settings, batching, max_new_tokens, seed)
+    check_alignment(alignment, aligned, asked.ids, loaded.facts)
+    records, described = answer_under_edits(loaded.lm, asked, aligned, settings, batching, max_new_tokens, seed)
     facts = {
-        **trained.facts,
+        **loaded.facts,
         "shard": shard,
         "seed": seed,
         "dropped": asked.dropped,
@@ -112,10 +113,10 @@ def answer_under_edits(
     Raises:
         SpeechLMError: a layer does not exist, the model cannot be edited, or a no-op edit changed a token.
     """
-    if not isinstance(lm, DecoderSpeechLM):
+    if not lm.shares_prompts:
         raise SpeechLMError(
-            f"{lm.name}: edits need a model whose decoder layers and embedded prompts are within reach "
-            f"(DecoderSpeechLM), this is a {type(lm).__name__}; leave it out of the intervention stage"
+            f"{lm.name}: edits need a decoder that runs from input embeddings, a {type(lm).__name__} does not; set "
+            "`interventions: false` in the model's entry"
         )
     cells = grid_cells(settings, lm.n_layers, lm.name)
     oracles = [name for name, entry in settings.operations.items() if entry.operation == ORACLE]
@@ -169,7 +170,7 @@ if __name__ == "__main__":
             *(optional_path(s.input[name]) for name in INPUTS),
             Path(s.output.answers),
             **{name: s.params[name] for name in ("checkpoint", "shard", "max_new_tokens")},
-            **{name: s.params[name] for name in ("intervention", "evaluation", "system_prompt", "seed", "public")},
+            **{name: s.params[name] for name in ("intervention", "evaluation", "system_prompt", "seed", "entry")},
             quantizer=optional_path(s.input.quantizer),
         ),
     )

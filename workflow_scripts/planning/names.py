@@ -3,13 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from workflow_scripts.artifacts.checkpoints import checkpoint_name
 from workflow_scripts.artifacts.shards import shard_names
 from workflow_scripts.planning.code import Code
 from workflow_scripts.planning.record import CodeRecord
 from workflow_scripts.settings import INSTRUCTIONS, Config
-from workflow_scripts.settings.models import FINAL, CheckpointsModel, PublicModel
-from workflow_scripts.settings.training import TrainedModel
 
 
 class StudyNames:
@@ -70,7 +67,9 @@ class StudyNames:
     @property
     def backbones(self) -> list[str]:
         """Assets used as backbone."""
-        return sorted({model.backbone for model in self.config.models.values() if model.backbone is not None})
+        return sorted(
+            {model.language_model for model in self.config.models.values() if model.language_model is not None}
+        )
 
     def n_questions(self, subset: str) -> int:
         """Questions drawn from a subset."""
@@ -82,14 +81,7 @@ class StudyNames:
 
     def checkpoints(self, model: str) -> list[str]:
         """Checkpoints of a model, in order of training; `final` for one that is not trained here."""
-        entry = self.config.models[model]
-        if isinstance(entry, PublicModel):
-            return [FINAL]
-        steps = entry.steps if isinstance(entry, CheckpointsModel) else self._recipe(entry).checkpoint_steps
-        return [checkpoint_name(step) for step in steps]
-
-    def _recipe(self, entry: TrainedModel) -> Any:
-        return self.config.training.recipes[entry.recipe]
+        return self.config.models[model].checkpoints(self.config.training.recipes)
 
     def forms(self, model: str) -> list[str]:
         """Forms in which a model is asked: a plain backbone cannot hear."""
@@ -98,23 +90,15 @@ class StudyNames:
     @property
     def frozen_models(self) -> list[str]:
         """Models of which only the adapter is trained: in writing they are their backbone."""
-        return [name for name in self.models if getattr(self.config.models[name], "strategy", None) == "adapter"]
+        return [name for name in self.models if self.config.models[name].frozen]
 
     def model_facts(self) -> dict[str, dict[str, str]]:
         """Strategy, backbone and warm-up of each model: what regressions group by."""
-        facts = {}
-        for name in self.models:
-            entry = self.config.models[name]
-            if isinstance(entry, PublicModel):
-                facts[name] = {"strategy": "public", "backbone": entry.backbone or "unknown", "warmup": "unknown"}
-                continue
-            warmup = entry.warmup if isinstance(entry, CheckpointsModel) else self._recipe(entry).warmup
-            facts[name] = {"strategy": entry.strategy, "backbone": entry.backbone, "warmup": warmup}
-        return facts
+        return {name: self.config.models[name].grouping(self.config.training.recipes) for name in self.models}
 
     def model_backbones(self) -> dict[str, str]:
         """The untuned backbone of each model that has a known one."""
-        known = {name: self.config.models[name].backbone for name in self.models}
+        known = {name: self.config.models[name].language_model for name in self.models}
         return {name: backbone for name, backbone in known.items() if backbone is not None}
 
     def twins(self) -> dict[str, str]:

@@ -6,7 +6,6 @@ from typing import Any
 from workflow_scripts.figures.table import FIGURES
 from workflow_scripts.planning.names import StudyNames
 from workflow_scripts.settings import PUNKT
-from workflow_scripts.settings.models import CheckpointsModel, PublicModel, weights_asset
 
 TABLES = {
     "table1_interventions": "Interventions (paper: Table 1)",
@@ -98,12 +97,8 @@ class StudyResults(StudyNames):
 
     def checkpoint_indices(self) -> list[str]:
         """checkpoints.json of every model that has one."""
-        folders = {
-            name: entry.folder.rstrip("/") if isinstance(entry, CheckpointsModel) else f"results/training/{name}"
-            for name, entry in self.config.models.items()
-            if not isinstance(entry, PublicModel)
-        }
-        return [f"{folders[name]}/checkpoints.json" for name in sorted(folders)]
+        models = self.config.models
+        return [models[name].loaded_from(name) for name in self.models if models[name].checkpoints_folder(name)]
 
     def used_assets(self) -> list[str]:
         """Records of every asset that a file of the study is made from."""
@@ -112,11 +107,7 @@ class StudyResults(StudyNames):
         if self.trained_models:
             names |= {source.asset for source in self.config.training.instructions.sources}
         for name, model in self.config.models.items():
-            if isinstance(model, PublicModel):
-                names |= {weights_asset(name, model), model.backbone, getattr(model, "quantizer_asset", None)}
-            else:
-                names |= {model.backbone, model.encoder}
-        names.discard(None)
+            names |= set(model.asset_fields(name).values())
         return [f"resources/{name}/asset.json" for name in sorted(names)]
 
     def example_alignment(self) -> str:

@@ -13,10 +13,10 @@ from workflow_scripts.settings.base import Seed, Settings
 from workflow_scripts.settings.benchmark import BenchmarkSettings, SubsetSettings
 from workflow_scripts.settings.display import DisplaySettings
 from workflow_scripts.settings.intervention import InterventionSettings
-from workflow_scripts.settings.models import PUBLIC, AnyModel, PublicModel
+from workflow_scripts.settings.models import AnyModel, ModelSettings
 from workflow_scripts.settings.scoring import ScoringSettings
 from workflow_scripts.settings.speech import SpeechSettings
-from workflow_scripts.settings.training import TrainedModel, TrainingSettings
+from workflow_scripts.settings.training import TrainingSettings
 
 INSTRUCTIONS = "instructions"
 """Reserved subset name of the training prompts, which pass through the speech stage like any subset."""
@@ -51,10 +51,10 @@ class Config(Settings):
         chosen = self.evaluation.subsets
         return {name: one for name, one in self.benchmark.subsets.items() if chosen is None or name in chosen}
 
-    def trained_models(self) -> dict[str, TrainedModel]:
+    def trained_models(self) -> dict[str, ModelSettings]:
         """Models that this workflow trains."""
-        return {name: model for name, model in self.models.items() if isinstance(model, TrainedModel)}
+        return {name: model for name, model in self.models.items() if model.trained_here}
 
-    def public_models(self) -> dict[str, PublicModel]:
-        """Models that exist already and have one checkpoint, `final`."""
-        return {name: model for name, model in self.models.items() if isinstance(model, PUBLIC)}
+    def public_models(self) -> dict[str, ModelSettings]:
+        """Models whose weights are one asset."""
+        return {name: model for name, model in self.models.items() if model.weights_asset(name) is not None}

@@ -10,9 +10,7 @@ from workflow_scripts.settings.assets import AssetSettings, PackageSource
 from workflow_scripts.settings.base import MAX_NAME_LENGTH, NAME_PATTERN, nearest
 from workflow_scripts.settings.benchmark import LAYOUT_SCORERS
 from workflow_scripts.settings.config import INSTRUCTIONS, PUNKT, Config
-from workflow_scripts.settings.models import PUBLIC, CheckpointsModel, UnitsModel, weights_asset
 from workflow_scripts.settings.speech import RecordedVoice
-from workflow_scripts.settings.training import TrainedModel
 
 Problem = tuple[tuple[Any, ...], str]
 """Place of a key, and what is wrong with it."""
@@ -38,8 +36,8 @@ def missing_paths(config: Config, folder: Path) -> Iterator[Problem]:
     Local sources of assets are left to fetching, which comes before everything else: once fetched, they may go.
     """
     for name, model in config.models.items():
-        if isinstance(model, CheckpointsModel):
-            index = folder / model.folder / "checkpoints.json"
+        if model.checkpoints_folder(name) is not None and not model.trained_here:
+            index = folder / model.loaded_from(name)
             if not index.is_file():
                 yield _problem(
                     ("models", name, "folder"), f"{index} does not exist; name a folder that a training of ours wrote"
@@ -116,18 +114,10 @@ def _named(config: Config) -> Iterator[tuple[tuple[Any, ...], str, Mapping[str, 
     for subset in config.activations.subsets or ():
         yield ("activations", "subsets"), subset, answered
     for name, model in config.models.items():
-        place = ("models", name)
-        if isinstance(model, TrainedModel | CheckpointsModel):
-            yield (*place, "backbone"), model.backbone, assets
-            yield (*place, "encoder"), model.encoder, assets
-        if isinstance(model, TrainedModel):
-            yield (*place, "recipe"), model.recipe, config.training.recipes
-        if isinstance(model, PUBLIC):
-            yield (*place, "asset"), weights_asset(name, model), assets
-            if model.backbone is not None:
-                yield (*place, "backbone"), model.backbone, assets
-        if isinstance(model, UnitsModel) and model.quantizer_asset is not None:
-            yield (*place, "quantizer"), model.quantizer_asset, assets
+        for field, asset in model.asset_fields(name).items():
+            yield ("models", name, field), asset, assets
+        if model.trained_here:
+            yield ("models", name, "recipe"), model.recipe, config.training.recipes
     for name in config.display.models:
         yield ("display", "models"), name, config.models
 

@@ -9,8 +9,8 @@ from pydantic import ValidationError
 from workflow_scripts.settings.base import ConfigError, nearest
 from workflow_scripts.settings.config import Config
 from workflow_scripts.settings.cross_checks import contradictions, missing_paths
+from workflow_scripts.settings.families.public import WEIGHTS, PublicModel
 from workflow_scripts.settings.files import ConfigFiles, without_removed
-from workflow_scripts.settings.models import WEIGHTS, PublicModel
 
 
 def parse_config(values: Mapping[str, Any], files: ConfigFiles | None = None, folder: Path | None = None) -> Config:

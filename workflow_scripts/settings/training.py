@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from workflow_scripts.settings.base import FileName, Rate, Seed, Settings, Step
+from workflow_scripts.settings.base import FileName, Rate, Settings, Step
 
 Strategy = Literal["adapter", "lora", "full"]
 """What is trained: the speech adapter alone, or also LoRA on the language model, or also all its weights."""
@@ -162,51 +162,3 @@ class TrainingSettings(Settings):
 
     instructions: InstructionSettings = Field(description="Training prompts.")
     recipes: dict[str, RecipeSettings] = Field(description="Recipes by name; a model names one.")
-
-
-class DistillSettings(Settings):
-    """An alignment loss beside the answer loss: cosine of speech positions and their text tokens along the path."""
-
-    weight: float = Field(gt=0, description="Weight of the alignment loss; the answer loss has weight 1.")
-    layers: list[int] = Field(
-        min_length=1,
-        description="State indices l at which it is taken: 0 = embeddings, l = input of layer l, L = output.",
-    )
-
-    @model_validator(mode="after")
-    def _layers_differ(self) -> "DistillSettings":
-        if len(set(self.layers)) < len(self.layers) or min(self.layers) < 0:
-            raise ValueError(f"layers {self.layers} must be different and not negative")
-        return self
-
-
-class TrainedModel(Settings):
-    """An LSLM trained by this workflow."""
-
-    family: Literal["composite"] = Field(default="composite", description="Encoder + adapter + causal LM.")
-    backbone: str = Field(description="Key of `assets`: the instruct LLM.")
-    encoder: str = Field(description="Key of `assets`: the Whisper model whose encoder is used, frozen.")
-    strategy: Strategy = Field(
-        description="What is trained: the `adapter` alone, or with it `lora` on the LLM or the `full` LLM."
-    )
-    recipe: str = Field(description="Key of training.recipes.")
-    seed: Seed = Field(default=0, description="Seed of initialisation, order and dropout.")
-    processes: int = Field(
-        default=1, gt=0, description="Processes that train together, one per GPU; batch_size is over all of them."
-    )
-    shard: bool = Field(
-        default=False,
-        description="Split weights, gradients and optimiser state over the processes (FSDP), for full fine-tuning of "
-        "models that one GPU cannot hold.",
-    )
-    distill: DistillSettings | None = Field(default=None, description="Train alignment too; default: answers only.")
-
-    @model_validator(mode="after")
-    def _can_be_split(self) -> "TrainedModel":
-        if self.shard and (self.strategy != "full" or self.processes < 2 or self.distill is not None):
-            raise ValueError(
-                f"shard with strategy {self.strategy!r}, {self.processes} process(es)"
-                f"{' and distill' if self.distill is not None else ''}: only full fine-tuning by several processes, "
-                "without distill, can be split; remove shard"
-            )
-        return self

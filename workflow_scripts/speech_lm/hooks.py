@@ -24,8 +24,11 @@ def _active(hidden: Tensor) -> Tensor:
     return hidden[0] if hidden.ndim == 4 else hidden
 
 
-def _split(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, Callable[[Tensor], tuple]]:
-    """The hidden states a layer is called with, and how to put others in their place (first argument or keyword)."""
+def hidden_argument(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, Callable[[Tensor], tuple]]:
+    """The hidden states a layer is called with, and a function that gives its arguments with others in their place.
+
+    They are the first argument, or the keyword `hidden_states`.
+    """
     if args:
         return args[0], lambda hidden: ((hidden, *args[1:]), kwargs)
     return kwargs["hidden_states"], lambda hidden: (args, {**kwargs, "hidden_states": hidden})
@@ -66,7 +69,7 @@ def _replacing_hook(index: int, rows: Tensor, positions: Tensor, values: Tensor)
     last = int(positions.max())
 
     def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple:
-        hidden, put = _split(args, kwargs)
+        hidden, put = hidden_argument(args, kwargs)
         if last >= hidden.shape[-2]:
             raise IndexError(f"edit at layer {index}, position {last}, but the layer got {hidden.shape[-2]} positions")
         if values.shape[1] != hidden.shape[-1]:
@@ -105,7 +108,7 @@ def captured_states(
 
     def reading_hook(index: int) -> Callable[..., None]:
         def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            take(index, _split(args, kwargs)[0])
+            take(index, hidden_argument(args, kwargs)[0])
             if index == last:
                 raise _EnoughCaptured
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -137,8 +138,8 @@ class OptionLogProbs:
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What is measured of a query beside its answer.
+class ScoringRequest:
+    """What is scored of a query beside its answer.
 
     reference: the answer whose cost is measured, or None. options: texts of the options whose probabilities are
     measured; empty for none.
@@ -146,6 +147,20 @@ class Wanted:
 
     reference: str | None = None
     options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ModelFolders:
+    """Where the parts of a model lie.
+
+    weights: a checkpoint's folder, or that of the model's weights. backbone, quantizer: of models that have one.
+    encoder: where raw waveforms are to be encoded by it; None where cached features are read.
+    """
+
+    weights: Path
+    backbone: Path | None = None
+    encoder: Path | None = None
+    quantizer: Path | None = None
 
 
 class SpeechLM(ABC):
@@ -160,6 +175,8 @@ class SpeechLM(ABC):
     decoder_layers: list[nn.Module]
     final_norm: nn.Module
     lm_head: nn.Module
+    shares_prompts: bool = False
+    """Whether many edits can start from one pass over a prompt (`probing.edited_prompts`)."""
 
     @abstractmethod
     def encode_text(self, text: str) -> Query:
@@ -174,6 +191,10 @@ class SpeechLM(ABC):
 
         None where the model never sees padding, or the frames behind the audio are not known.
         """
+        return None
+
+    def logits(self, query: Query, edits: Sequence[Edit] = ()) -> Tensor | None:
+        """Logits at every position of a query under edits, for checks; None where a class gives none."""
         return None
 
     @abstractmethod
@@ -224,21 +245,22 @@ class SpeechLM(ABC):
         With `references` the same pass gives what `answer_loss` gives for them.
         """
 
-    def answer_and_weigh(
-        self, queries: Sequence[Query], wanted: Sequence[Sequence[Wanted]], *, max_new_tokens: int
+    def generate_and_score(
+        self, queries: Sequence[Query], requests: Sequence[Sequence[ScoringRequest]], *, max_new_tokens: int
     ) -> list[tuple[Answer, list[OptionLogProbs]]]:
-        """What `generate` gives, and for each of `wanted[i]` what `option_log_probs` and `answer_loss` give.
+        """What `generate` gives, and for each of `requests[i]` what `option_log_probs` and `answer_loss` give.
 
         This version calls them one after the other; a family that can, shares the pass over the prompt.
         """
         answers = self.generate(queries, max_new_tokens=max_new_tokens)
-        weighed: list[list[OptionLogProbs]] = []
-        for query, own in zip(queries, wanted, strict=True):
-            weighed.append([])
-            for one in own:
-                if one.options:
-                    weighed[-1] += self.option_log_probs([query], [one.options], references=[one.reference])
-                else:
-                    cost = None if one.reference is None else self.answer_loss([query], [one.reference])[0]
-                    weighed[-1].append(OptionLogProbs((), (), (), cost))
-        return list(zip(answers, weighed))
+        return [
+            (answer, [self._score(query, request) for request in row])
+            for answer, query, row in zip(answers, queries, requests, strict=True)
+        ]
+
+    def _score(self, query: Query, request: ScoringRequest) -> OptionLogProbs:
+        if request.options:
+            return self.option_log_probs([query], [request.options], references=[request.reference])[0]
+        if request.reference is None:
+            return OptionLogProbs((), (), ())
+        return OptionLogProbs((), (), (), self.answer_loss([query], [request.reference])[0])

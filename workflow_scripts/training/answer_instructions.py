@@ -20,7 +20,7 @@ from workflow_scripts.artifacts.provenance import provenance, settings_hash
 from workflow_scripts.artifacts.questions import QUESTIONS, Question
 from workflow_scripts.scoring.question_formats import reference_answer
 from workflow_scripts.speech_lm.decoding.batching import batches
-from workflow_scripts.speech_lm.opening.loading import load_speech_lm
+from workflow_scripts.speech_lm.families.composite import load_composite
 from workflow_scripts.speech_lm.protocol import SpeechLM
 
 logger = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ def answer_instructions(
     answers: dict[str, AnswerRecord] = {}
     facts: dict[str, Any] = {"backbone": backbone.name, "generated": len(open_questions)}
     if open_questions:
-        model = load_speech_lm(backbone=backbone, checkpoint=None, encoder=None, system_prompt=system_prompt)
+        model = load_composite(backbone=backbone, checkpoint=None, encoder=None, system_prompt=system_prompt)
         generated = generate_answers(
             model, open_questions, partial, max_new_tokens=max_new_tokens, batch_size=batch_size
         )

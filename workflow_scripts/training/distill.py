@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from workflow_scripts.artifacts.files import ArtifactError
-from workflow_scripts.settings.training import DistillSettings
+from workflow_scripts.settings.families.composite import DistillSettings
 from workflow_scripts.speech_lm.anatomy import decoder_of
 from workflow_scripts.speech_lm.trainable.lslm import LSLM
 

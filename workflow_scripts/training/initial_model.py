@@ -7,7 +7,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 from workflow_scripts.artifacts.files import ArtifactError
-from workflow_scripts.settings.training import AdapterSettings, RecipeSettings, TrainedModel
+from workflow_scripts.settings.families.composite import TrainedModel
+from workflow_scripts.settings.training import AdapterSettings, RecipeSettings
 from workflow_scripts.speech_lm.device import multiplies_bfloat16, resolve_device
 from workflow_scripts.speech_lm.memory import TRAINED_BYTES, require_backbone
 from workflow_scripts.speech_lm.trainable.checkpoint import load_backbone

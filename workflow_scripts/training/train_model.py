@@ -21,7 +21,8 @@ from workflow_scripts.artifacts.checkpoints import CheckpointEntry, CheckpointIn
 from workflow_scripts.artifacts.features import FeatureReader
 from workflow_scripts.artifacts.files import ArtifactError, disk_full_named, sha256_file, write_text
 from workflow_scripts.artifacts.provenance import library_versions, provenance, settings_hash
-from workflow_scripts.settings.training import RecipeSettings, TrainedModel
+from workflow_scripts.settings.families.composite import TrainedModel
+from workflow_scripts.settings.training import RecipeSettings
 from workflow_scripts.speech_lm.device import multiplies_bfloat16, resolve_device
 from workflow_scripts.speech_lm.families.chat import ChatTemplate
 from workflow_scripts.speech_lm.trainable.checkpoint import save_lslm

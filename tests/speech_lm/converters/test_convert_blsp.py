@@ -10,7 +10,7 @@ from tests.speech_lm.converters.by_hand import Sizes, assert_computes, llama, ll
 from tests.speech_lm.tiny_processor import make_tokenizer
 from workflow_scripts.artifacts.checkpoints import CheckpointIndex
 from workflow_scripts.speech_lm.converters.convert_blsp import convert_blsp
-from workflow_scripts.speech_lm.opening.loading import load_speech_lm
+from workflow_scripts.speech_lm.families.composite import load_composite
 from workflow_scripts.speech_lm.protocol import Speech, SpeechLMError
 from workflow_scripts.speech_lm.trainable.conv_adapter import ConvAdapter, ConvAdapterShape
 
@@ -66,7 +66,7 @@ def test_the_converted_model_computes_what_the_published_weights_say(published, 
     index = convert_blsp(published, tmp_path / "converted")
     folder = CheckpointIndex.read(index).folder(index, "step-000000")
     backbone = tmp_path / "converted" / "backbone"
-    lm = load_speech_lm(backbone=backbone, checkpoint=folder, encoder=None, device="cpu", dtype="float32")
+    lm = load_composite(backbone=backbone, checkpoint=folder, encoder=None, device="cpu", dtype="float32")
 
     w, frames = published_weights(), torch.randn(FRAMES, D_ENCODER, generator=torch.Generator().manual_seed(2))
     query = lm.encode_speech(Speech(None, 16_000, FRAMES / 50, frames))
@@ -84,13 +84,13 @@ def test_the_backbone_is_the_same_language_model_without_ears(published, tmp_pat
     index = convert_blsp(published, tmp_path / "converted")
     folder = CheckpointIndex.read(index).folder(index, "step-000000")
     options = {"backbone": tmp_path / "converted" / "backbone", "encoder": None, "device": "cpu", "dtype": "float32"}
-    base, tuned = (load_speech_lm(checkpoint=checkpoint, **options) for checkpoint in (None, folder))
+    base, tuned = (load_composite(checkpoint=checkpoint, **options) for checkpoint in (None, folder))
     answers = [lm.generate([lm.encode_text("what is water")], max_new_tokens=4, stop_ids=[])[0] for lm in (base, tuned)]
     assert answers[0].token_ids == answers[1].token_ids
     with pytest.raises(SpeechLMError, match="no speech adapter"):
         base.encode_speech(Speech(None, 16_000, 0.8, torch.zeros(40, D_ENCODER)))
     with pytest.raises(SpeechLMError, match="trained without system prompts"):
-        load_speech_lm(checkpoint=folder, system_prompt="Be brief.", **options).encode_text("what")
+        load_composite(checkpoint=folder, system_prompt="Be brief.", **options).encode_text("what")
 
 
 def test_padding_does_not_change_a_row():

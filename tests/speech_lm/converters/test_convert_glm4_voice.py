@@ -12,15 +12,15 @@ from torch.nn.functional import conv1d, gelu, pad
 from transformers import AutoTokenizer, WhisperFeatureExtractor
 
 from tests.speech_lm.converters.by_hand import Sizes, assert_computes, bidirectional, chatglm, feed_forward, norm_of
-from workflow_scripts.settings.models import UnitsModel
+from workflow_scripts.settings.families.units import UnitsModel
 from workflow_scripts.speech_lm.converters.convert_glm4_voice import convert_glm4_voice
 from workflow_scripts.speech_lm.converters.tiktoken_file import merges_of, read_ranks
 from workflow_scripts.speech_lm.families.glm4_voice_units import Glm4VoiceUnits
 from workflow_scripts.speech_lm.families.speech_units import load_quantizer
 from workflow_scripts.speech_lm.families.units import UnitsSpeechLM
-from workflow_scripts.speech_lm.opening.public import load_public
-from workflow_scripts.speech_lm.opening.speech_checks import run_checks
-from workflow_scripts.speech_lm.protocol import Speech, SpeechLMError
+from workflow_scripts.speech_lm.opening.model_checks import run_checks
+from workflow_scripts.speech_lm.opening.open_model import load_model
+from workflow_scripts.speech_lm.protocol import ModelFolders, Speech, SpeechLMError
 from workflow_scripts.speech_lm.trainable.checkpoint import load_backbone
 
 CODES = 40
@@ -293,13 +293,11 @@ def test_language_model_and_tokenizer_together_pass_every_check(published, tmp_p
     tokenizer = write_tokenizer(tmp_path / "tokenizer", VQ)
     settings = {"family": "units", "path": "x", "quantizer": "tokenizer", "prompt": PROMPT, "merge_repeats": False}
     settings |= {"unit_token": "<|audio_{}|>", "begin": "<|begin_of_audio|>", "end": "<|end_of_audio|>"}
-    lm = load_public(
-        convert_glm4_voice(published, tmp_path / "converted"),
+    lm = load_model(
+        ModelFolders(convert_glm4_voice(published, tmp_path / "converted"), quantizer=tokenizer),
         {"name": "glm", **UnitsModel.model_validate(settings).model_dump()},
         device=torch.device("cpu"),
         dtype=torch.float32,
-        system_prompt=None,
-        quantizer=tokenizer / "asset.json",
     )
     results = run_checks(lm)
     assert not [result for result in results if not result.passed]

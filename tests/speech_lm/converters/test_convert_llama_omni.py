@@ -11,7 +11,7 @@ from tests.speech_lm.converters.by_hand import Sizes, assert_computes, llama, ll
 from tests.speech_lm.tiny_processor import make_tokenizer
 from workflow_scripts.artifacts.checkpoints import CheckpointIndex
 from workflow_scripts.speech_lm.converters.convert_llama_omni import convert_llama_omni
-from workflow_scripts.speech_lm.opening.loading import load_speech_lm
+from workflow_scripts.speech_lm.families.composite import load_composite
 from workflow_scripts.speech_lm.protocol import Speech, SpeechLMError
 
 SIZES, D_ENCODER = Sizes(theta=50_000.0), 16
@@ -62,7 +62,7 @@ def test_the_converted_model_computes_what_the_published_weights_say(published, 
     plain = "{% for m in messages %}<|im_start|>{{ m['content'] }}<|im_end|>\n{% endfor %}<|im_start|>"
     make_tokenizer(template=plain).save_pretrained(backbone)
     folder = CheckpointIndex.read(index).folder(index, "step-000000")
-    lm = load_speech_lm(backbone=backbone, checkpoint=folder, encoder=None, device="cpu", dtype="float32")
+    lm = load_composite(backbone=backbone, checkpoint=folder, encoder=None, device="cpu", dtype="float32")
 
     w, frames = published_weights(), torch.randn(40, D_ENCODER, generator=torch.Generator().manual_seed(2))
     query = lm.encode_speech(Speech(None, 16_000, 0.8, frames))

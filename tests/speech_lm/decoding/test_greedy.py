@@ -55,7 +55,7 @@ def test_the_common_beginning_ends_at_the_first_difference_and_before_the_shorte
 
 def test_a_common_beginning_passes_the_layers_once_and_an_edit_brings_every_row_back(llama, queries_of, monkeypatch):
     queries = queries_of(llama)[:3]
-    embeds, lengths = llama._pad(queries, None)
+    embeds, lengths = llama.pad_queries(queries, None)
     shared = common_beginning(embeds, lengths)
     assert shared > 0, "queries without a common beginning show nothing"
     monkeypatch.setattr(generation, "LEAST_SAVED", 2 * shared)
@@ -73,7 +73,7 @@ def test_a_common_beginning_passes_the_layers_once_and_an_edit_brings_every_row_
 
 def test_rows_of_like_length_pass_together_and_come_back_in_their_own_order(llama, queries_of, monkeypatch):
     queries = [query for query in queries_of(llama) for _ in range(2)]
-    embeds, lengths = llama._pad(queries, None)
+    embeds, lengths = llama.pad_queries(queries, None)
     whole_cache, whole_last, _ = generation.prefill(llama.model, embeds, lengths, following=3)
     monkeypatch.setattr(generation, "PASS_POSITIONS", 2 * max(lengths))
     cache, last, slots = generation.prefill(llama.model, embeds, lengths, following=3)

@@ -17,7 +17,7 @@ from workflow_scripts.speech_lm.decoding.grouped_cache import (
     row_groups,
 )
 from workflow_scripts.speech_lm.decoding.ragged_cache import RaggedCache, zeros
-from workflow_scripts.speech_lm.protocol import Wanted
+from workflow_scripts.speech_lm.protocol import ScoringRequest
 
 N_NEW = 20
 CPU = torch.device("cpu")
@@ -39,15 +39,15 @@ def groups_of(monkeypatch):
 def test_answers_costs_and_options_do_not_depend_on_groups_nor_on_the_order_of_rows(lm, queries_of, groups_of):
     queries = queries_of(lm) * 2
     wanted = [
-        [Wanted("the river", ("water", "a river")), Wanted("water")] if index % 2 else []
+        [ScoringRequest("the river", ("water", "a river")), ScoringRequest("water")] if index % 2 else []
         for index in range(len(queries))
     ]
     whole = groups_of(1000)
-    expected = lm.answer_and_weigh(queries, wanted, max_new_tokens=N_NEW)
+    expected = lm.generate_and_score(queries, wanted, max_new_tokens=N_NEW)
     assert whole == []
     for rows in (1, 3):
         made = groups_of(rows)
-        found = lm.answer_and_weigh(queries, wanted, max_new_tokens=N_NEW)
+        found = lm.generate_and_score(queries, wanted, max_new_tokens=N_NEW)
         assert made == ([] if lm.name == "tiny-gemma2" else [-(-len(queries) // rows)]), "gemma2 has its own attention"
         for (answer, weighed), (other, others) in zip(found, expected, strict=True):
             assert answer.token_ids == other.token_ids
@@ -56,7 +56,7 @@ def test_answers_costs_and_options_do_not_depend_on_groups_nor_on_the_order_of_r
                 assert one.letters == pytest.approx(two.letters, abs=1e-4)
                 assert one.texts == pytest.approx(two.texts, abs=1e-4)
                 assert one.reference.nll == pytest.approx(two.reference.nll, abs=1e-4)
-    backwards = lm.answer_and_weigh(queries[::-1], wanted[::-1], max_new_tokens=N_NEW)
+    backwards = lm.generate_and_score(queries[::-1], wanted[::-1], max_new_tokens=N_NEW)
     assert [answer.token_ids for answer, _ in backwards[::-1]] == [answer.token_ids for answer, _ in expected]
 
 

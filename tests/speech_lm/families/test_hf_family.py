@@ -12,7 +12,7 @@ from workflow_scripts.speech_lm.families.hf import HfSpeechLM
 from workflow_scripts.speech_lm.families.prompts import AudioPrompts
 from workflow_scripts.speech_lm.families.units import run_starts
 from workflow_scripts.speech_lm.families.whole_model import WholeModelSpeechLM
-from workflow_scripts.speech_lm.opening.speech_checks import check_speech_lm, clip, run_checks, template_confounds
+from workflow_scripts.speech_lm.opening.model_checks import check_model, clip, run_checks, template_confounds
 from workflow_scripts.speech_lm.protocol import SpeechLMError
 
 torch.set_num_threads(1)
@@ -46,8 +46,8 @@ def test_native_template_of_qwen2_audio_lists_its_confounds_and_matched_leaves_o
         "only before speech: '<|audio_bos|>'",
         "only after speech: '<|audio_eos|>'",
     ]
-    prefix, suffix = matched.prompts.frame
-    assert matched.prompts.spoken == f"{prefix}<|audio_bos|>{AUDIO_TOKEN}<|audio_eos|>{suffix}"
+    prefix, suffix = matched.template.frame
+    assert matched.template.spoken == f"{prefix}<|audio_bos|>{AUDIO_TOKEN}<|audio_eos|>{suffix}"
     written, spoken = matched.encode_text("river"), matched.encode_speech(clip(0.5))
     assert written.span[0] + 1 == spoken.span[0], "the same frame, one begin token more"
 
@@ -126,10 +126,10 @@ def test_placeholders_that_are_not_one_block_are_refused():
     tiny = build("voxtral")
     tiny.processor.features = lambda frames: ({"input_features": torch.randn(1, 16, 320)}, 40)
     lm = HfSpeechLM(tiny.model, tiny.processor, name="tiny")
-    lm.prompts.__dict__["spoken"] = f"{AUDIO_TOKEN}<|audio_bos|>{AUDIO_TOKEN}"
+    lm.template.__dict__["spoken"] = f"{AUDIO_TOKEN}<|audio_bos|>{AUDIO_TOKEN}"
     with pytest.raises(SpeechLMError, match="80 placeholders that are not one block"):
         lm.encode_speech(clip(0.5))
-    lm.prompts.__dict__["spoken"] = "<|audio_bos|>"
+    lm.template.__dict__["spoken"] = "<|audio_bos|>"
     with pytest.raises(SpeechLMError, match="no placeholder"):
         lm.encode_speech(clip(0.5))
 
@@ -144,13 +144,13 @@ def test_a_padded_span_is_the_whole_block_where_the_window_is_always_filled_and_
     assert speech_lm("audioflamingo3").encode_padded(clip(0.5)) is None
 
 
-def test_padding_that_is_counted_as_speech_fails_the_self_check():
+def test_padding_that_is_counted_as_speech_fails_the_check_decoder():
     tiny = build("voxtral")
     lm = HfSpeechLM(tiny.model, tiny.processor, name="tiny-padded")
     lm.rate = None
     assert "set positions_per_second" in failures(lm)["speech span and padding"]
     with pytest.raises(SpeechLMError, match=r"tiny-padded .*fails the self-check «speech span and padding».*expected"):
-        check_speech_lm(lm)
+        check_model(lm)
 
 
 def test_a_clip_longer_than_the_window_is_refused_with_the_remedy():
@@ -192,7 +192,7 @@ def test_granites_lora_is_on_for_speech_and_off_for_text_in_states_and_in_answer
         lm.states([text, speech])
 
 
-def test_a_lora_state_other_than_the_models_own_fails_the_self_check():
+def test_a_lora_state_other_than_the_models_own_fails_the_check_decoder():
     lm = with_lora("always")  # Granite's own generate switches it off for written queries
     assert "text: layer 1 in the model's own generate" in failures(lm)["generate sees what is read"]
 
@@ -200,11 +200,10 @@ def test_a_lora_state_other_than_the_models_own_fails_the_self_check():
 # --- whole models and units ------------------------------------------------------------------------------------
 
 
-def test_a_model_that_only_runs_whole_says_so_to_measurements_that_need_its_decoder_alone():
+def test_a_model_that_only_runs_whole_shares_no_prompts_between_edits():
     lm = speech_lm("gemma4")
-    assert isinstance(lm, WholeModelSpeechLM)
-    with pytest.raises(SpeechLMError, match="runs only as a whole"):
-        lm._pad([lm.encode_text("river")], None)
+    assert isinstance(lm, WholeModelSpeechLM) and not lm.shares_prompts
+    assert speech_lm("qwen2_audio").shares_prompts
 
 
 def test_units_of_an_answer_are_not_in_its_text():

@@ -9,13 +9,13 @@ import torch
 import transformers as hf
 
 from tests.speech_lm.tiny_sizes import TEXT
-from workflow_scripts.settings.models import HfModel
+from workflow_scripts.settings.families.hf import HfModel
 from workflow_scripts.speech_lm.converters.tiktoken_file import SPLIT
+from workflow_scripts.speech_lm.families.hf import open_hf
+from workflow_scripts.speech_lm.families.hf_folder import check_hf_folder
 from workflow_scripts.speech_lm.families.voxtral_processor import tekken_tokenizer
-from workflow_scripts.speech_lm.opening.folder_checks import check_hf_folder
-from workflow_scripts.speech_lm.opening.hf_loading import load_hf
-from workflow_scripts.speech_lm.opening.speech_checks import clip, run_checks
-from workflow_scripts.speech_lm.protocol import SpeechLMError
+from workflow_scripts.speech_lm.opening.model_checks import clip, run_checks
+from workflow_scripts.speech_lm.protocol import ModelFolders, SpeechLMError
 
 N_SPECIAL, WINDOW = 30, 50
 WORDS = ("th", "the", " w", " wa", "te", "ter", " water", "beyond the size")
@@ -63,7 +63,7 @@ def entry():
 
 @pytest.fixture(scope="module")
 def lm(folder, entry):
-    return load_hf(folder, entry, device=torch.device("cpu"), dtype=torch.float32, system_prompt=None)
+    return open_hf(ModelFolders(folder), entry, device=torch.device("cpu"), dtype=torch.float32, system_prompt=None)
 
 
 def test_numbers_of_tokens_are_those_of_the_file(tmp_path):
@@ -86,15 +86,15 @@ def test_prompts_of_both_forms_are_the_originals(lm):
     text = written.inputs["input_ids"][0].tolist()
     assert text[:2] == [1, 3] and text[-1] == 4 and written.span == (2, 4)
     assert spoken.inputs["input_features"].shape == (1, 16, 400)
-    assert any("[BEGIN_AUDIO]" in line for line in lm.prompts.confounds)
+    assert any("[BEGIN_AUDIO]" in line for line in lm.template.confounds)
 
 
 def test_a_clip_of_two_windows_gets_two(lm):
     waveform = np.random.default_rng(0).standard_normal(5 * 16_000).astype(np.float32)
-    inputs = lm.processor(text=[lm.prompts.spoken], audio=[waveform])
+    inputs = lm.processor(text=[lm.template.spoken], audio=[waveform])
     assert inputs["input_features"].shape == (2, 16, 400)
     assert (inputs["input_ids"] == 24).sum() == 2 * WINDOW
-    alone = lm.processor(text=[lm.prompts.spoken], audio=[waveform[4 * 16_000 :]])["input_features"][0]
+    alone = lm.processor(text=[lm.template.spoken], audio=[waveform[4 * 16_000 :]])["input_features"][0]
     assert inputs["input_features"][1].shape == alone.shape
 
 
@@ -105,7 +105,7 @@ def test_every_check_passes_on_the_folder(lm, folder, entry):
 
 
 def test_a_system_prompt_has_its_own_place(folder, entry):
-    lm = load_hf(folder, entry, device=torch.device("cpu"), dtype=torch.float32, system_prompt="th")
+    lm = open_hf(ModelFolders(folder), entry, device=torch.device("cpu"), dtype=torch.float32, system_prompt="th")
     ids = lm.encode_speech(clip(1.0)).inputs["input_ids"][0].tolist()
     assert ids[:6] == [1, 17, N_SPECIAL + 256, 18, 3, 25]
 

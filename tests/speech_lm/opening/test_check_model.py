@@ -11,7 +11,7 @@ from tests.tiny_study import write_tiny_study
 from workflow_scripts.assets.fetch_asset import fetch_asset
 from workflow_scripts.check_model import main, read_study
 from workflow_scripts.settings.assets import AssetSettings
-from workflow_scripts.speech_lm.opening.speech_checks import CHECKS
+from workflow_scripts.speech_lm.opening.model_checks import CHECKS
 
 ROOT = Path(__file__).parents[3]
 

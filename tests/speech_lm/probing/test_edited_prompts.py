@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from workflow_scripts.speech_lm.hooks import hook_count
+from workflow_scripts.speech_lm.probing.edited_prompts import SharedPrompts
 from workflow_scripts.speech_lm.protocol import Edit, SpeechLMError
 
 REFERENCES = ["the river", None, "water", "the user and the assistant", "in", None]
@@ -27,7 +28,7 @@ def some_edits(queries, layer, seed=0):
 def test_answers_and_losses_equal_those_of_full_runs(lm, queries_of, layer):
     queries = queries_of(lm)
     edits = some_edits(queries, layer)
-    shared = lm.share_prompts(queries, REFERENCES, max_new_tokens=8, layers=[layer])
+    shared = SharedPrompts(lm, queries, REFERENCES, max_new_tokens=8, layers=[layer])
     rows = [3, 0, 5, 1, 4, 2]
     found = shared.answer(rows, [edits[row] for row in rows])
     plain = lm.generate(queries, max_new_tokens=8)
@@ -47,7 +48,7 @@ def test_answers_and_losses_equal_those_of_full_runs(lm, queries_of, layer):
 
 def test_rows_may_repeat_and_one_alone_answers_as_in_company(lm, queries_of):
     queries = queries_of(lm)
-    shared = lm.share_prompts(queries, REFERENCES, max_new_tokens=6, layers=[1])
+    shared = SharedPrompts(lm, queries, REFERENCES, max_new_tokens=6, layers=[1])
     edits = [some_edits(queries, 1, seed)[4] for seed in (0, 10, 20)]
     together = shared.answer([4, 4, 4], edits)
     alone = [shared.answer([4], [one])[0] for one in edits]
@@ -57,7 +58,7 @@ def test_rows_may_repeat_and_one_alone_answers_as_in_company(lm, queries_of):
 
 def test_without_edits_the_answers_are_the_plain_ones_and_the_first_distribution_is_normal(lm, queries_of):
     queries = queries_of(lm)
-    found = lm.share_prompts(queries, REFERENCES, max_new_tokens=8).answer(range(6), [[]] * 6)
+    found = SharedPrompts(lm, queries, REFERENCES, max_new_tokens=8).answer(range(6), [[]] * 6)
     plain = lm.generate(queries, max_new_tokens=8, stop_ids=lm.stop_ids)
     assert [one.answer.token_ids for one in found] == [one.token_ids for one in plain]
     for one in found:
@@ -69,7 +70,7 @@ def test_without_edits_the_answers_are_the_plain_ones_and_the_first_distribution
 @pytest.mark.parametrize("layer", [0, 2])
 def test_writing_back_what_is_there_is_bit_equal_with_equal_starts(lm, queries_of, layer):
     queries = queries_of(lm)
-    shared = lm.share_prompts(queries, REFERENCES, max_new_tokens=8, layers=[layer])
+    shared = SharedPrompts(lm, queries, REFERENCES, max_new_tokens=8, layers=[layer])
     frames = torch.tensor([0, 1])
     edits = [
         [Edit(layer, query.span[0] + frames, shared.states(row, layer)[frames])] for row, query in enumerate(queries)
@@ -83,7 +84,7 @@ def test_writing_back_what_is_there_is_bit_equal_with_equal_starts(lm, queries_o
 
 def test_the_shared_prefill_is_not_changed_by_answers(llama, queries_of):
     queries = queries_of(llama)
-    shared = llama.share_prompts(queries, REFERENCES, max_new_tokens=8, layers=[0, 2])
+    shared = SharedPrompts(llama, queries, REFERENCES, max_new_tokens=8, layers=[0, 2])
     before = [(layer.keys.clone(), layer.values.clone()) for layer in shared.cache.layers]
     inputs = {layer: states.clone() for layer, states in shared.inputs.items()}
     first = shared.answer(range(6), some_edits(queries, 0))
@@ -100,7 +101,7 @@ def test_the_shared_prefill_is_not_changed_by_answers(llama, queries_of):
 
 def test_skipped_layers_and_hooks_are_restored_also_after_an_error(llama, queries_of):
     queries = queries_of(llama)
-    shared = llama.share_prompts(queries, REFERENCES, max_new_tokens=4, layers=[3])
+    shared = SharedPrompts(llama, queries, REFERENCES, max_new_tokens=4, layers=[3])
     standing = hook_count(llama.decoder_layers)
     with pytest.raises(ValueError, match="width 31"):
         shared.answer([0], [[Edit(3, torch.tensor([5]), noise(1, 0)[:, :31])]])
@@ -111,7 +112,7 @@ def test_skipped_layers_and_hooks_are_restored_also_after_an_error(llama, querie
 def test_edits_made_layer_by_layer_are_what_each_layer_then_gets(lm, queries_of):
     """Doubling frame 1 at every layer: the recorded values are twice what arrived, after the edits below."""
     queries = queries_of(lm)[3:]
-    shared = lm.share_prompts(queries, [None] * 3, max_new_tokens=6)
+    shared = SharedPrompts(lm, queries, [None] * 3, max_new_tokens=6)
     seen = {}
 
     def double(row, layer, states):
@@ -133,10 +134,10 @@ def test_edits_made_layer_by_layer_are_what_each_layer_then_gets(lm, queries_of)
 def test_bad_requests_name_what_is_wrong(llama, queries_of):
     queries = queries_of(llama)
     with pytest.raises(SpeechLMError, match=r"editable layers 0 \.\. 3, asked for \[4\]"):
-        llama.share_prompts(queries, REFERENCES, max_new_tokens=4, layers=[0, 4])
+        SharedPrompts(llama, queries, REFERENCES, max_new_tokens=4, layers=[0, 4])
     with pytest.raises(ValueError, match="has no tokens"):
-        llama.share_prompts(queries, [""] * 6, max_new_tokens=4)
-    shared = llama.share_prompts(queries, REFERENCES, max_new_tokens=4, layers=[0, 1])
+        SharedPrompts(llama, queries, [""] * 6, max_new_tokens=4)
+    shared = SharedPrompts(llama, queries, REFERENCES, max_new_tokens=4, layers=[0, 1])
     with pytest.raises(ValueError, match=r"start at layers \[0, 1\]"):
         shared.answer([0, 1], [some_edits(queries, 0)[0], some_edits(queries, 1)[1]])
     with pytest.raises(ValueError, match="only the inputs of"):

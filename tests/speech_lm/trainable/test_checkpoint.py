@@ -8,8 +8,8 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
-from workflow_scripts.speech_lm.opening.loading import load_speech_lm
-from workflow_scripts.speech_lm.opening.self_check import self_check
+from workflow_scripts.speech_lm.families.composite import load_composite
+from workflow_scripts.speech_lm.opening.check_decoder import check_decoder
 from workflow_scripts.speech_lm.protocol import Speech, SpeechLMError
 from workflow_scripts.speech_lm.trainable.checkpoint import load_backbone, load_lslm, read_info, save_lslm
 from workflow_scripts.speech_lm.trainable.lora import LoraSettings, attach_lora, require_targets
@@ -167,7 +167,7 @@ def test_a_loaded_speech_lm_passes_its_self_check_and_answers(
         save_lslm(checkpoint, trained(backbone_folder, strategy), step=1, seed=0, facts={})
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
-        lm = load_speech_lm(
+        lm = load_composite(
             backbone=backbone_folder,
             checkpoint=checkpoint,
             encoder=whisper_folder,
@@ -175,7 +175,7 @@ def test_a_loaded_speech_lm_passes_its_self_check_and_answers(
             dtype=dtype,
             window_seconds=1,
         )
-    self_check(lm)
+    check_decoder(lm)
     assert lm.name == (checkpoint or backbone_folder).name
     queries = [lm.encode_text("what is the water")]
     if strategy:

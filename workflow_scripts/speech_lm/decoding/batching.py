@@ -1,4 +1,4 @@
-"""Which queries go into one batch."""
+"""Which queries go into one batch, and how wide it is."""
 
 from __future__ import annotations
 
@@ -6,6 +6,14 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
+
+WIDTH_STEP = 16
+"""Widths are rounded up to a multiple, so that kernels meet few different shapes; the padding costs less than that."""
+
+
+def padded_width(length: int) -> int:
+    """The next multiple of `WIDTH_STEP`."""
+    return -(-length // WIDTH_STEP) * WIDTH_STEP
 
 
 def batches(lengths: Sequence[int], max_rows: int, max_positions: int) -> list[list[int]]:

@@ -1,4 +1,4 @@
-"""Teacher-forced probabilities of several continuations of one prompt, in one pass (ours; the mask is a prefix tree).
+"""Teacher-forced probabilities of several continuations of one prompt, in one pass (`tree_mask`).
 
 Behind the prompt stand the continuations one after the other, each at the positions it would have as the only one. The
 attention mask lets a continuation see the prompt and itself. The last token of a continuation is only predicted, so one
@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from workflow_scripts.speech_lm.anatomy import causal_lm, decoder_of, vocabulary_logits
+from workflow_scripts.speech_lm.decoding.batching import padded_width
 from workflow_scripts.speech_lm.decoding.greedy import check_reach
 from workflow_scripts.speech_lm.decoding.grouped_cache import GroupedCache
 from workflow_scripts.speech_lm.decoding.ragged_cache import RaggedCache
+from workflow_scripts.speech_lm.decoding.tree_mask import PADDING, PROMPT, causal, tree_mask
 
-_WIDTH_STEP = 16
 _LOGIT_ROWS = 256  # rows of the vocabulary product held at once
-_PROMPT, _PADDING = 0, -1  # numbers of the parts of a row; branches count from 1
 
 
 @torch.no_grad()
@@ -41,7 +41,7 @@ def branch_log_probs(
     decoder = decoder_of(model)
     hidden = decoder(
         inputs_embeds=embeds,
-        attention_mask=_tree_mask(part, embeds.dtype),
+        attention_mask=tree_mask(part, part, causal(part.shape[1], part.device), embeds.dtype),
         position_ids=position,
         use_cache=False,
     ).last_hidden_state
@@ -75,7 +75,7 @@ def cached_branch_log_probs(
     width = max(map(n_columns, branches))
     if width:
         ids = torch.zeros((len(branches), width), dtype=torch.long)
-        part, depth = torch.full_like(ids, _PADDING), torch.zeros_like(ids)
+        part, depth = torch.full_like(ids, PADDING), torch.zeros_like(ids)
         for index, row in enumerate(branches):
             end = 0
             for number, branch in enumerate(row, start=1):
@@ -121,13 +121,13 @@ def _packed(
     table = causal_lm(model).get_input_embeddings()
     first = prompts[0]
     widths = [len(p) + n_columns(row) for p, row in zip(prompts, branches)]
-    width = -(-max(widths) // _WIDTH_STEP) * _WIDTH_STEP
+    width = padded_width(max(widths))
     embeds = first.new_zeros((len(prompts), width, first.shape[1]))
-    part = torch.full((len(prompts), width), _PADDING, device=first.device)
+    part = torch.full((len(prompts), width), PADDING, device=first.device)
     position = torch.zeros((len(prompts), width), dtype=torch.long, device=first.device)
     for index, (prompt, row) in enumerate(zip(prompts, branches)):
         end = len(prompt)
-        embeds[index, :end], part[index, :end] = prompt, _PROMPT
+        embeds[index, :end], part[index, :end] = prompt, PROMPT
         position[index, :end] = torch.arange(end)
         for number, branch in enumerate(row, start=1):
             start, end = end, end + len(branch) - 1
@@ -137,15 +137,6 @@ def _packed(
             part[index, start:end] = number
             position[index, start:end] = len(prompt) + torch.arange(end - start)
     return embeds, part, position
-
-
-def _tree_mask(part: Tensor, dtype: torch.dtype) -> Tensor:
-    """Additive (B, 1, W, W) mask: earlier positions of the prompt and of one's own part are seen."""
-    width = part.shape[1]
-    earlier = torch.ones((width, width), dtype=torch.bool, device=part.device).tril()
-    seen = earlier & ((part[:, None, :] == _PROMPT) | (part[:, None, :] == part[:, :, None]))
-    mask = torch.zeros(seen.shape, dtype=dtype, device=part.device)
-    return mask.masked_fill_(~seen, torch.finfo(dtype).min)[:, None]
 
 
 def _predictions(last: Sequence[int], branches: Sequence[Sequence[Sequence[int]]]) -> tuple[Tensor, Tensor, Tensor]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from workflow_scripts.speech_lm.anatomy import causal_lm, decoder_of, sliding_window_of, vocabulary_logits
-from workflow_scripts.speech_lm.decoding.batching import consecutive
+from workflow_scripts.speech_lm.decoding.batching import consecutive, padded_width
 from workflow_scripts.speech_lm.decoding.grouped_cache import GroupedCache, can_group, row_groups
 from workflow_scripts.speech_lm.decoding.packed_linears import packed_linears
 from workflow_scripts.speech_lm.decoding.ragged_cache import RaggedCache
@@ -18,8 +18,6 @@ from workflow_scripts.speech_lm.protocol import Edit, SpeechLMError
 
 # The batch shrinks only to these sizes, so that kernels meet few different shapes.
 _BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
-
-WIDTH_STEP = 16  # lengths are rounded up to a multiple, so that kernels meet few different shapes
 
 PASS_POSITIONS = 768
 """Positions that pass the layers together: products of so many rows are efficient, more would only add padding."""
@@ -105,7 +103,7 @@ def prefill(
 
 
 def _width(lengths: Sequence[int], embeds: Tensor) -> int:
-    return min(-(-max(lengths) // WIDTH_STEP) * WIDTH_STEP, embeds.shape[1])
+    return min(padded_width(max(lengths)), embeds.shape[1])
 
 
 def _pass(

@@ -48,10 +48,10 @@ class GroupedLayer(CacheLayerMixin):
     is_compileable = False
     is_croppable = False
 
-    def __init__(self, book: GroupedCache, index: int) -> None:
+    def __init__(self, grouped: GroupedCache, index: int) -> None:
         super().__init__()
         # A plain reference would be a cycle, and buffers would stay until the garbage collector comes by.
-        self.book, self.index = weakref.ref(book), index
+        self.grouped, self.index = weakref.ref(grouped), index
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         """Nothing: the groups hold the buffers."""
@@ -60,11 +60,11 @@ class GroupedLayer(CacheLayerMixin):
         self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
     ) -> tuple[GroupedStates, GroupedStates]:
         """Store (B, heads, n, width) where the rows were placed; give what attention has to see."""
-        book = self.book()
-        own = [cache.layers[self.index] for cache in book.groups]
-        states = zip(own, key_states.split(book.sizes), value_states.split(book.sizes))
+        grouped = self.grouped()
+        own = [cache.layers[self.index] for cache in grouped.groups]
+        states = zip(own, key_states.split(grouped.sizes), value_states.split(grouped.sizes))
         keys, values = zip(*(layer.update(key, value) for layer, key, value in states))
-        return GroupedStates(keys, book), GroupedStates(values, book)
+        return GroupedStates(keys, grouped), GroupedStates(values, grouped)
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         """Length and offset of the keys; not asked for, as masks come ready-made."""
@@ -72,11 +72,11 @@ class GroupedLayer(CacheLayerMixin):
 
     def get_seq_length(self) -> int:
         """The longest row."""
-        return self.book().visible
+        return self.grouped().visible
 
     def get_max_length(self) -> int:
         """Positions allocated for the longest row."""
-        return max(cache.capacity for cache in self.book().groups)
+        return max(cache.capacity for cache in self.grouped().groups)
 
 
 class GroupedCache(Cache):

@@ -17,6 +17,9 @@ import torch
 from torch import Tensor, nn
 from transformers.cache_utils import Cache, CacheLayerMixin
 
+from workflow_scripts.speech_lm.decoding.batching import padded_width
+from workflow_scripts.speech_lm.decoding.tree_mask import PROMPT, tree_mask
+
 _OWN_PAGES_BYTES = 2**20
 
 
@@ -27,16 +30,16 @@ class RaggedLayer(CacheLayerMixin):
     is_compileable = False
     is_croppable = False
 
-    def __init__(self, book: RaggedCache, whole: RaggedLayer | None = None, rows: slice = slice(None)) -> None:
+    def __init__(self, cache: RaggedCache, whole: RaggedLayer | None = None, rows: slice = slice(None)) -> None:
         super().__init__()
         # A plain reference would be a cycle, and buffers would stay until the garbage collector comes by.
-        self.book = weakref.proxy(book)
+        self.cache = weakref.proxy(cache)
         self.whole, self.rows = whole, rows
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         """Allocate the buffers from the shape of the first keys and values, or share those of the whole layer."""
         if self.whole is None:
-            shape = (self.book.n_rows or len(key_states), key_states.shape[1], self.book.capacity)
+            shape = (self.cache.n_rows or len(key_states), key_states.shape[1], self.cache.capacity)
             self.keys = zeros((*shape, key_states.shape[-1]), key_states)
             self.values = zeros((*shape, value_states.shape[-1]), value_states)
         else:
@@ -53,13 +56,13 @@ class RaggedLayer(CacheLayerMixin):
             self.keys[:, :, :n_prompt] = key_states
             self.values[:, :, :n_prompt] = value_states
             return key_states, value_states
-        if self.book.slots is None or key_states.shape[-2] != self.book.slots.shape[1]:
-            placed = None if self.book.slots is None else self.book.slots.shape[1]
+        if self.cache.slots is None or key_states.shape[-2] != self.cache.slots.shape[1]:
+            placed = None if self.cache.slots is None else self.cache.slots.shape[1]
             raise ValueError(f"{key_states.shape[-2]} positions come after prefill, but {placed} were placed")
-        rows, slots = self.book.rows, self.book.slots
+        rows, slots = self.cache.rows, self.cache.slots
         self.keys[rows, :, slots] = key_states.transpose(1, 2)
         self.values[rows, :, slots] = value_states.transpose(1, 2)
-        visible = self.book.visible
+        visible = self.cache.visible
         return self.keys[:, :, :visible], self.values[:, :, :visible]
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
@@ -68,11 +71,11 @@ class RaggedLayer(CacheLayerMixin):
 
     def get_seq_length(self) -> int:
         """0 until rows are placed, afterwards the longest of them."""
-        return self.book.visible if self.is_initialized else 0
+        return self.cache.visible if self.is_initialized else 0
 
     def get_max_length(self) -> int:
         """Positions allocated."""
-        return self.book.capacity
+        return self.cache.capacity
 
     def keep(self, rows: Tensor) -> None:
         """Drop all other rows."""
@@ -104,12 +107,10 @@ class RaggedCache(Cache):
         different shapes.
         """
         slots = slots if slots.ndim == 2 else slots[:, None]
-        self.rows = torch.arange(len(slots), device=slots.device)[:, None]
-        self.slots = slots
-        self.visible = min(-(-(int(slots.max()) + 1) // 16) * 16, self.capacity)
-        hidden = torch.arange(self.visible, device=slots.device) > slots[..., None]
-        mask = torch.zeros(hidden.shape, dtype=dtype, device=slots.device)
-        return mask.masked_fill_(hidden, torch.finfo(dtype).min)[:, None]
+        self._place(slots)
+        earlier = self._earlier(slots)
+        mask = torch.zeros(earlier.shape, dtype=dtype, device=slots.device)
+        return mask.masked_fill_(~earlier, torch.finfo(dtype).min)[:, None]
 
     def place_branches(self, lengths: Tensor, part: Tensor, dtype: torch.dtype) -> Tensor:
         """Like `place`, for a block of columns behind each prompt of which only those of equal `part` see each other.
@@ -118,11 +119,20 @@ class RaggedCache(Cache):
         stored at lengths[b] + c; it sees the prompt and the earlier columns of its branch.
         """
         n = part.shape[1]
-        mask = self.place(lengths[:, None] + torch.arange(n, device=lengths.device), dtype)
+        slots = lengths[:, None] + torch.arange(n, device=lengths.device)
+        self._place(slots)
         column = torch.arange(self.visible, device=lengths.device) - lengths[:, None]  # (B, K); negative: the prompt
-        owner = part.gather(1, column.clamp(0, n - 1))
-        other = (column >= 0)[:, None, :] & (owner[:, None, :] != part[:, :, None])
-        return mask.masked_fill_(other[:, None], torch.finfo(dtype).min)
+        keys = part.gather(1, column.clamp(0, n - 1)).masked_fill(column < 0, PROMPT)
+        return tree_mask(part, keys, self._earlier(slots), dtype)
+
+    def _place(self, slots: Tensor) -> None:
+        self.rows = torch.arange(len(slots), device=slots.device)[:, None]
+        self.slots = slots
+        self.visible = min(padded_width(int(slots.max()) + 1), self.capacity)
+
+    def _earlier(self, slots: Tensor) -> Tensor:
+        """(B, n, K) bool: slots[b, c] and what is before it."""
+        return torch.arange(self.visible, device=slots.device) <= slots[..., None]
 
     def copy(self, rows: Tensor) -> RaggedCache:
         """A cache of its own with copies of `rows` (indices, repeats allowed)."""

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
+from transformers import AutoTokenizer
 
+from workflow_scripts.speech_lm.device import resolve_device, resolve_dtype
 from workflow_scripts.speech_lm.families.base import DecoderSpeechLM
 from workflow_scripts.speech_lm.families.chat import ChatTemplate
-from workflow_scripts.speech_lm.protocol import Query, Speech, SpeechLMError
+from workflow_scripts.speech_lm.protocol import ModelFolders, Query, Speech, SpeechLMError
+from workflow_scripts.speech_lm.trainable.checkpoint import load_lslm
 from workflow_scripts.speech_lm.trainable.encoder import FRAMES_PER_SECOND, WhisperFeatures
 from workflow_scripts.speech_lm.trainable.lslm import LSLM
 
@@ -38,22 +45,6 @@ class CompositeSpeechLM(DecoderSpeechLM):
             n_embeddings=lslm.embedding_count,
         )
         self.encoder = encoder
-
-    def encode_text(self, text: str) -> Query:
-        """Chat template with the text in the user's turn; the span is the text's tokens."""
-        written = self.template.write(text)
-        start, end = written.span
-        ids = written.input_ids[start:end]
-        return Query(
-            inputs={"input_ids": torch.tensor([written.input_ids])},
-            length=len(written.input_ids),
-            span=written.span,
-            tokens=tuple(self.tokenizer.decode([i]) for i in ids),
-            token_ids=ids,
-            char_spans=written.char_spans,
-            seconds=None,
-            form="text",
-        )
 
     @torch.no_grad()
     def encode_speech(self, speech: Speech) -> Query:
@@ -122,3 +113,54 @@ class CompositeSpeechLM(DecoderSpeechLM):
                 f"({expected}, d) real frames at {FRAMES_PER_SECOND} per second"
             )
         return features
+
+
+def load_composite(
+    *,
+    backbone: Path,
+    checkpoint: Path | None,
+    encoder: Path | None,
+    device: str | torch.device = "auto",
+    dtype: str | torch.dtype = "auto",
+    system_prompt: str | None = None,
+    window_seconds: float = 30.0,
+    merge: bool = True,
+    name: str | None = None,
+) -> CompositeSpeechLM:
+    """A composite model, ready to measure.
+
+    backbone: transformers folder of the language model. checkpoint: folder written by `save_lslm`, None for the
+    untuned backbone. encoder: Whisper folder for raw waveforms, None if features are cached. The other arguments are
+    those of `resolve_device`, `resolve_dtype`, `ChatTemplate`, `WhisperFeatures` and `load_lslm`; `name` is what errors
+    call the model (default: the folder's name).
+    """
+    device = resolve_device(device)
+    dtype = resolve_dtype(dtype, device)
+    lslm = load_lslm(checkpoint, backbone, dtype=dtype, device=device, merge=merge)
+    tokenizer = AutoTokenizer.from_pretrained(backbone, local_files_only=True)
+    features = None
+    if encoder is not None:
+        features = WhisperFeatures(encoder, device=device, dtype=dtype, window_seconds=window_seconds)
+    label = name or Path(checkpoint or backbone).name
+    return CompositeSpeechLM(lslm, tokenizer, name=label, system_prompt=system_prompt, encoder=features)
+
+
+def open_composite(
+    folders: ModelFolders,
+    entry: Mapping[str, Any],
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    system_prompt: str | None,
+) -> CompositeSpeechLM:
+    """A checkpoint on its backbone (an `Opener`); waveforms are encoded in windows of the entry's `window_seconds`."""
+    return load_composite(
+        backbone=folders.backbone,
+        checkpoint=folders.weights,
+        encoder=folders.encoder,
+        device=device,
+        dtype=dtype,
+        system_prompt=system_prompt,
+        window_seconds=entry.get("window_seconds", 30.0),
+        name=f"{entry['name']}/{folders.weights.name}",
+    )

@@ -1,208 +1,86 @@
-"""Placeholder models through their processor: audio embeddings take the place of placeholder ids inside the model.
+"""Placeholder models whose decoder runs on input embeddings, in right-padded batches.
 
-The model merges text and audio itself. What its decoder is given is caught and run like any other query: in
-right-padded batches, with the hooks, cache and losses of the base class. Models whose decoder cannot be run alone are
-served by `whole_model.WholeModelSpeechLM`.
+The model merges text and audio itself. What its decoder is given is caught and run like any other query, with the
+hooks, cache and losses of the base class.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
-from weakref import WeakKeyDictionary
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+import transformers
 
-from workflow_scripts.speech_lm.architectures import ALWAYS_PADDED, SPEECH_LORA, active_stream, audio_token_id
+from workflow_scripts.speech_lm.architectures import runs_from_embeddings
 from workflow_scripts.speech_lm.families.base import DecoderSpeechLM
-from workflow_scripts.speech_lm.families.merging import merged_embeddings
-from workflow_scripts.speech_lm.families.prompts import AudioPrompts
-from workflow_scripts.speech_lm.opening.folder_checks import window_seconds
-from workflow_scripts.speech_lm.protocol import SAMPLE_RATE, Edit, Query, Speech, SpeechLMError
-
-LORA_USES = ("auto", "always", "speech", "never")
+from workflow_scripts.speech_lm.families.hf_folder import load_processor, model_class, read_config
+from workflow_scripts.speech_lm.families.placeholder import PlaceholderSpeechLM
+from workflow_scripts.speech_lm.families.whole_model import WholeModelSpeechLM
+from workflow_scripts.speech_lm.protocol import Edit, ModelFolders, Query, SpeechLMError
 
 
-class HfSpeechLM(DecoderSpeechLM):
-    """A transformers model with a processor as a `SpeechLM`.
-
-    Args:
-        template, system_prompt: see `AudioPrompts`.
-        audio_token: text of one placeholder, where the processor does not name it.
-        positions_per_second: for models that always fill the whole window: only the positions of the real audio are
-            the query's. Known for Voxtral and Gemma 3n; otherwise None, every placeholder is real.
-        max_seconds: longest clip; default: the feature extractor's window.
-        lora: when a LoRA of the model is on: `auto` as the model was trained (Granite and Phi: for spoken queries
-            only), `always`, `speech` or `never`. Reading, editing and answering then see the same state.
-    """
-
-    def __init__(
-        self,
-        model: nn.Module,
-        processor: Any,
-        *,
-        name: str = "model",
-        template: str = "native",
-        system_prompt: str | None = None,
-        audio_token: str | None = None,
-        positions_per_second: float | None = None,
-        max_seconds: float | None = None,
-        lora: str = "auto",
-    ) -> None:
-        super().__init__(name, model, processor.tokenizer)
-        self.processor = processor
-        self.prompts = AudioPrompts(
-            processor, template=template, system_prompt=system_prompt, audio_token=audio_token, model_name=name
-        )
-        kind = model.config.model_type
-        if active_stream(model.config) != 0:
-            raise SpeechLMError(
-                f"{name}: its layers read stream {active_stream(model.config)} of several, only 0 is supported; write "
-                "an adapter class"
-            )
-        placeholder = audio_token_id(model.config)
-        named = self.tokenizer.convert_tokens_to_ids(self.prompts.audio_token)
-        self.placeholder = int(named if placeholder is None else placeholder)
-        if named != self.placeholder:
-            raise SpeechLMError(
-                f"{name}: the processor's placeholder {self.prompts.audio_token!r} has id {named}, the model's config "
-                f"says {self.placeholder}; processor and weights must be of the same model and revision"
-            )
-        self.rate = positions_per_second or ALWAYS_PADDED.get(kind)
-        self.max_seconds = max_seconds or window_seconds(processor)
-        if lora not in LORA_USES:
-            raise SpeechLMError(f"{name}: lora is {lora!r}; choose one of {', '.join(LORA_USES)}")
-        self.lora = ("speech" if kind in SPEECH_LORA else "always") if lora == "auto" else lora
-        self._merged: WeakKeyDictionary[Query, Tensor] = WeakKeyDictionary()
-
-    # --- queries -----------------------------------------------------------------------------------------------
-
-    def encode_text(self, text: str) -> Query:
-        """Chat template with the text in the user's turn; the span is every token that overlaps the text."""
-        written = self.prompts.write(text)
-        ids = written.input_ids[slice(*written.span)]
-        whole = torch.tensor([written.input_ids])
-        return Query(
-            # With a mask of its own: `generate` would take template tokens that equal the pad token for padding.
-            inputs={"input_ids": whole, "attention_mask": torch.ones_like(whole)},
-            length=len(written.input_ids),
-            span=written.span,
-            tokens=tuple(self.tokenizer.decode([i]) for i in ids),
-            token_ids=ids,
-            char_spans=written.char_spans,
-            seconds=None,
-            form="text",
-        )
-
-    def encode_speech(self, speech: Speech) -> Query:
-        """The template with the audio's placeholders; the span is the placeholders of the real audio.
-
-        Raises ValueError for another sample rate and audio that is missing, longer than the window or not finite;
-        SpeechLMError if the placeholders are not one block.
-        """
-        return self._spoken(speech, padded=False)
-
-    def encode_padded(self, speech: Speech) -> Query | None:
-        """The same query with all placeholders as its span, for models that always fill the window; else None."""
-        return None if self.rate is None else self._spoken(speech, padded=True)
-
-    def _spoken(self, speech: Speech, padded: bool) -> Query:
-        waveform = self._checked(speech)
-        inputs = self.processor(
-            text=[self.prompts.spoken],
-            audio=[waveform],
-            sampling_rate=SAMPLE_RATE,
-            return_tensors="pt",
-            add_special_tokens=False,
-        )
-        inputs = {name: value for name, value in dict(inputs).items() if isinstance(value, Tensor)}
-        start, n = self._block(inputs["input_ids"][0], speech)
-        real = n if self.rate is None or padded else min(n, math.ceil(round(self.rate * speech.seconds, 6)))
-        step = speech.seconds / n if self.rate is None else 1 / self.rate
-        return Query(
-            inputs=inputs,
-            length=inputs["input_ids"].shape[1],
-            span=(start, start + real),
-            tokens=tuple(f"{position * step:.2f}s" for position in range(real)),
-            token_ids=None,
-            char_spans=None,
-            seconds=speech.seconds,
-            form="speech",
-        )
-
-    def _checked(self, speech: Speech) -> np.ndarray:
-        if speech.waveform is None:
-            raise ValueError(f"{self.name}: this model encodes audio itself; give Speech.waveform, not features")
-        if speech.rate != SAMPLE_RATE:
-            raise ValueError(
-                f"{self.name}: the clip has {speech.rate} samples per second, the model takes {SAMPLE_RATE}; resample "
-                "it first"
-            )
-        waveform = np.asarray(speech.waveform, dtype=np.float32)
-        if waveform.ndim != 1 or waveform.size == 0 or not np.isfinite(waveform).all():
-            raise ValueError(f"{self.name}: a clip must be mono, finite and not empty, found {waveform.shape}")
-        seconds = waveform.size / SAMPLE_RATE
-        if self.max_seconds is not None and seconds > self.max_seconds:
-            raise ValueError(
-                f"{self.name}: a clip lasts {seconds:.2f} s, the model's window is {self.max_seconds:g} s; set "
-                f"speech.max_seconds to at most {self.max_seconds:g} (audio is never cut silently)"
-            )
-        return waveform
-
-    def _block(self, ids: Tensor, speech: Speech) -> tuple[int, int]:
-        """Start and number of the placeholders, which must be one block."""
-        places = (ids == self.placeholder).nonzero()[:, 0]
-        clip = f"{self.name}: the clip of {speech.seconds:.2f} s"
-        if len(places) == 0:
-            raise SpeechLMError(f"{clip} has no placeholder {self.prompts.audio_token!r} in its prompt; check template")
-        if int(places[-1] - places[0]) + 1 != len(places):
-            raise SpeechLMError(f"{clip} has {len(places)} placeholders that are not one block; write an adapter class")
-        return int(places[0]), len(places)
-
-    # --- what the base class needs -----------------------------------------------------------------------------
-
-    @property
-    def stop_ids(self) -> frozenset[int]:
-        """Ids that end an answer; a whole-model config may name them in its text part only."""
-        configured = getattr(self.model.config.get_text_config(), "eos_token_id", None)
-        ids = configured if isinstance(configured, list | tuple) else [configured]
-        return super().stop_ids | frozenset(int(i) for i in ids if i is not None)
-
-    def model_inputs(self, query: Query) -> dict[str, Tensor]:
-        """A query's inputs on the model's device, floating point in its number format."""
-        return {
-            name: value.to(self.device, self.dtype if value.is_floating_point() else None)
-            for name, value in query.inputs.items()
-        }
-
-    def embed(self, query: Query) -> Tensor:
-        """(T, d) input embeddings on the model's device; a spoken query's are kept as long as the query is."""
-        if query.form == "text":
-            return super().embed(query)
-        if query not in self._merged:
-            what = f"{self.name}: the clip of {query.seconds:.2f} s"
-            self._merged[query] = merged_embeddings(
-                self.model, self.decoder, self.model_inputs(query), self.placeholder, what
-            ).to(self.dtype)
-        return self._merged[query]
-
-    def use_lora(self, form: str) -> None:
-        """Switch a LoRA of the model on or off for queries of this form; without LoRA nothing happens."""
-        if not getattr(self.model, "_hf_peft_config_loaded", False):
-            return
-        if self.lora == "always" or (self.lora == "speech" and form == "speech"):
-            self.model.enable_adapters()
-        else:
-            self.model.disable_adapters()
+class HfSpeechLM(PlaceholderSpeechLM, DecoderSpeechLM):
+    """A placeholder model as a `SpeechLM`; arguments as in `PlaceholderSpeechLM`."""
 
     def _prepare(self, queries: Sequence[Query], edits: Sequence[Sequence[Edit]] | None) -> None:
         """As in the base class; sets the LoRA's state for the form of the queries."""
         super()._prepare(queries, edits)
         forms = {query.form for query in queries}
-        if len(forms) > 1 and self.lora == "speech" and getattr(self.model, "_hf_peft_config_loaded", False):
+        if len(forms) > 1 and self.lora == "speech" and self.has_lora:
             raise SpeechLMError(f"{self.name}: its LoRA is for speech only; run written and spoken queries apart")
         for form in forms:
             self.use_lora(form)
+
+
+def open_hf(
+    folders: ModelFolders,
+    entry: Mapping[str, Any],
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    system_prompt: str | None,
+) -> PlaceholderSpeechLM:
+    """A transformers folder with its processor (an `Opener`); models that only run as a whole are served as such."""
+    folder, name, trusted = folders.weights, entry["name"], entry["trust_remote_code"]
+    config = read_config(folder, name=name, trust_remote_code=trusted)
+    processor = load_processor(folder, name=name, trust_remote_code=trusted)
+    model = model_class(config, entry.get("class_name"), name).from_pretrained(
+        folder, **placement(entry, dtype), use_safetensors=True, local_files_only=True, trust_remote_code=trusted
+    )
+    if entry.get("lora_subfolder"):
+        model.load_adapter(str(folder), adapter_kwargs={"subfolder": entry["lora_subfolder"]})
+    if not entry.get("device_map") and not entry.get("load_in_8bit"):
+        model = model.to(device)
+    return speech_lm_of(model)(
+        model.eval().requires_grad_(False),
+        processor,
+        name=name,
+        system_prompt=system_prompt,
+        **{key: entry[key] for key in ("template", "audio_token", "positions_per_second", "max_seconds", "lora")},
+    )
+
+
+def speech_lm_of(model: Any) -> type[PlaceholderSpeechLM]:
+    """The class that serves a placeholder model of transformers."""
+    return HfSpeechLM if runs_from_embeddings(model.config) else WholeModelSpeechLM
+
+
+def placement(entry: Mapping[str, Any], dtype: torch.dtype) -> dict[str, Any]:
+    """Keyword arguments of `from_pretrained` that decide number format and devices.
+
+    Raises:
+        SpeechLMError: 8-bit weights without CUDA or bitsandbytes.
+    """
+    options: dict[str, Any] = {"dtype": dtype}
+    if entry.get("device_map"):
+        options["device_map"] = entry["device_map"]
+    if entry.get("load_in_8bit"):
+        if not torch.cuda.is_available() or not transformers.utils.is_bitsandbytes_available():
+            raise SpeechLMError(
+                f"{entry['name']}: load_in_8bit needs a CUDA device and bitsandbytes; install it, or set load_in_8bit: "
+                "false and dtype: bfloat16"
+            )
+        options["quantization_config"] = transformers.BitsAndBytesConfig(load_in_8bit=True)
+        options.setdefault("device_map", "auto")
+    return options

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from workflow_scripts.speech_lm.hooks import hidden_argument
 from workflow_scripts.speech_lm.protocol import SpeechLMError
 
 
@@ -60,7 +61,7 @@ def merged_embeddings(
             found["decoder"] = kwargs["inputs_embeds"]
 
     def at_first_layer(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        found["layer"] = args[0] if args else kwargs["hidden_states"]
+        found["layer"] = hidden_argument(args, kwargs)[0]
         raise _FirstLayerReached
 
     handles = [

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import nn
+from transformers import AutoTokenizer
 
 from workflow_scripts.speech_lm.families.base import DecoderSpeechLM
 from workflow_scripts.speech_lm.families.chat import ChatTemplate, WrittenQuery
-from workflow_scripts.speech_lm.protocol import SAMPLE_RATE, Query, Speech, SpeechLMError
+from workflow_scripts.speech_lm.families.speech_units import load_quantizer
+from workflow_scripts.speech_lm.opening.folder_checks import import_class
+from workflow_scripts.speech_lm.protocol import SAMPLE_RATE, ModelFolders, Query, Speech, SpeechLMError
+from workflow_scripts.speech_lm.trainable.checkpoint import load_backbone
 
 
 class Quantizer(Protocol):
@@ -98,21 +102,6 @@ class UnitsSpeechLM(DecoderSpeechLM):
                 f"{name}: the vocabulary has no token like {unit_token.format(0)!r}; correct unit_token"
             )
 
-    def encode_text(self, text: str) -> Query:
-        """The prompt with the text in the query's place; the span is the text's tokens."""
-        written = self.template.write(text)
-        ids = written.input_ids[slice(*written.span)]
-        return Query(
-            inputs={"input_ids": torch.tensor([written.input_ids])},
-            length=len(written.input_ids),
-            span=written.span,
-            tokens=tuple(self.tokenizer.decode([i]) for i in ids),
-            token_ids=ids,
-            char_spans=written.char_spans,
-            seconds=None,
-            form="text",
-        )
-
     def encode_speech(self, speech: Speech) -> Query:
         """The same prompt with begin, units and end in the query's place; the span is the units."""
         if speech.waveform is None:
@@ -165,3 +154,27 @@ class UnitsSpeechLM(DecoderSpeechLM):
 def run_starts(units: np.ndarray) -> np.ndarray:
     """(n,) units -> (m,) places where a run of equal units begins."""
     return np.flatnonzero(np.concatenate([[True], units[1:] != units[:-1]]))
+
+
+def open_units(
+    folders: ModelFolders,
+    entry: Mapping[str, Any],
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    system_prompt: str | None,
+) -> UnitsSpeechLM:
+    """A language model of transformers with its quantizer, an asset or a user-defined class (an `Opener`)."""
+    if folders.quantizer is not None:
+        quantizer = load_quantizer(folders.quantizer, entry["quantizer_layer"], device)
+    else:
+        quantizer = import_class(entry["quantizer"], f"models.{entry['name']}.quantizer")(device=device)
+    names = ("unit_token", "begin", "end", "prompt", "merge_repeats", "max_seconds")
+    return UnitsSpeechLM(
+        load_backbone(folders.weights, dtype=dtype).to(device).requires_grad_(False),
+        AutoTokenizer.from_pretrained(folders.weights, local_files_only=True),
+        quantizer,
+        name=entry["name"],
+        system_prompt=system_prompt,
+        **{name: entry[name] for name in names},
+    )

@@ -16,10 +16,9 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
-from workflow_scripts.speech_lm.families.base import DecoderSpeechLM
-from workflow_scripts.speech_lm.families.hf import HfSpeechLM
+from workflow_scripts.speech_lm.families.placeholder import PlaceholderSpeechLM
 from workflow_scripts.speech_lm.hooks import captured_states, edited_inputs
-from workflow_scripts.speech_lm.protocol import Answer, AnswerLoss, Edit, Query, SpeechLM, SpeechLMError
+from workflow_scripts.speech_lm.protocol import Answer, AnswerLoss, Edit, Query, SpeechLMError
 
 
 class _AfterPrefill(LogitsProcessor):
@@ -37,8 +36,8 @@ class _AfterPrefill(LogitsProcessor):
         return scores
 
 
-class WholeModelSpeechLM(HfSpeechLM):
-    """`HfSpeechLM` for models whose decoder cannot be run from input embeddings."""
+class WholeModelSpeechLM(PlaceholderSpeechLM):
+    """A placeholder model whose decoder cannot be run from input embeddings; arguments as in `PlaceholderSpeechLM`."""
 
     @torch.no_grad()
     def states(
@@ -49,7 +48,7 @@ class WholeModelSpeechLM(HfSpeechLM):
         layers: Sequence[int] | None = None,
     ) -> list[Tensor]:
         """As in the base class, one pass of the whole model per query."""
-        self._check(queries, edits)
+        self._prepare(queries, edits)
         found = []
         for number, query in enumerate(queries):
             places = torch.arange(*query.span)
@@ -62,6 +61,12 @@ class WholeModelSpeechLM(HfSpeechLM):
         return found
 
     @torch.no_grad()
+    def logits(self, query: Query, edits: Sequence[Edit] = ()) -> Tensor:
+        """(1, T, V) logits at every position under edits."""
+        with edited_inputs(self.decoder_layers, [edits]):
+            return self._forward(query).logits
+
+    @torch.no_grad()
     def generate(
         self,
         queries: Sequence[Query],
@@ -71,7 +76,7 @@ class WholeModelSpeechLM(HfSpeechLM):
         stop_ids: Sequence[int] | None = None,
     ) -> list[Answer]:
         """Greedy answers by the model's own `generate`, query by query; edits act on the prefill only."""
-        self._check(queries, edits)
+        self._prepare(queries, edits)
         stops = self.stop_ids if stop_ids is None else frozenset(stop_ids)
         answers = []
         for number, query in enumerate(queries):
@@ -97,9 +102,6 @@ class WholeModelSpeechLM(HfSpeechLM):
             answers.append(Answer(text, tuple(new), "stop" if stopped else "length", time.perf_counter() - start))
         return answers
 
-    # One pass per answer, option and reference: there is no cache of ours to share.
-    answer_and_weigh = SpeechLM.answer_and_weigh
-
     @torch.no_grad()
     def answer_loss(
         self,
@@ -111,12 +113,10 @@ class WholeModelSpeechLM(HfSpeechLM):
         """As in the base class, one pass of the whole model per query."""
         if len(answers) != len(queries):
             raise ValueError(f"{len(answers)} answers for {len(queries)} queries")
-        self._check(queries, edits)
+        self._prepare(queries, edits)
         losses = []
         for number, (query, answer) in enumerate(zip(queries, answers)):
-            ids = self.tokenizer(answer, add_special_tokens=False)["input_ids"]
-            if not ids:
-                raise ValueError(f"answer {answer!r} has no tokens")
+            ids = self.token_ids(answer)
             with edited_inputs(self.decoder_layers, None if edits is None else [edits[number]]):
                 logits = self._forward(query, ids).logits[0, query.length - 1 : query.length - 1 + len(ids)]
             targets = torch.tensor(ids, device=logits.device)
@@ -131,7 +131,7 @@ class WholeModelSpeechLM(HfSpeechLM):
         edits: Sequence[Sequence[Edit]] | None,
     ) -> list[list[Tensor]]:
         """As in the base class, one pass of the whole model per continuation."""
-        self._check(queries, edits)
+        self._prepare(queries, edits)
         found = []
         for number, (query, own) in enumerate(zip(queries, branches)):
             with edited_inputs(self.decoder_layers, None if edits is None else [edits[number]]):
@@ -155,17 +155,10 @@ class WholeModelSpeechLM(HfSpeechLM):
                     inputs[name] = torch.cat([inputs[name], filling.get(name, torch.zeros_like(behind))], dim=1)
         return self.model(**inputs, use_cache=False)
 
-    def _check(self, queries: Sequence[Query], edits: Sequence[Sequence[Edit]] | None) -> None:
-        """Arguments in order, and placeholders filled: the merge is counted once per spoken query."""
-        # Not HfSpeechLM's: queries run one by one here, so written and spoken ones may come together.
-        DecoderSpeechLM._prepare(self, queries, edits)
+    def _prepare(self, queries: Sequence[Query], edits: Sequence[Sequence[Edit]] | None) -> None:
+        """As in the base class; fills the placeholders of spoken queries, as the merge is counted once per query."""
+        super()._prepare(queries, edits)
         for query in queries:
             if query.form == "speech":
                 self.use_lora("speech")
                 self.embed(query)
-
-    def _pad(self, *args: Any, **kwargs: Any) -> Any:
-        raise SpeechLMError(
-            f"{self.name} ({type(self.model).__name__}) runs only as a whole, one query at a time; this measurement "
-            "needs a decoder that runs from input embeddings: set `interventions: false` in the model's entry"
-        )

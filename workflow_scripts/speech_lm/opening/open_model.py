@@ -1,43 +1,166 @@
-"""The model of a job, opened for measuring: a checkpoint trained here, or a public model."""
+"""From a model's entry and the files of a job to a model that answers, with the facts that identify it."""
 
 from __future__ import annotations
 
+import hashlib
+import importlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from workflow_scripts.speech_lm.opening.trained import TrainedLM, open_trained
+import torch
+
+from workflow_scripts.artifacts.asset_record import AssetRecord, read_asset_record
+from workflow_scripts.artifacts.checkpoints import CheckpointIndex
+from workflow_scripts.artifacts.files import sha256_text
+from workflow_scripts.settings.families.base import FINAL
+from workflow_scripts.settings.models import FAMILIES
+from workflow_scripts.speech_lm.device import resolve_device, resolve_dtype
+from workflow_scripts.speech_lm.memory import estimate_memory, require_memory
+from workflow_scripts.speech_lm.opening.model_checks import check_model
+from workflow_scripts.speech_lm.protocol import ModelFolders, SpeechLM
+
+
+class Opener(Protocol):
+    """What a family's `opener` names."""
+
+    def __call__(
+        self,
+        folders: ModelFolders,
+        entry: Mapping[str, Any],
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        system_prompt: str | None,
+    ) -> SpeechLM:
+        """The model of an entry (`ModelSettings.opening`), unchecked."""
+        ...
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model and its facts.
+
+    Attributes:
+        lm: the model.
+        facts: model, checkpoint, weights_sha256, backbone and encoder with revisions, tokenizer_hash, template_hash,
+            dtype, device: what files made with it record.
+    """
+
+    lm: SpeechLM
+    facts: dict[str, str]
 
 
 def open_model(
     model: Path,
     checkpoint: str,
+    entry: Mapping[str, Any],
     *,
-    backbone: Path | None,
-    encoder: Path | None,
-    system_prompt: str | None,
-    public: Mapping[str, Any] | None = None,
+    backbone: Path | None = None,
+    encoder: Path | None = None,
     quantizer: Path | None = None,
-) -> TrainedLM:
-    """Load what a job measures.
+    system_prompt: str | None = None,
+) -> LoadedModel:
+    """Load what a job measures. A model that was not trained here is checked before it is used.
 
     Args:
-        model: checkpoints.json of a training run, or asset.json of a public model's weights.
-        backbone, encoder: asset.json of the parts of a trained model; None for a public one.
-        public: name and settings of a public model, None for a trained one.
-        quantizer: asset.json of what turns audio into units, for models that need one.
+        model: checkpoints.json of a training run, or asset.json of a model's weights.
+        checkpoint: one of checkpoints.json, or `final`.
+        entry: name, family and settings (`ModelSettings.opening`).
+        backbone, encoder, quantizer: asset.json of the parts that the family needs beside the weights.
 
     Raises:
-        ArtifactError, FileNotFoundError, ValueError, SpeechLMError: files are missing, or the model cannot be used.
+        ArtifactError, FileNotFoundError, ValueError, SpeechLMError: files are missing, the model is not what its family
+            expects, it cannot fit into memory, or a check fails.
     """
-    if public is None:
-        if backbone is None or encoder is None:
-            raise ValueError(f"{model}: a trained checkpoint needs its backbone and its encoder")
-        return open_trained(model, checkpoint, backbone=backbone, encoder=encoder, system_prompt=system_prompt)
-    # Imported here: loading third-party families costs seconds that trained checkpoints need not pay.
-    from workflow_scripts.speech_lm.opening.public import open_public
+    ours = checkpoint != FINAL
+    if ours:
+        weights, size, facts = _checkpoint(model, checkpoint, backbone, encoder)
+    else:
+        weights, size, facts = _published(model, entry)
+    device = resolve_device("auto")
+    dtype = resolve_dtype(entry.get("dtype", "auto"), device)
+    placed = {"eight_bit": bool(entry.get("load_in_8bit")), "spread": bool(entry.get("device_map"))}
+    require_memory(entry["name"], estimate_memory(size, dtype, device, **placed))
+    parts = {"backbone": backbone, "quantizer": quantizer}
+    folders = ModelFolders(weights, **{role: path.parent for role, path in parts.items() if path is not None})
+    lm = load_model(folders, entry, device=device, dtype=dtype, system_prompt=system_prompt)
+    if not ours:
+        check_model(lm)
+    return LoadedModel(lm, facts | _identity(lm, facts.get("template", "")))
 
-    return open_public(model, public, system_prompt=system_prompt, quantizer=quantizer)
+
+def load_model(
+    folders: ModelFolders,
+    entry: Mapping[str, Any],
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    system_prompt: str | None = None,
+) -> SpeechLM:
+    """The model of an entry by its family's opener, unchecked and without facts."""
+    module, _, function = FAMILIES[entry["family"]].opener.partition(":")
+    opener: Opener = getattr(importlib.import_module(module), function)
+    return opener(folders, entry, device=device, dtype=dtype, system_prompt=system_prompt)
+
+
+def _checkpoint(
+    model: Path, checkpoint: str, backbone: Path | None, encoder: Path | None
+) -> tuple[Path, int, dict[str, str]]:
+    """Folder, parameters of the language model and facts of a checkpoint of a training run."""
+    if backbone is None or encoder is None:
+        raise ValueError(f"{model}: a trained checkpoint needs its backbone and its encoder")
+    index = CheckpointIndex.read(model)
+    weights = {entry.name: entry.sha256 for entry in index.checkpoints}
+    folder = index.folder(model, checkpoint)
+    language, speech = read_asset_record(backbone), read_asset_record(encoder, check_files=False)
+    facts = {"model": index.model, "checkpoint": checkpoint, "weights_sha256": weights[checkpoint]}
+    return folder, language.n_parameters or 0, facts | _origins(language, speech)
+
+
+def _published(record_file: Path, entry: Mapping[str, Any]) -> tuple[Path, int, dict[str, str]]:
+    """Folder, parameters and facts of a model whose weights are one asset."""
+    record = read_asset_record(record_file)
+    weights = {name: file.sha256 for name, file in record.files.items() if name.endswith(".safetensors")}
+    facts = {
+        "model": entry["name"],
+        "checkpoint": FINAL,
+        "weights_sha256": hashlib.sha256(str(sorted(weights.items())).encode()).hexdigest(),
+        "family": entry["family"],
+        "template": str(entry.get("prompt") or entry.get("template")),
+    }
+    return record_file.parent, record.n_parameters or 0, facts | _origins(record, record)
+
+
+def _origins(backbone: AssetRecord, encoder: AssetRecord) -> dict[str, str]:
+    facts = {}
+    for role, record in (("backbone", backbone), ("encoder", encoder)):
+        facts |= {role: record.name, f"{role}_revision": revision(record)}
+    return facts
+
+
+def revision(record: AssetRecord) -> str:
+    """Where an asset came from, as exactly as its source says: commit, package versions or path."""
+    source = record.source
+    named = source.commit or source.revision
+    if named is not None:
+        return f"{source.hub}@{named}"
+    return ",".join(source.packages) or source.path or source.kind
+
+
+def _identity(lm: SpeechLM, template: str) -> dict[str, str]:
+    """Hashes (16 hex digits) of the tokenizer's full definition and of the chat template; number format and device."""
+    tokenizer, processor = lm.tokenizer, getattr(lm, "processor", None)
+    fast = getattr(tokenizer, "backend_tokenizer", None)
+    definition = fast.to_str() if fast is not None else str(sorted(tokenizer.get_vocab().items()))
+    chat = getattr(processor, "chat_template", None) or getattr(tokenizer, "chat_template", None)
+    return {
+        "tokenizer_hash": sha256_text(definition)[:16],
+        "template_hash": sha256_text(f"{chat}{template}")[:16],
+        "dtype": str(lm.dtype).removeprefix("torch."),
+        "device": lm.device.type,
+    }
 
 
 def optional_path(value: Any) -> Path | None:

@@ -12,22 +12,19 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from workflow_scripts.speech_lm.anatomy import vocabulary_logits
+from workflow_scripts.speech_lm.decoding.batching import padded_width
 from workflow_scripts.speech_lm.decoding.branches import cached_branch_log_probs
 from workflow_scripts.speech_lm.decoding.greedy import NotFiniteError, check_reach, continue_greedily
 from workflow_scripts.speech_lm.decoding.ragged_cache import RaggedCache
-from workflow_scripts.speech_lm.hooks import edited_inputs
+from workflow_scripts.speech_lm.families.base import DecoderSpeechLM
+from workflow_scripts.speech_lm.hooks import edited_inputs, hidden_argument
 from workflow_scripts.speech_lm.protocol import Answer, AnswerLoss, Edit, Query, SpeechLMError
-
-if TYPE_CHECKING:
-    from workflow_scripts.speech_lm.families.base import DecoderSpeechLM
-
-_STEP = 16  # lengths are rounded up, so that kernels meet few different shapes
 
 Rewrite = Callable[[int, int, Tensor], tuple[Tensor, Tensor] | None]
 """(row, layer, span states (T, d)) -> span positions (n,) and new values (n, d), or None to leave the layer alone."""
@@ -75,8 +72,8 @@ class SharedPrompts:
         if outside := sorted(layer for layer in layers if not 0 <= layer < lm.n_layers):
             raise SpeechLMError(f"{lm.name} has editable layers 0 .. {lm.n_layers - 1}, asked for {outside}")
         self.lm, self.queries, self.max_new_tokens = lm, list(queries), max_new_tokens
-        self.references = [None if text is None else self._ids(text) for text in references]
-        embeds, lengths = lm._pad(queries, None)
+        self.references = [None if text is None else lm.token_ids(text) for text in references]
+        embeds, lengths = lm.pad_queries(queries, None)
         self.lengths = torch.tensor(lengths, device=lm.device)
         following = max([max_new_tokens, *(len(ids) for ids in self.references if ids is not None)])
         check_reach(lm.model, embeds.shape[1] + following)
@@ -153,16 +150,15 @@ class SharedPrompts:
 
         def rewriting_hook(layer: int) -> Callable[..., tuple]:
             def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple:
-                hidden = (args[0] if args else kwargs["hidden_states"]).clone()
+                hidden, put = hidden_argument(args, kwargs)
+                hidden = hidden.clone()
                 for place, (start, end) in enumerate(spans):
                     changed = rewrite(place, layer, hidden[place, : end - start].to("cpu", copy=True))
                     if changed is not None and len(changed[0]):
                         frames, values = changed
                         found[place].append(Edit(layer, start + frames, values))
                         hidden[place, frames.to(hidden.device)] = values.to(hidden.device, hidden.dtype)
-                if args:
-                    return (hidden, *args[1:]), kwargs
-                return args, {**kwargs, "hidden_states": hidden}
+                return put(hidden)
 
             return hook
 
@@ -175,12 +171,6 @@ class SharedPrompts:
             for handle in handles:
                 handle.remove()
         return found
-
-    def _ids(self, text: str) -> list[int]:
-        ids = self.lm.tokenizer(text, add_special_tokens=False)["input_ids"]
-        if not ids:
-            raise ValueError(f"answer {text!r} has no tokens")
-        return ids
 
     def _layer(self, edits: Sequence[Sequence[Edit]], given: int | None) -> int:
         lowest = {min(edit.layer for edit in one) for one in edits if one}
@@ -216,7 +206,7 @@ class SharedPrompts:
         chosen = torch.tensor(list(rows), device=self.lm.device)
         lengths = self.lengths[chosen]
         kept = self.inputs[layer]
-        width = -(-int((lengths - starts).max()) // _STEP) * _STEP
+        width = padded_width(int((lengths - starts).max()))
         cache = self.cache.copy(chosen)
         # Columns past a row's end repeat its last possible slots: nothing real ever looks there.
         slots = (starts[:, None] + torch.arange(width, device=starts.device)).clamp(max=cache.capacity - 1)
@@ -258,7 +248,7 @@ def _kept_inputs(layers: Sequence[nn.Module], wanted: Sequence[int], kept: dict[
 
     def keep(index: int) -> Callable[..., None]:
         def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            kept[index] = (args[0] if args else kwargs["hidden_states"]).detach().clone()
+            kept[index] = hidden_argument(args, kwargs)[0].detach().clone()
 
         return hook
 
@@ -279,7 +269,7 @@ def _injected(layer: nn.Module, hidden: Tensor) -> Iterator[None]:
     """While open, the layer is called with `hidden` instead of what comes from below."""
 
     def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple:
-        return ((hidden, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": hidden})
+        return hidden_argument(args, kwargs)[1](hidden)
 
     # Before all other hooks: edits and captures then act on the injected states.
     handle = layer.register_forward_pre_hook(hook, with_kwargs=True, prepend=True)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from workflow_scripts.speech_lm.anatomy import vocabulary_logits
+from workflow_scripts.speech_lm.decoding.tree_mask import PADDING, PROMPT, causal, tree_mask
 from workflow_scripts.speech_lm.families.base import DecoderSpeechLM
 from workflow_scripts.speech_lm.hooks import captured_states
 from workflow_scripts.speech_lm.protocol import Query
@@ -33,30 +34,30 @@ def forced_responses(
 ) -> list[list[ForcedResponse]]:
     """Responses to `queries`, any number of answers of K >= 1 token ids to each: `answers[i][a]` -> `result[i][a]`.
 
-    Raises ValueError for an empty answer or as many lists of answers as there are not queries.
+    Raises ValueError for an empty answer or unless there is one list of answers per query.
     """
     if len(answers) != len(queries) or not all(len(ids) for own in answers for ids in own):
         raise ValueError(f"{len(queries)} queries need as many lists of answers, of at least one token each")
-    embeds, lengths = lm._pad(queries, None, following=[[i for ids in own for i in ids] for own in answers])
+    embeds, lengths = lm.pad_queries(queries, None, following=[[i for ids in own for i in ids] for own in answers])
     width = embeds.shape[1]
     rows, tokens, before = [], [], []
-    block = torch.full((len(queries), width), -1)  # which answer a place belongs to; -1: the prompt
+    part = torch.full((len(queries), width), PROMPT)
     positions = torch.arange(width).repeat(len(queries), 1)
     for row, (start, own) in enumerate(zip(lengths, answers)):
         place = start
-        for number, ids in enumerate(own):
+        for number, ids in enumerate(own, start=1):
             span = torch.arange(place, place + len(ids))
-            block[row, span], positions[row, span] = number, torch.arange(start, start + len(ids))
+            part[row, span], positions[row, span] = number, torch.arange(start, start + len(ids))
             rows += [row] * len(ids)
             tokens += span.tolist()
             before += [start - 1, *span[:-1].tolist()]
             place += len(ids)
-        block[row, place:] = len(own)  # padding
+        part[row, place:] = PADDING
     index = torch.tensor(rows), torch.tensor(tokens)
     with captured_states(lm.decoder_layers, *index) as states:
         hidden = lm.decoder(
             inputs_embeds=embeds,
-            attention_mask=_mask(block, embeds.dtype).to(embeds.device),
+            attention_mask=tree_mask(part, part, causal(width, part.device), embeds.dtype).to(embeds.device),
             position_ids=positions.to(embeds.device),
             use_cache=False,
         ).last_hidden_state
@@ -92,13 +93,3 @@ def lens_hits(lm: DecoderSpeechLM, states: Tensor, layers: Sequence[int], target
             out = logits.topk(k + 1, dim=1).values[:, -1:]
             hits[line] |= (logits[:, list(targets)] > out).any(dim=0).cpu().numpy()
     return hits
-
-
-def _mask(block: Tensor, dtype: torch.dtype) -> Tensor:
-    """Additive (B, 1, T, T): causal, and an answer sees no other answer. Every place sees itself."""
-    width = block.shape[1]
-    causal = torch.ones(width, width, dtype=torch.bool).tril()
-    same = (block[:, None, :] == block[:, :, None]) | (block[:, None, :] == -1)
-    visible = causal & same
-    mask = torch.zeros(visible.shape, dtype=dtype)
-    return mask.masked_fill_(~visible, torch.finfo(dtype).min)[:, None]

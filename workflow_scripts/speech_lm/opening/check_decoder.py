@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from workflow_scripts.speech_lm.anatomy import causal_lm, vocabulary_logits
 from workflow_scripts.speech_lm.architectures import missing_divisor
+from workflow_scripts.speech_lm.decoding.batching import padded_width
 from workflow_scripts.speech_lm.decoding.greedy import greedy
 from workflow_scripts.speech_lm.families.base import DecoderSpeechLM
 from workflow_scripts.speech_lm.hooks import captured_states, edited_inputs, hook_count
@@ -14,7 +15,7 @@ from workflow_scripts.speech_lm.protocol import Edit, SpeechLMError
 
 
 @torch.no_grad()
-def self_check(lm: DecoderSpeechLM, text: str = "What is the capital of France?") -> None:
+def check_decoder(lm: DecoderSpeechLM, text: str = "What is the capital of France?") -> None:
     """Check hooks, layer convention, vocabulary product and cache of a loaded model.
 
     - every decoder layer's input and the last one's output are captured;
@@ -28,7 +29,7 @@ def self_check(lm: DecoderSpeechLM, text: str = "What is the capital of France?"
     before = hook_count(lm.decoder_layers)
     query = lm.encode_text(text)
     # One padded shape for all passes, as in measurements: kernels are prepared once per shape.
-    embeds = torch.zeros((1, -(-query.length // 16) * 16, lm.hidden_size), device=lm.device, dtype=lm.dtype)
+    embeds = torch.zeros((1, padded_width(query.length), lm.hidden_size), device=lm.device, dtype=lm.dtype)
     embeds[0, : query.length] = lm.embed(query)
     everywhere = torch.arange(embeds.shape[1])
     own = causal_lm(lm.model)(inputs_embeds=embeds, use_cache=False, output_hidden_states=True)

@@ -1,6 +1,6 @@
 """Checks of a loaded speech model of any family: what every measurement relies on, each with what was expected.
 
-`run_checks` gives all results for a table; `check_speech_lm` stops at the first failure. They use short synthetic
+`run_checks` gives all results for a table; `check_model` stops at the first failure. They use short synthetic
 clips: whether a model understands them does not matter here.
 """
 
@@ -15,12 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workflow_scripts.speech_lm.anatomy import causal_lm, vocabulary_logits
+from workflow_scripts.speech_lm.anatomy import causal_lm
 from workflow_scripts.speech_lm.families.base import DecoderSpeechLM
-from workflow_scripts.speech_lm.families.hf import HfSpeechLM
-from workflow_scripts.speech_lm.families.whole_model import WholeModelSpeechLM
-from workflow_scripts.speech_lm.hooks import captured_states, edited_inputs, hook_count
-from workflow_scripts.speech_lm.opening.self_check import self_check
+from workflow_scripts.speech_lm.families.placeholder import PlaceholderSpeechLM
+from workflow_scripts.speech_lm.hooks import captured_states, hook_count
+from workflow_scripts.speech_lm.opening.check_decoder import check_decoder
 from workflow_scripts.speech_lm.protocol import SAMPLE_RATE, Edit, Query, Speech, SpeechLM, SpeechLMError
 
 logger = logging.getLogger(__name__)
@@ -43,7 +42,7 @@ class CheckFailed(SpeechLMError):
     """A check does not hold; the message says what was expected and found."""
 
 
-def check_speech_lm(lm: SpeechLM) -> None:
+def check_model(lm: SpeechLM) -> None:
     """Run every check; log the results and the confounds of the template.
 
     Raises:
@@ -67,8 +66,8 @@ def run_checks(lm: SpeechLM) -> list[CheckResult]:
 
 def template_confounds(lm: SpeechLM) -> list[str]:
     """In what the prompts of the two forms differ beside the query."""
-    prompts = getattr(lm, "prompts", None)
-    return list(prompts.confounds) if prompts is not None else []
+    template = getattr(lm, "template", None)
+    return list(getattr(template, "confounds", ()))
 
 
 def clip(seconds: float = SECONDS, seed: int = 0) -> Speech:
@@ -106,14 +105,14 @@ def _hook_points(lm: SpeechLM) -> str:
 
 
 def _decoder_alone(lm: SpeechLM) -> str | None:
-    if not isinstance(lm, DecoderSpeechLM) or isinstance(lm, WholeModelSpeechLM):
+    if not isinstance(lm, DecoderSpeechLM):
         return None
-    self_check(lm)
+    check_decoder(lm)
     return "hooks, layer convention, no-op edit, logits and cache on a written query"
 
 
 def _own_states(lm: SpeechLM) -> str | None:
-    if not isinstance(lm, HfSpeechLM):
+    if not isinstance(lm, PlaceholderSpeechLM):
         return None
     largest = 0.0
     for query in (_spoken(lm), lm.encode_text(TEXT)):
@@ -146,17 +145,11 @@ def _no_op(lm: SpeechLM) -> str:
     return "every layer at every speech position written back: bit-equal"
 
 
-@torch.no_grad()
-def _logits(lm: Any, query: Query, edits: list[Edit]) -> Tensor:
-    """Logits at every position under edits; the next token's distribution by its losses for a class of one's own."""
-    if isinstance(lm, WholeModelSpeechLM):
-        lm.use_lora(query.form)
-        with edited_inputs(lm.decoder_layers, [edits]):
-            return lm.model(**lm.model_inputs(query), use_cache=False).logits
-    if isinstance(lm, DecoderSpeechLM):
-        embeds, _ = lm._pad([query], [edits])
-        with edited_inputs(lm.decoder_layers, [edits]):
-            return vocabulary_logits(lm.model, lm.decoder(inputs_embeds=embeds, use_cache=False).last_hidden_state)
+def _logits(lm: SpeechLM, query: Query, edits: list[Edit]) -> Tensor:
+    """Logits under edits; for a model that gives none, losses of a few words."""
+    found = lm.logits(query, edits)
+    if found is not None:
+        return found
     return torch.tensor([lm.answer_loss([query], [word], edits=[edits])[0].nll for word in TEXT.split()])
 
 
@@ -184,7 +177,7 @@ def _span_grows(lm: SpeechLM) -> str:
 
 
 def _placeholders(lm: SpeechLM) -> str | None:
-    if not isinstance(lm, HfSpeechLM):
+    if not isinstance(lm, PlaceholderSpeechLM):
         return None
     query = _spoken(lm)
     lm.use_lora("speech")
@@ -214,12 +207,12 @@ def _prefill(lm: SpeechLM) -> str:
         for index, state in enumerate(found):
             what = f"{query.form}: layer {index} in generate"
             largest = max(largest, _near(what, state, read[index], lm))
-        if isinstance(lm, HfSpeechLM) and lm.lora in ("speech", "always"):
+        if isinstance(lm, PlaceholderSpeechLM) and lm.lora in ("speech", "always"):
             largest = max(largest, _own_generate(lm, query, places, read))
     return f"largest relative difference {largest:.1g}"
 
 
-def _own_generate(lm: HfSpeechLM, query: Query, places: Tensor, read: Tensor) -> float:
+def _own_generate(lm: PlaceholderSpeechLM, query: Query, places: Tensor, read: Tensor) -> float:
     lm.use_lora(query.form)
     with torch.no_grad(), captured_states(lm.decoder_layers, torch.zeros_like(places), places) as own:
         lm.model.generate(**lm.model_inputs(query), max_new_tokens=1, do_sample=False, pad_token_id=0)

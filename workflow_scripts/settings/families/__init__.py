@@ -1,0 +1,1 @@
+"""The kinds of models that `models` may name, a file each; `settings.models` registers them."""

@@ -1,0 +1,127 @@
+"""Encoder + adapter + language model: models that this workflow trains, and checkpoints of such a training."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from workflow_scripts.settings.base import Seed, Settings, Step
+from workflow_scripts.settings.families.base import ModelSettings, Recipes
+from workflow_scripts.settings.training import Strategy
+
+
+class DistillSettings(Settings):
+    """An alignment loss beside the answer loss: cosine of speech positions and their text tokens along the path."""
+
+    weight: float = Field(gt=0, description="Weight of the alignment loss; the answer loss has weight 1.")
+    layers: list[int] = Field(
+        min_length=1,
+        description="State indices l at which it is taken: 0 = embeddings, l = input of layer l, L = output.",
+    )
+
+    @model_validator(mode="after")
+    def _layers_differ(self) -> "DistillSettings":
+        if len(set(self.layers)) < len(self.layers) or min(self.layers) < 0:
+            raise ValueError(f"layers {self.layers} must be different and not negative")
+        return self
+
+
+class TrainedModel(ModelSettings):
+    """An LSLM trained by this workflow."""
+
+    trained_here: ClassVar[bool] = True
+
+    family: Literal["composite"] = Field(default="composite", description="Encoder + adapter + causal LM.")
+    backbone: str = Field(description="Key of `assets`: the instruct LLM.")
+    encoder: str = Field(description="Key of `assets`: the Whisper model whose encoder is used, frozen.")
+    strategy: Strategy = Field(
+        description="What is trained: the `adapter` alone, or with it `lora` on the LLM or the `full` LLM."
+    )
+    recipe: str = Field(description="Key of training.recipes.")
+    seed: Seed = Field(default=0, description="Seed of initialisation, order and dropout.")
+    processes: int = Field(
+        default=1, gt=0, description="Processes that train together, one per GPU; batch_size is over all of them."
+    )
+    shard: bool = Field(
+        default=False,
+        description="Split weights, gradients and optimiser state over the processes (FSDP), for full fine-tuning of "
+        "models that one GPU cannot hold.",
+    )
+    distill: DistillSettings | None = Field(default=None, description="Train alignment too; default: answers only.")
+
+    not_opened: ClassVar[frozenset[str]] = frozenset(
+        {"backbone", "encoder", "strategy", "recipe", "seed", "processes", "shard", "distill"}
+    )
+
+    @model_validator(mode="after")
+    def _can_be_split(self) -> "TrainedModel":
+        if self.shard and (self.strategy != "full" or self.processes < 2 or self.distill is not None):
+            raise ValueError(
+                f"shard with strategy {self.strategy!r}, {self.processes} process(es)"
+                f"{' and distill' if self.distill is not None else ''}: only full fine-tuning by several processes, "
+                "without distill, can be split; remove shard"
+            )
+        return self
+
+    def checkpoints_folder(self, name: str) -> str:
+        """Where the training step writes."""
+        return f"results/training/{name}"
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """The language model and the speech encoder."""
+        return {"backbone": self.backbone, "encoder": self.encoder}
+
+    @property
+    def frozen(self) -> bool:
+        """Whether only the adapter is trained."""
+        return self.strategy == "adapter"
+
+    def checkpoint_steps(self, recipes: Recipes) -> list[int]:
+        """Those of its recipe."""
+        return recipes[self.recipe].checkpoint_steps
+
+    def grouping(self, recipes: Recipes) -> dict[str, str]:
+        """The warm-up is that of its recipe."""
+        return {"strategy": self.strategy, "backbone": self.backbone, "warmup": recipes[self.recipe].warmup}
+
+
+class CheckpointsModel(ModelSettings):
+    """Checkpoints of a composite model, trained earlier or elsewhere with this workflow's training step."""
+
+    family: Literal["checkpoints"] = Field(description="Encoder + adapter + causal LM, weights from a folder.")
+    folder: str = Field(min_length=1, description="Folder with checkpoints.json and one folder per checkpoint.")
+    steps: list[Step] = Field(min_length=1, description="Steps of the checkpoints to study, in order of training.")
+    backbone: str = Field(description="Key of `assets`: the LLM they were trained from.")
+    encoder: str = Field(description="Key of `assets`: the Whisper model whose encoder they were trained with.")
+    strategy: Strategy = Field(description="What was trained: the adapter alone, or with it LoRA or the full LLM.")
+    warmup: Literal["ctc", "none"] = Field(description="Whether the adapter had a CTC warm-up.")
+
+    not_opened: ClassVar[frozenset[str]] = frozenset({"folder", "steps", "backbone", "encoder", "strategy", "warmup"})
+
+    @model_validator(mode="after")
+    def _steps_rise(self) -> "CheckpointsModel":
+        if self.steps != sorted(set(self.steps)) or self.steps[0] < 0:
+            raise ValueError(f"steps {self.steps} must rise strictly from 0 or more")
+        return self
+
+    def checkpoints_folder(self, name: str) -> str:
+        """The folder named."""
+        return self.folder.rstrip("/")
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """The language model and the speech encoder."""
+        return {"backbone": self.backbone, "encoder": self.encoder}
+
+    @property
+    def frozen(self) -> bool:
+        """Whether only the adapter is trained."""
+        return self.strategy == "adapter"
+
+    def checkpoint_steps(self, recipes: Recipes) -> list[int]:
+        """Those named."""
+        return self.steps
+
+    def grouping(self, recipes: Recipes) -> dict[str, str]:
+        """As the entry says."""
+        return {"strategy": self.strategy, "backbone": self.backbone, "warmup": self.warmup}
