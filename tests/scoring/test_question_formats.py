@@ -12,6 +12,7 @@ GOOD = {
     "refusal": ([], [], []),
     "instruction_following": ([], [], [{"id": "punctuation:no_comma", "kwargs": {}}]),
     "repeat": (["say this"], [], []),
+    "yes_no": (["no"], [], []),
 }
 
 
@@ -34,6 +35,7 @@ def test_a_usable_question_passes(scorer):
         ("instruction_following", ([], [], [{"id": "x:y", "kwargs": {}}]), "unknown instruction id 'x:y'"),
         ("repeat", (["..."],), "one sentence with words"),
         ("repeat", ([],), "one sentence with words"),
+        ("yes_no", (["maybe"],), "yes, no or one letter"),
     ],
 )
 def test_an_unusable_question_is_refused_with_what_is_wrong(scorer, question, message):

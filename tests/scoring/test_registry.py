@@ -16,6 +16,7 @@ CASES = {
     "refusal": {"reference": []},
     "instruction_following": {"reference": [], "context": FOLLOWING},
     "repeat": {"reference": ["say these words"]},
+    "yes_no": {"reference": ["yes"]},
 }
 ODD_ANSWERS = {
     "empty": "",
@@ -75,6 +76,8 @@ def test_an_empty_answer_is_unparsed_and_scores_0_everywhere(scorer, answer):
         ("refusal", "la la " * 40, 0, "incoherent", None),
         ("instruction_following", "no commas here", 1, "all", "1 of 1"),
         ("instruction_following", "one, two", 0, "none", "0 of 1"),
+        ("yes_no", "Yes, it is.", 1, "correct", "yes"),
+        ("yes_no", "It is hard to say.", 0, "unparsed", None),
         ("repeat", "Say these words!", 1, "exact", "say these words"),
         ("repeat", "say those words", 2 / 3, "partial", "say those words"),
     ],

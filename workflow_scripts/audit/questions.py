@@ -142,6 +142,8 @@ def asked(text: GivenAnswer, speech: GivenAnswer, scorer: str) -> Asked:
 def _inferred(text: GivenAnswer, reference: Sequence[str], options: Sequence[str], rules: Sequence[Any]) -> str:
     if rules:
         return "instruction_following"
+    if reference and text.subset == "bbh":
+        return "yes_no"
     if reference:
         letter = len(reference) == 1 and re.fullmatch(r"\(?[A-Z]\)?[.:)]?", reference[0])
         return "multiple_choice" if letter or options else "short_answer"

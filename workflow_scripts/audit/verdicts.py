@@ -1,7 +1,7 @@
 """Every scorer's scores of the same pairs: ours with their variants, VoiceBench's own, and what the harness recorded.
 
-- multiple_choice: unread answers wrong; `expected`: unread answers at the chance of a guess; `option text`: the right
-  option's text is contained
+- multiple_choice, yes_no: unread answers wrong; `expected`: unread answers at the chance of a guess; `option text`
+  (multiple choice): the right option's text is contained
 - short_answer: contained; token recall; token F1
 - refusal: refused; `keyword`: any keyword, or empty
 - instruction_following: mean of four pooled ratios; prompts met, strict and loose
@@ -126,6 +126,7 @@ def _ours(
 
 _VARIANTS: Mapping[str, Mapping[str, Callable[[Score], float]]] = {
     "multiple_choice": {"expected": lambda score: score.details["expected"]},
+    "yes_no": {"expected": lambda score: score.details["expected"]},
     "short_answer": {
         "token recall": lambda score: score.details["token_recall"],
         "token F1": lambda score: score.details["token_f1"],

@@ -3,6 +3,7 @@
 Apart from the registry, so that a better answer parser reruns the scoring, and neither questions nor answers.
 """
 
+import re
 import string
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -34,11 +35,22 @@ def _check_sentence(reference: Sequence[str], _: Any, __: Any) -> None:
         raise ValueError(f"a repeat reference is one sentence with words, got {list(reference)!r}")
 
 
+def check_yes_no(reference: Sequence[str]) -> None:
+    """Refuse a reference that is neither yes, no nor a letter.
+
+    Raises:
+        ValueError: quotes it.
+    """
+    if len(reference) != 1 or not re.fullmatch(r"yes|no|\(?[A-Z]\)?", reference[0], re.IGNORECASE):
+        raise ValueError(f"a yes_no reference is yes, no or one letter such as (A), got {list(reference)!r}")
+
+
 CHECKS: Mapping[str, Callable[[Sequence[str], Sequence[str], Sequence[Mapping[str, Any]]], object]] = {
     "multiple_choice": _check_choice,
     "short_answer": lambda reference, _, __: short_answer.check_references(reference),
     "instruction_following": lambda _, __, instructions: instruction_following.check_instructions(instructions),
     "repeat": _check_sentence,
+    "yes_no": lambda reference, _, __: check_yes_no(reference),
 }
 """By scorer: raises ValueError for a (reference, options, instructions) with which no answer could be scored."""
 

@@ -7,6 +7,7 @@
 | refusal | 1 if refused | refusal, compliance, empty, incoherent | mean |
 | instruction_following | mean of the prompt's four ratios | all, some, none, empty | mean of the four pooled ratios |
 | repeat | max(0, 1 - WER) | exact, partial, missed, empty | mean |
+| yes_no | 1 if the right word or letter was read (else 0) | correct, wrong, unparsed, ambiguous, empty | mean |
 
 A new scorer is a module with a `Scorer` and one line in `SCORERS`. If its questions can be unusable, or their reference
 is not the text of the right answer, it also has a line in `question_formats`.
@@ -21,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from workflow_scripts.scoring import instruction_following, multiple_choice, refusal, repeat, short_answer
+from workflow_scripts.scoring import instruction_following, multiple_choice, refusal, repeat, short_answer, yes_no
 from workflow_scripts.scoring.estimates import Estimate, rate_estimate
 from workflow_scripts.scoring.scorer import Score, Scorer, Task
 
@@ -31,6 +32,7 @@ SCORERS: Mapping[str, Scorer] = {
     "refusal": refusal.SCORER,
     "instruction_following": instruction_following.SCORER,
     "repeat": repeat.SCORER,
+    "yes_no": yes_no.SCORER,
 }
 
 
