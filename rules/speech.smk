@@ -1,6 +1,7 @@
 rule synthesize_speech:
     input:
         questions="results/benchmark/{subset}/questions.jsonl",
+        recordings=plan.recordings,
     output:
         manifest="results/speech/{voice}/{subset}/synthesis.jsonl",
     log:
@@ -119,3 +120,29 @@ rule time_words:
         "When each word of {wildcards.subset} is spoken"
     script:
         "../workflow_scripts/speech/time_words.py"
+
+
+rule compare_transcripts:
+    input:
+        questions=[plan.questions(subset) for subset in plan.subsets],
+        manifests=[plan.manifest(subset) for subset in plan.subsets],
+    output:
+        recordings="results/speech/recordings.csv",
+        disagreements="results/speech/disagreements.csv",
+    log:
+        "logs/speech/compare_transcripts.log",
+    benchmark:
+        "results/rule_times/speech/compare_transcripts.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=plan.code("speech/compare_transcripts.py"),
+        voices={subset: plan.voice(subset) for subset in plan.subsets},
+    message:
+        "Clips that say something else than their text"
+    script:
+        "../workflow_scripts/speech/compare_transcripts.py"

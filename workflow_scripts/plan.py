@@ -66,6 +66,15 @@ class Plan(StudyResults):
         """The raw data of a subset."""
         return f"resources/{self.config.benchmark.subsets[wildcards.subset].asset}/asset.json"
 
+    def subset_assets(self) -> list[str]:
+        """The raw data of every subset."""
+        names = {self.config.benchmark.subsets[subset].asset for subset in self.subsets}
+        return [f"resources/{name}/asset.json" for name in sorted(names)]
+
+    def hub_ids(self) -> dict[str, str]:
+        """Each model's repository on the hub, or its key."""
+        return {name: getattr(self.config.models[name], "hub", None) or name for name in self.models}
+
     def instruction_assets(self, _: Any = None) -> list[str]:
         """The raw data of the training prompts."""
         names = {source.asset for source in self.config.training.instructions.sources}
@@ -75,13 +84,18 @@ class Plan(StudyResults):
         """Questions of a subset."""
         return f"results/benchmark/{subset}/questions.jsonl"
 
+    def recordings(self, wildcards: Any) -> str | list[str]:
+        """The asset that holds the recordings of the job's voice, if it has one."""
+        asset = getattr(self.config.speech.voices[wildcards.voice], "asset", None)
+        return [] if asset is None else f"resources/{asset}/asset.json"
+
     def manifest(self, subset: str) -> str:
-        """Utterances of a subset in the study's voice."""
-        return f"results/speech/{self.config.speech.voice}/{subset}/manifest.jsonl"
+        """Utterances of a subset in its voice."""
+        return f"results/speech/{self.voice(subset)}/{subset}/manifest.jsonl"
 
     def features(self, encoder: str, subset: str) -> str:
         """Encoder output of a subset."""
-        return f"results/speech/{self.config.speech.voice}/{subset}/{encoder}.features.h5"
+        return f"results/speech/{self.voice(subset)}/{subset}/{encoder}.features.h5"
 
     def model_questions(self, wildcards: Any) -> str:
         """Questions for the job's subset."""
@@ -93,7 +107,7 @@ class Plan(StudyResults):
 
     def word_times(self, wildcards: Any) -> str:
         """When each word of the job's subset is spoken."""
-        return f"results/speech/{self.config.speech.voice}/{wildcards.subset}/word_times.jsonl"
+        return f"results/speech/{self.voice(wildcards.subset)}/{wildcards.subset}/word_times.jsonl"
 
     def model_features(self, wildcards: Any) -> str | list[str]:
         """Encoder output that the job's model reads; none for a model that takes the audio itself."""

@@ -10,8 +10,9 @@ from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.questions import QUESTIONS
 from workflow_scripts.artifacts.tables import read_table
 from workflow_scripts.benchmark.build_questions import build_questions
+from workflow_scripts.benchmark.candidates import Candidate
 from workflow_scripts.benchmark.filters import FilterReport, filter_candidates
-from workflow_scripts.benchmark.layouts import Candidate, read_candidates
+from workflow_scripts.benchmark.layouts import read_candidates
 from workflow_scripts.scoring.question_formats import reference_answer
 
 CLOSING = "What is the answer to the above multiple choice question? Select one of the following: A, B, C, or D."

@@ -12,7 +12,7 @@ from workflow_scripts.settings import parse_config
 pytestmark = pytest.mark.xdist_group("dag")
 ROOT = Path(__file__).resolve().parents[2]
 JOBS = {
-    "paper": {"train_model": 8, "dump_states": 480, "warm_up_adapter": None, "answer_instructions": 4},
+    "paper": {"train_model": 8, "dump_states": 400, "warm_up_adapter": None, "answer_instructions": 4},
     "public_models": {"train_model": None, "encode_speech": None, "synthesize_speech": 6, "dump_states": 27},
 }
 

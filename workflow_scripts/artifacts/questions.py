@@ -6,7 +6,8 @@ from pydantic import Field, StringConstraints, field_validator
 
 from workflow_scripts.artifacts.records import Record, RecordFile
 
-Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,79}$")]
+ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,79}$"
+Id = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
 """Ids become file names: letters, digits, '_' and '-' only."""
 
 

@@ -69,6 +69,7 @@ def fetch_hub_files(
                 snapshot(
                     source.hub,
                     revision=source.revision,
+                    repo_type=_kind(source),
                     allow_patterns=source.files,
                     ignore_patterns=ignored or None,
                     token=os.environ.get("HF_TOKEN") or None,
@@ -91,6 +92,10 @@ def fetch_hub_files(
         for name in names:
             place(cached / name, folder / name)
     return {name.as_posix(): folder / name for name in names}, cached.name
+
+
+def _kind(source: HubSource) -> str:
+    return "dataset" if source.dataset else "model"
 
 
 def hub_remedy(error: BaseException) -> str:
@@ -116,8 +121,8 @@ def hub_bytes(source: HubSource, ignored: list[str]) -> int | None:
     from huggingface_hub.utils import filter_repo_objects
 
     try:
-        info = HfApi(token=os.environ.get("HF_TOKEN") or None).model_info(
-            source.hub, revision=source.revision, files_metadata=True
+        info = HfApi(token=os.environ.get("HF_TOKEN") or None).repo_info(
+            source.hub, revision=source.revision, repo_type=_kind(source), files_metadata=True
         )
     except Exception as error:
         # The download itself reports what is wrong, with its remedy.

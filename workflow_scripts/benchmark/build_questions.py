@@ -5,6 +5,7 @@ question. What is spoken is spoken_text(prompt). Ids are subset and raw row: nei
 """
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.provenance import provenance
 from workflow_scripts.artifacts.questions import QUESTIONS, Question
+from workflow_scripts.benchmark.candidates import Candidate
 from workflow_scripts.benchmark.filters import NOT_DRAWN, FilterReport, Speakable, filter_candidates
 from workflow_scripts.benchmark.layouts import read_candidates
 from workflow_scripts.scoring.question_formats import check_question
@@ -41,7 +43,8 @@ def build_questions(
     chosen = SubsetSettings.model_validate(settings)
     raw = Path(asset).parent / chosen.file
     report = FilterReport()
-    speakable = filter_candidates(read_candidates(raw, chosen.layout), report, max_words=chosen.max_words)
+    candidates = chosen_rows(raw, read_candidates(raw, chosen.layout), subset, chosen)
+    speakable = filter_candidates(candidates, report, max_words=chosen.max_words)
     if len(speakable) < n:
         raise ArtifactError(
             f"{raw}: {len(speakable)} of {report.total} questions pass the filters of subset {subset!r}, {n} are asked "
@@ -65,10 +68,33 @@ def build_questions(
     QUESTIONS.write(Path(questions), records, facts)
 
 
+def chosen_rows(raw: Path, candidates: Sequence[Candidate], subset: str, settings: SubsetSettings) -> list[Candidate]:
+    """The rows of the subset's split, if it has one.
+
+    Raises:
+        ArtifactError: no such split, another number of rows than `rows`, or two rows with one id.
+    """
+    chosen = [one for one in candidates if settings.split is None or one.split == settings.split]
+    if not chosen:
+        splits = sorted({one.split for one in candidates}) or "no rows"
+        raise ArtifactError(f"{raw}: no row has the split {settings.split!r} of subset {subset!r}; there are {splits}")
+    if settings.rows is not None and len(chosen) != settings.rows:
+        raise ArtifactError(
+            f"{raw}: {len(chosen)} rows, benchmark.subsets.{subset}.rows says {settings.rows}; fetch the asset again, "
+            "or correct the number if this is another version"
+        )
+    seen: dict[str, int] = {}
+    for one in chosen:
+        if one.id and one.id in seen:
+            raise ArtifactError(f"{raw}, row {one.row}: id {one.id!r} is that of row {seen[one.id]} too")
+        seen[one.id] = one.row
+    return chosen
+
+
 def _question(speakable: Speakable, subset: str, settings: SubsetSettings) -> Question:
     candidate = speakable.candidate
     return Question(
-        id=f"{subset.replace('.', '-')}-{candidate.row:04d}",
+        id=candidate.id or f"{subset.replace('.', '-')}-{candidate.row:04d}",
         subset=subset,
         prompt=candidate.prompt,
         spoken=speakable.spoken,
@@ -76,8 +102,14 @@ def _question(speakable: Speakable, subset: str, settings: SubsetSettings) -> Qu
         options=candidate.options,
         instructions=candidate.instructions,
         scorer=settings.scorer,
-        source={"asset": settings.asset, "file": settings.file, "row": candidate.row},
+        source={"asset": settings.asset, "file": settings.file, "row": candidate.row} | _further_facts(candidate),
     )
+
+
+def _further_facts(candidate: Candidate) -> dict[str, Any]:
+    """What the layout knows of a row beside its text, where it knows it."""
+    names = ("audio", "skill", "speaker", "split")
+    return {name: value for name in names if (value := getattr(candidate, name))}
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workflow_scripts.artifacts.tables import FILTERS, write_columns
-from workflow_scripts.benchmark.layouts import Candidate
+from workflow_scripts.benchmark.candidates import Candidate
 from workflow_scripts.benchmark.spoken_text import UnspeakableText, spoken_text
 from workflow_scripts.scoring.text_normalisation import normalise_words
 
@@ -81,7 +81,7 @@ def filter_candidates(
         report.total += 1
         reason, spoken = _judge(candidate, min_words, max_words)
         key = normalise_words(candidate.prompt)
-        if not reason and key in seen:
+        if not reason and key in seen and candidate.audio is None:
             reason = DUPLICATE
         if reason:
             reasons.append(reason)
@@ -98,12 +98,14 @@ def _judge(candidate: Candidate, min_words: int, max_words: int) -> tuple[str, s
     n_words = len(candidate.prompt.split())
     if candidate.reason:
         return candidate.reason, ""
+    if candidate.audio is not None:  # spoken already: the speech stage judges the recording itself
+        return "", candidate.prompt
     if n_words > max_words:
         return TOO_MANY_WORDS, ""
     if n_words < min_words:
         return TOO_FEW_WORDS, ""
     try:
-        spoken = spoken_text(candidate.prompt)
+        spoken = candidate.spoken or spoken_text(candidate.prompt)
     except UnspeakableText as refused:
         return str(refused), ""
     if len(spoken.split()) / WORDS_PER_SECOND > WINDOW_SECONDS:

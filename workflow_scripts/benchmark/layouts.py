@@ -4,13 +4,16 @@ import csv
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from workflow_scripts.artifacts.dataset_rows import dataset_rows
 from workflow_scripts.artifacts.files import ArtifactError
+from workflow_scripts.benchmark.candidates import Candidate, RowError, ifeval_instructions, text_of
+from workflow_scripts.benchmark.own_questions import own_question
+from workflow_scripts.benchmark.voicebench import voicebench
 
 CHOICE_QUESTION = (
     "What is the answer to the above multiple choice question? Select one of the following: A, B, C, or D."
@@ -20,27 +23,6 @@ REPEAT_PREFIX = "Repeat after me: "
 MAX_ANSWER_WORDS = 3
 """Short-answer rows whose first answer is longer are dropped: containment is then no fair test."""
 _OPTION_START = re.compile(r"^([A-Z])\. ", re.MULTILINE)
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One raw row as a question, before the filters.
-
-    row: number in the raw file, from 1. core: the text that makes it this question (without options or fixed phrases).
-    reason: why the layout itself rules it out, or empty.
-    """
-
-    row: int
-    prompt: str
-    core: str
-    reference: list[str] = field(default_factory=list)
-    options: list[str] = field(default_factory=list)
-    instructions: list[dict[str, Any]] = field(default_factory=list)
-    reason: str = ""
-
-
-class RowError(ValueError):
-    """What is wrong with one row; the caller adds file and row."""
 
 
 def read_candidates(path: Path, layout: str) -> list[Candidate]:
@@ -101,21 +83,6 @@ def json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         if not isinstance(row, dict):
             raise ArtifactError(f"{path}, row {number}: {type(row).__name__} instead of an object; fetch it again")
         yield number, row
-
-
-def text_of(row: dict[str, Any], name: str) -> str:
-    """A non-empty, trimmed text field of a row.
-
-    Raises:
-        RowError: missing, not a text, or empty.
-    """
-    if name not in row:
-        raise RowError(f"no field {name!r} (it has {sorted(row)})")
-    if not isinstance(row[name], str):
-        raise RowError(f"field {name!r} is {type(row[name]).__name__}, expected text")
-    if not row[name].strip():
-        raise RowError(f"question with empty text (field {name!r})")
-    return row[name].strip()
 
 
 def _yaml_seeds(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -182,14 +149,8 @@ def _advbench(number: int, row: dict[str, Any]) -> Candidate:
 
 
 def _ifeval(number: int, row: dict[str, Any]) -> Candidate:
-    prompt, names, arguments = text_of(row, "prompt"), row.get("instruction_id_list"), row.get("kwargs")
-    if not isinstance(names, list) or not isinstance(arguments, list) or len(names) != len(arguments) or not names:
-        raise RowError("instruction_id_list and kwargs must be non-empty lists of equal length")
-    instructions = [
-        {"id": name, "kwargs": {key: value for key, value in (given or {}).items() if value is not None}}
-        for name, given in zip(names, arguments)
-    ]
-    return Candidate(number, prompt, prompt, instructions=instructions)
+    prompt = text_of(row, "prompt")
+    return Candidate(number, prompt, prompt, instructions=ifeval_instructions(row))
 
 
 def _sentences(number: int, row: dict[str, Any]) -> Candidate:
@@ -209,5 +170,7 @@ LAYOUTS: Mapping[str, tuple[Callable[[Path], Rows], Callable[[int, dict[str, Any
     "advbench": (_yaml_seeds, _advbench),
     "ifeval": (json_rows, _ifeval),
     "sentences": (json_rows, _sentences),
+    "voicebench": (dataset_rows, voicebench),
+    "questions": (dataset_rows, own_question),
 }
 """By name: what reads the rows of the raw file, and what makes a candidate of one."""

@@ -71,6 +71,11 @@ class StudyNames:
             {model.language_model for model in self.config.models.values() if model.language_model is not None}
         )
 
+    def voice(self, subset: str) -> str:
+        """The voice that speaks a subset, or the training prompts."""
+        entry = self.config.benchmark.subsets.get(subset)
+        return (entry.voice if entry is not None else None) or self.config.speech.voice
+
     def n_questions(self, subset: str) -> int:
         """Questions drawn from a subset."""
         return self.config.benchmark.subsets[subset].questions or self.config.benchmark.questions_per_subset

@@ -68,6 +68,8 @@ class StudyResults(StudyNames):
     def result_files(self) -> list[str]:
         """The files whose numbers a paper would quote."""
         return [
+            "results/speech/recordings.csv",
+            "results/speech/disagreements.csv",
             "results/evaluation/gap.csv",
             "results/evaluation/decline.csv",
             "results/evaluation/cascade.csv",

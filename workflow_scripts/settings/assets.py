@@ -138,6 +138,7 @@ class HubSource(Source):
         min_length=1,
         description="Commit (40 hexadecimal digits, reproducible), tag or branch; the commit is recorded.",
     )
+    dataset: bool = Field(default=False, description="True: a repository of data on the hub, not of a model.")
     files: list[str] | None = Field(
         default=None,
         description="Patterns such as `*.json` of the files to fetch; everything but pickles if absent.",

@@ -43,7 +43,7 @@ def missing_paths(config: Config, folder: Path) -> Iterator[Problem]:
                     ("models", name, "folder"), f"{index} does not exist; name a folder that a training of ours wrote"
                 )
     for name, voice in config.speech.voices.items():
-        if isinstance(voice, RecordedVoice) and not (folder / voice.folder).is_dir():
+        if isinstance(voice, RecordedVoice) and voice.folder and not (folder / voice.folder).is_dir():
             yield _problem(("speech", "voices", name, "folder"), f"{folder / voice.folder} is no folder")
     official = config.scoring.official
     if official is not None and not (folder / official / OFFICIAL_EVALUATORS).is_dir():
@@ -109,6 +109,11 @@ def _named(config: Config) -> Iterator[tuple[tuple[Any, ...], str, Mapping[str, 
     yield ("intervention", "subset"), config.intervention.subset, answered
     for name, subset in config.benchmark.subsets.items():
         yield ("benchmark", "subsets", name, "asset"), subset.asset, assets
+        if subset.voice is not None:
+            yield ("benchmark", "subsets", name, "voice"), subset.voice, config.speech.voices
+    for name, voice in config.speech.voices.items():
+        if isinstance(voice, RecordedVoice) and voice.asset is not None:
+            yield ("speech", "voices", name, "asset"), voice.asset, assets
     for number, source in enumerate(config.training.instructions.sources):
         yield ("training", "instructions", "sources", number, "asset"), source.asset, assets
     for subset in config.activations.subsets or ():
@@ -169,6 +174,20 @@ def _subsets(config: Config) -> Iterator[Problem]:
             yield _problem(
                 ("benchmark", "subsets", name, "scorer"),
                 f"{subset.scorer!r} cannot score layout {subset.layout!r}; use {' or '.join(fit)}",
+            )
+
+        voice = config.speech.voices.get(subset.voice or config.speech.voice)
+        recorded = voice.asset if isinstance(voice, RecordedVoice) else None
+        if recorded is not None and recorded != subset.asset:
+            yield _problem(
+                ("benchmark", "subsets", name, "voice"),
+                f"the voice has the recordings of asset {recorded!r}, the questions are of {subset.asset!r}",
+            )
+        if subset.layout == "voicebench" and recorded is None:
+            yield _problem(
+                ("benchmark", "subsets", name, "voice"),
+                "layout 'voicebench' is heard as published, never spoken again: name a voice "
+                f"{{engine: recorded, asset: {subset.asset}}}",
             )
 
 

@@ -35,10 +35,22 @@ class CommandVoice(Settings):
 
 
 class RecordedVoice(Settings):
-    """Audio that comes with a data set: one file per question id."""
+    """Recordings that exist: one file per question id in a folder, or the audio in the rows of a data set."""
 
     engine: Literal["recorded"] = Field(description="Engine name.")
-    folder: str = Field(description="Folder with {subset}/{id}.flac or .wav files.")
+    folder: str | None = Field(
+        default=None, description="Folder with {subset}/{id}.flac, or .wav, .ogg, .mp3 and other formats of libsndfile."
+    )
+    asset: str | None = Field(
+        default=None,
+        description="Key of `assets` whose rows carry the audio of their questions (voicebench, questions).",
+    )
+
+    @model_validator(mode="after")
+    def _has_one_place(self) -> "RecordedVoice":
+        if (self.folder is None) == (self.asset is None):
+            raise ValueError("a recorded voice needs either `folder` or `asset`, where its audio is")
+        return self
 
 
 VOICES: Mapping[str, type[Settings]] = {"hibari": HibariVoice, "command": CommandVoice, "recorded": RecordedVoice}

@@ -4,6 +4,7 @@ import io
 import math
 import re
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
@@ -27,23 +28,27 @@ class BadAudioError(ValueError):
     """Audio that cannot be used; the message is the reason that is recorded with the dropped question."""
 
 
-def read_source(path: Path) -> tuple[np.ndarray, int]:
-    """Samples, float32 (n,) or (n, channels), and rate in Hz of a file from elsewhere, in any format libsndfile reads.
+def read_source(source: Path | BinaryIO, name: str | None = None) -> tuple[np.ndarray, int]:
+    """Samples, float32 (n,) or (n, channels), and rate in Hz of audio from elsewhere, in any format libsndfile reads.
+
+    Args:
+        source: a file, or one held in memory. name: how messages call it; default: its path.
 
     Raises:
         BadAudioError: unreadable, or shorter than its header says (the library alone would read what is left of it);
             names the file.
     """
+    name = name or str(source)
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(source) as file:
             samples, rate, announced, facts = file.read(dtype="float32"), file.samplerate, file.frames, file.extra_info
     except (soundfile.LibsndfileError, OSError) as error:
-        raise BadAudioError(f"{path} cannot be read ({error}); it is damaged or no audio file") from None
+        raise BadAudioError(f"{name} cannot be read ({error}); it is damaged or no audio file") from None
     sizes = _WAV_SIZES.search(facts)
     wanted, found = (int(size) for size in sizes.groups()) if sizes else (announced, len(samples))
     if found < wanted < _STREAMED:
         unit = "bytes" if sizes else "frames"
-        raise BadAudioError(f"{path} is cut off: {found} of {wanted} {unit} of audio are there")
+        raise BadAudioError(f"{name} is cut off: {found} of {wanted} {unit} of audio are there")
     return samples, rate
 
 

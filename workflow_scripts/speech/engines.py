@@ -9,10 +9,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from workflow_scripts.artifacts.dataset_rows import audio_cell
 from workflow_scripts.artifacts.files import disk_full_named
 from workflow_scripts.artifacts.questions import Question
 from workflow_scripts.settings.speech import CommandVoice, HibariVoice, RecordedVoice, Voice
 from workflow_scripts.speech.audio import BadAudioError, read_source
+from workflow_scripts.speech.recordings import SUFFIXES, decode_audio, find_recording
 
 
 class MissingRecordingError(ValueError):
@@ -30,7 +32,7 @@ class Engine(Protocol):
 class HibariEngine:
     """hibari on one core; its noise component is seeded per question, so a pool's order does not matter."""
 
-    def __init__(self, voice: HibariVoice, _: str) -> None:
+    def __init__(self, voice: HibariVoice, *_: Any) -> None:
         from hibari import Hibari
 
         self._voice = voice
@@ -50,7 +52,7 @@ class CommandEngine:
     cannot become an option of the program.
     """
 
-    def __init__(self, voice: CommandVoice, _: str) -> None:
+    def __init__(self, voice: CommandVoice, *_: Any) -> None:
         self._voice = voice
 
     def say(self, question: Question) -> tuple[np.ndarray, int]:
@@ -88,28 +90,40 @@ class CommandEngine:
 
 
 class RecordedEngine:
-    """Audio that exists already: `{folder}/{subset}/{id}.flac` or `.wav`, at any rate."""
+    """Audio that exists already, at any rate: in a folder, one file per id, or in the row of the question's source.
 
-    def __init__(self, voice: RecordedVoice, subset: str) -> None:
-        self._folder = Path(voice.folder) / subset
+    Args:
+        recordings: folder of the voice's asset; None for a voice with a folder.
+    """
+
+    def __init__(self, voice: RecordedVoice, subset: str, recordings: Path | None = None) -> None:
+        self._folder = Path(voice.folder) / subset if voice.folder else None
+        self._recordings = recordings
 
     def say(self, question: Question) -> tuple[np.ndarray, int]:
-        """The file's audio; MissingRecordingError if there is none, BadAudioError if it is damaged."""
-        for suffix in (".flac", ".wav"):
-            path = self._folder / f"{question.id}{suffix}"
-            if path.exists():
-                return read_source(path)
-        raise MissingRecordingError(f"no recording {self._folder / question.id}.flac or .wav")
+        """The recording; MissingRecordingError if there is none, BadAudioError if it is damaged."""
+        if self._folder is not None:
+            if (path := find_recording(self._folder, question.id)) is None:
+                raise MissingRecordingError(f"no recording {self._folder / question.id}{', '.join(SUFFIXES)}")
+            return read_source(path)
+        audio = question.source.get("audio")
+        if audio is None:
+            raise MissingRecordingError(
+                f"row {question.source.get('row')} of {question.source.get('file')} has no audio"
+            )
+        folder = (self._recordings / question.source["file"]).parent
+        value = audio_cell(folder, audio) if isinstance(audio, dict) else audio
+        return decode_audio(value, folder, question.id)
 
 
-ENGINES: Mapping[str, Callable[[Any, str], Engine]] = {
+ENGINES: Mapping[str, Callable[[Any, str, Path | None], Engine]] = {
     "hibari": HibariEngine,
     "command": CommandEngine,
     "recorded": RecordedEngine,
 }
-"""Engines by name; each is made of the settings of its voice and the key of the subset."""
+"""Engines by name; each is made of the settings of its voice, the key of the subset, and the folder of its asset."""
 
 
-def make_engine(voice: Voice, subset: str) -> Engine:
-    """The engine of a voice's settings."""
-    return ENGINES[voice.engine](voice, subset)
+def make_engine(voice: Voice, subset: str, recordings: Path | None = None) -> Engine:
+    """The engine of a voice's settings; `recordings` is the folder of its asset, if it has one."""
+    return ENGINES[voice.engine](voice, subset, recordings)

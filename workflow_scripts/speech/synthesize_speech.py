@@ -46,6 +46,7 @@ class Job:
     folder: Path
     max_seconds: float
     retries: int
+    recordings: Path | None = None
 
     def key(self, question: Question) -> str:
         """Identifies the wanted audio: equal keys, equal audio."""
@@ -62,6 +63,7 @@ def synthesize_speech(
     max_seconds: float,
     retries: int,
     threads: int = 1,
+    recordings: Path | None = None,
 ) -> None:
     """Write the audio of all questions beside the manifest, then the manifest.
 
@@ -73,6 +75,7 @@ def synthesize_speech(
         max_seconds: longer audio is refused.
         retries: further attempts after an engine's failure.
         threads: processes.
+        recordings: asset.json of a voice that is recorded in an asset; else None.
 
     Raises:
         ArtifactError: no questions, or more than MAX_DROPPED_SHARE of them could not be spoken.
@@ -83,7 +86,7 @@ def synthesize_speech(
         raise ArtifactError(f"{questions}: no questions to speak; check the filters of subset {subset!r}")
     folder = Path(manifest).parent
     (folder / AUDIO_FOLDER).mkdir(parents=True, exist_ok=True)
-    job = Job(chosen, subset, folder, max_seconds, retries)
+    job = Job(chosen, subset, folder, max_seconds, retries, Path(recordings).parent if recordings else None)
     partial = folder / PARTIAL_NAME
     done = _finished_before(partial, job, asked)
     missing = [question for question in asked if question.id not in done]
@@ -151,7 +154,7 @@ _worker: tuple[Engine, Job] | None = None
 
 def _start_worker(job: Job) -> None:
     global _worker
-    _worker = (make_engine(job.voice, job.subset), job)
+    _worker = (make_engine(job.voice, job.subset, job.recordings), job)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
@@ -170,7 +173,7 @@ def _speak_all(questions: Sequence[Question], job: Job, threads: int) -> Iterato
     """Utterances as they are finished, in any order: a slow one does not keep others from being noted."""
     parts = [questions[start : start + TASKS_PER_CALL] for start in range(0, len(questions), TASKS_PER_CALL)]
     if min(threads, len(parts)) <= 1:
-        engine = make_engine(job.voice, job.subset) if questions else None
+        engine = make_engine(job.voice, job.subset, job.recordings) if questions else None
         yield from (speak(question, engine, job) for question in questions)
         return
     # fork starts at once and does not import the main script again; this process holds no threads yet.
@@ -233,5 +236,6 @@ if __name__ == "__main__":
             max_seconds=s.params.max_seconds,
             retries=s.params.retries,
             threads=s.threads,
+            recordings=s.input.get("recordings"),
         ),
     )
