@@ -41,6 +41,7 @@ include: "rules/correlation.smk"
 include: "rules/intervention.smk"
 include: "rules/figures.smk"
 include: "rules/report.smk"
+include: "rules/export.smk"
 
 
 rule all:

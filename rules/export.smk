@@ -1,0 +1,27 @@
+# Only on request: snakemake export_answers
+rule export_answers:
+    input:
+        questions=[plan.questions(subset) for subset in plan.subsets],
+        answers=plan.last_answers(),
+        scores=plan.last_scores(),
+        assets=plan.subset_assets(),
+    output:
+        directory("results/export"),
+    log:
+        "logs/export/answers.log",
+    benchmark:
+        "results/rule_times/export/answers.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        code=plan.code("export/write_exports.py"),
+        voices={subset: plan.voice(subset) for subset in plan.subsets},
+        models=plan.hub_ids(),
+    message:
+        "Answers and scores in the formats of other programs"
+    script:
+        "../workflow_scripts/export/write_exports.py"
