@@ -217,7 +217,7 @@ def test_rows_whose_options_repeat_are_dropped_and_counted(study) -> None:
 
 
 def test_a_csv_row_with_too_few_cells_is_named(study) -> None:
-    with pytest.raises(ArtifactError, match=r"own\.csv, row 1: not as many cells"):
+    with pytest.raises(ArtifactError, match=r"own\.csv, line 2: 1 cells under 2 headings"):
         study([], files={"own.csv": "question,said\nonly one\n"}, first_source={"file": "own.csv"})
 
 

@@ -202,3 +202,14 @@ def test_a_question_its_scorer_cannot_score_is_refused_before_anyone_is_asked(
 ) -> None:
     with pytest.raises(ArtifactError, match=rf"raw\.jsonl, row 1: .*{message}.*check benchmark\.subsets\.made\.scorer"):
         build(tmp_path, [row], layout, scorer, n=1)
+
+
+def test_a_row_with_nothing_to_score_is_replaced_by_another_and_the_rest_of_the_sample_stays(tmp_path: Path) -> None:
+    rows = numbered(200)
+    plain, _ = build(tmp_path, rows, "nq_open", "short_answer", n=100)
+    lost = plain[7].source["row"]
+    rows[lost - 1]["answer"] = ["/"]
+    found, filters = build(tmp_path, rows, "nq_open", "short_answer", n=100)
+    assert len(found) == 100 and {q.id for q in plain} - {q.id for q in found} == {plain[7].id}
+    assert {"filter": "cannot be scored", "dropped": 1, "kept_after": 199} in filters
+    assert filters[-1] == {"filter": "not in the sample", "dropped": 99, "kept_after": 100}

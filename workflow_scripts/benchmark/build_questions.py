@@ -15,12 +15,14 @@ from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.provenance import provenance
 from workflow_scripts.artifacts.questions import QUESTIONS, Question
 from workflow_scripts.benchmark.candidates import Candidate
-from workflow_scripts.benchmark.filters import NOT_DRAWN, FilterReport, Speakable, filter_candidates
+from workflow_scripts.benchmark.filters import NOT_DRAWN, UNSCORABLE, FilterReport, Speakable, filter_candidates
 from workflow_scripts.benchmark.layouts import read_candidates
 from workflow_scripts.scoring.question_formats import check_question
 from workflow_scripts.settings.benchmark import SubsetSettings
 
 logger = logging.getLogger(__name__)
+MAX_UNSCORABLE_SHARE = 0.02
+"""If more of the drawn questions have nothing to score, scorer and layout do not fit, and the step stops."""
 
 
 def build_questions(
@@ -37,8 +39,8 @@ def build_questions(
         seed: seed of the draw.
 
     Raises:
-        ArtifactError: a raw row is unusable, the subset's scorer cannot score a drawn question, or fewer than `n`
-            questions pass the filters.
+        ArtifactError: a raw row is unusable, the subset's scorer cannot score more than `MAX_UNSCORABLE_SHARE` of the
+            drawn questions, or fewer than `n` questions pass the filters.
     """
     chosen = SubsetSettings.model_validate(settings)
     raw = Path(asset).parent / chosen.file
@@ -51,18 +53,15 @@ def build_questions(
             f"for ({report.summary()}); lower benchmark.subsets.{subset}.questions or raise its max_words"
         )
     logger.info("%s: %d of %d rows pass the filters (%s)", subset, len(speakable), report.total, report.summary())
-    drawn = np.sort(np.random.default_rng(seed).choice(len(speakable), size=n, replace=False))
-    records = [_question(speakable[index], subset, chosen) for index in drawn.tolist()]
-    for record in records:
-        try:
-            check_question(record.scorer, record.reference, record.options, record.instructions)
-        except ValueError as error:
-            raise ArtifactError(
-                f"{raw}, row {record.source['row']}: {error}; check benchmark.subsets.{subset}.scorer against its "
-                "layout"
-            ) from None
-    if len(speakable) > n:
-        report.drop(NOT_DRAWN, len(speakable) - n)
+    records, unscorable = draw([_question(one, subset, chosen) for one in speakable], n, seed)
+    if len(records) < n or len(unscorable) > MAX_UNSCORABLE_SHARE * n:
+        row, problem = next(iter(unscorable.items()))
+        raise ArtifactError(f"{raw}, row {row}: {problem}; check benchmark.subsets.{subset}.scorer against its layout")
+    for row, problem in unscorable.items():
+        logger.warning("%s, row %d is left out: %s", raw, row, problem)
+        report.drop(UNSCORABLE)
+    if rest := len(speakable) - n - len(unscorable):
+        report.drop(NOT_DRAWN, rest)
     report.write(Path(filters))
     facts = provenance(chosen.model_dump(mode="json"), subset=subset, n=n, seed=seed, filters=dict(report.dropped))
     QUESTIONS.write(Path(questions), records, facts)
@@ -89,6 +88,29 @@ def chosen_rows(raw: Path, candidates: Sequence[Candidate], subset: str, setting
             raise ArtifactError(f"{raw}, row {one.row}: id {one.id!r} is that of row {seen[one.id]} too")
         seen[one.id] = one.row
     return chosen
+
+
+def draw(candidates: list[Question], n: int, seed: int) -> tuple[list[Question], dict[int, str]]:
+    """`n` seeded questions in the order of the candidates, and what is wrong with those drawn that cannot be scored.
+
+    Another question is drawn in the place of each of these (row -> problem); there are fewer than `n` if none is left.
+    """
+    random = np.random.default_rng(seed)
+    first = random.choice(len(candidates), size=n, replace=False)
+    later = random.permutation(np.setdiff1d(np.arange(len(candidates)), first))
+    drawn: list[int] = []
+    unscorable: dict[int, str] = {}
+    for index in [*first.tolist(), *later.tolist()]:
+        if len(drawn) == n:
+            break
+        question = candidates[index]
+        try:
+            check_question(question.scorer, question.reference, question.options, question.instructions)
+        except ValueError as error:
+            unscorable[question.source["row"]] = str(error)
+        else:
+            drawn.append(index)
+    return [candidates[index] for index in sorted(drawn)], unscorable
 
 
 def _question(speakable: Speakable, subset: str, settings: SubsetSettings) -> Question:

@@ -15,10 +15,12 @@ WORDS_PER_SECOND = 2.6
 WINDOW_SECONDS = 28.0
 """Estimated speech above this is dropped before any is made: Whisper's window is 30 s."""
 TOO_MANY_WORDS, TOO_LONG, DUPLICATE = "too many words", "longer than the window", "duplicate"
-TOO_FEW_WORDS, NOT_DRAWN = "too few words", "not in the sample"
+TOO_FEW_WORDS, UNSCORABLE, NOT_DRAWN = "too few words", "cannot be scored", "not in the sample"
 _LAYOUT_REASONS = ("unusable row", "long answer", "option of several lines", "options repeat")
 _ORDER = (*_LAYOUT_REASONS, TOO_MANY_WORDS, TOO_FEW_WORDS, TOO_LONG)
-"""Reasons that are judged before the reading; readings, duplicates and the draw follow."""
+"""Reasons that are judged before the reading; readings follow."""
+_LAST = (DUPLICATE, "in ", UNSCORABLE, NOT_DRAWN)
+"""Beginnings of the reasons that are judged after the reading."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +61,8 @@ class FilterReport:
         def place(reason: str) -> tuple[int, str]:
             if reason in _ORDER:
                 return _ORDER.index(reason), reason
-            return len(_ORDER) + (reason == DUPLICATE) + 2 * reason.startswith("in ") + 3 * (
-                reason == NOT_DRAWN
-            ), reason
+            after = next((number for number, start in enumerate(_LAST, start=1) if reason.startswith(start)), 0)
+            return len(_ORDER) + after, reason
 
         return sorted(self.dropped.items(), key=lambda item: place(item[0]))
 

@@ -1,6 +1,5 @@
 """Reads raw data files into candidate questions, one reader per layout."""
 
-import csv
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -41,30 +40,6 @@ def read_candidates(path: Path, layout: str) -> list[Candidate]:
                 f"{path}, row {number}: {error}; check that the asset is complete and that layout {layout!r} is right"
             ) from None
     return found
-
-
-def data_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(row number from 1, object) of a file by its ending: `.csv` with a header line, or JSON lines.
-
-    Raises:
-        ArtifactError: the file is missing, or a row is damaged; names both.
-    """
-    if Path(path).suffix.lower() == ".csv":
-        return _csv_rows(path)
-    return json_rows(path)
-
-
-def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            for number, row in enumerate(csv.DictReader(file, strict=True), start=1):
-                if None in row or None in row.values():
-                    raise ArtifactError(f"{path}, row {number}: not as many cells as the header line; correct the row")
-                yield number, row
-    except FileNotFoundError:
-        raise ArtifactError(f"{path}: not found; check `file` of the source against the asset") from None
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise ArtifactError(f"{path}: not CSV in UTF-8 ({error}); save it again") from None
 
 
 def json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -12,15 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from workflow_scripts.artifacts.dataset_rows import dataset_rows
 from workflow_scripts.artifacts.files import ArtifactError
-from workflow_scripts.benchmark.layouts import (
-    Candidate,
-    RowError,
-    choice_candidate,
-    data_rows,
-    sentence_candidate,
-    text_of,
-)
+from workflow_scripts.benchmark.candidates import Candidate, RowError, text_of
+from workflow_scripts.benchmark.layouts import choice_candidate, sentence_candidate
 from workflow_scripts.settings.training import PromptSource
 
 logger = logging.getLogger(__name__)
@@ -35,7 +30,7 @@ _LETTER = re.compile(r"\(?([A-Za-z])(?:[.):]\s*.*)?")
 
 
 def source_candidates(path: Path, source: PromptSource) -> list[Candidate]:
-    """All rows of a data file (JSON lines or CSV) as candidates, in file order; unusable ones have a reason.
+    """All rows of a data file (parquet, JSON lines or CSV) as candidates, in file order; unusable ones have a reason.
 
     Raises:
         ArtifactError: more than `MAX_UNUSABLE_SHARE` of the rows lack a text, a response, or options that fit; says how
@@ -43,7 +38,7 @@ def source_candidates(path: Path, source: PromptSource) -> list[Candidate]:
     """
     read = _LAYOUTS[source.layout]
     found, bad = [], []
-    for number, row in data_rows(path):
+    for number, row in dataset_rows(path):
         try:
             found.append(read(number, row, source))
         except RowError as error:

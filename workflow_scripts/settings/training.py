@@ -14,7 +14,7 @@ class PromptSource(Settings):
     """Rows of one data file that become training prompts."""
 
     asset: str = Field(description="Key of `assets`; own files are an asset with a `path`.")
-    file: FileName = Field(description="File inside the asset: JSON lines, or .csv with a header line.")
+    file: FileName = Field(description="File inside the asset: .jsonl, .csv with a header line, or .parquet.")
     layout: Literal["question", "multiple_choice", "sentence"] = Field(
         description="`question`: asked as it stands. `multiple_choice`: with four options, in VoiceBench's wording. "
         "`sentence`: 'Repeat after me: ...'."
