@@ -57,8 +57,35 @@ rule warm_up_adapter:
         "../workflow_scripts/training/warm_up_adapter.py"
 
 
+rule check_training:
+    input:
+        backbone=plan.asset("backbone"),
+    output:
+        checked="results/training/{model}/checked.json",
+    log:
+        "logs/training/{model}.checked.log",
+    benchmark:
+        "results/rule_times/training/{model}.checked.tsv"
+    conda:
+        "../envs/models.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=plan.code("training/check_settings.py"),
+        layers=plan.named_layers,
+        targets=plan.lora_targets,
+    message:
+        "Layers and LoRA targets of {wildcards.model} exist in its backbone"
+    script:
+        "../workflow_scripts/training/check_settings.py"
+
+
 rule train_model:
     input:
+        # Not a reason to train again: what is checked are names in the config.
+        checked=ancient("results/training/{model}/checked.json"),
         questions="results/benchmark/instructions/questions.jsonl",
         manifest=plan.manifest("instructions"),
         features=plan.training_features,

@@ -140,6 +140,24 @@ class Plan(StudyResults):
         name = self.config.models[wildcards.model].recipe
         return self.config.training.recipes[name].model_dump(mode="json")
 
+    def named_layers(self, wildcards: Any) -> dict[str, list[int]]:
+        """The layers that the config names and that the job's model must have, by key."""
+        edits = self.config.intervention.operations
+        layers = {
+            "activations.layers": self.config.activations.layers or [],
+            "intervention.layer": [self.config.intervention.layer],
+            **{f"intervention.operations.{name}.layer": edit.layers for name, edit in edits.items() if edit.layers},
+        }
+        if (distill := self.config.models[wildcards.model].distill) is not None:
+            layers[f"models.{wildcards.model}.distill.layers"] = distill.layers
+        return layers
+
+    def lora_targets(self, wildcards: Any) -> list[str]:
+        """The linear maps that the job's model trains with LoRA."""
+        return (
+            self.recipe(wildcards)["lora"]["targets"] if self.config.models[wildcards.model].strategy == "lora" else []
+        )
+
     def job_answers(self, wildcards: Any) -> list[str]:
         """All shards and forms of the answers of one model, checkpoint and subset."""
         folder = f"results/evaluation/{wildcards.model}/{wildcards.checkpoint}/{wildcards.subset}"

@@ -18,6 +18,7 @@ CHECKPOINTS = 5
 SUBSETS = 6
 ANALYSED = 3
 NEW_MODEL = {
+    "check_training": 1,
     "train_model": 1,
     "answer_questions": CHECKPOINTS * SUBSETS,
     "score_answers": CHECKPOINTS * SUBSETS,
@@ -269,6 +270,9 @@ def test_published_scorers_run_only_where_the_config_asks_for_them(workflow):
     for name in ("mcq", "harm", "ifeval"):
         (evaluators / f"{name}.py").touch()
     pickles = {name: f"pickles/{name}" for name in ("classifier", "vectorizer")}
+    (workflow.folder / "pickles").mkdir()
+    for path in pickles.values():
+        (workflow.folder / path).touch()
     hashes = {f"{name}_sha256": "0" * 64 for name in pickles}
     workflow.edit_config(lambda config: config.update(scoring={"official": "VoiceBench", "panda": pickles | hashes}))
     counts = workflow.job_counts()

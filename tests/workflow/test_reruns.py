@@ -194,6 +194,10 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
         replace("speech_lm/families/composite.py", '"window_seconds", 30.0', '"window_seconds", 20.0'),
         opening("smollm2-lora", "smollm2-full") | {"measure_responses"},
     ),
+    "which matrices a check counts": (
+        replace("training/check_settings.py", '"layers" in parts', '"blocks" in parts'),
+        {"check_training"},
+    ),
     "the chat template": (
         replace("speech_lm/families/chat.py", "query = text.strip()", "query = text.rstrip()"),
         opening("smollm2-lora", "smollm2-full", "unit")

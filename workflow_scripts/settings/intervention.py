@@ -76,6 +76,12 @@ class InterventionOperation(Settings):
     control: Control | None = Field(default=None, description="What this control changes in the entry it belongs to.")
     of: str | None = Field(default=None, description="The entry that this one is a control of.")
 
+    @property
+    def layers(self) -> list[int]:
+        """Layers given by their numbers, those of the path included."""
+        edited = self.layer if isinstance(self.layer, list) else [self.layer]
+        return [layer for layer in (*edited, self.path) if isinstance(layer, int)]
+
     @model_validator(mode="after")
     def _is_one_kind(self) -> "InterventionOperation":
         if self.control is None and self.of is None:
