@@ -1,1 +1,1 @@
-"""Training of speech LLMs: base-model answers as targets, CTC warm-up of the adapter, LoRA or full fine-tuning."""
+"""Training of speech LLMs: answers as targets, CTC warm-up of the adapter; adapter alone, LoRA or full fine-tuning."""
