@@ -57,6 +57,32 @@ rule encode_speech:
         "../workflow_scripts/speech/encode_speech.py"
 
 
+rule encode_silence:
+    input:
+        manifest="results/speech/{voice}/{subset}/synthesis.jsonl",
+        encoder="resources/{encoder}/asset.json",
+    output:
+        features="results/speech/{voice}/{subset}/{encoder}.silence.h5",
+    log:
+        "logs/speech/{voice}/{subset}.{encoder}.silence.log",
+    benchmark:
+        "results/rule_times/speech/{voice}/{subset}.{encoder}.silence.tsv"
+    conda:
+        "../envs/models.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+        gpu=plan.gpus_per_job,
+    params:
+        code=plan.code("speech/encode_silence.py"),
+        window_seconds=config["speech"]["window_seconds"],
+    message:
+        "Encoder features of silence as long as {wildcards.subset}, by {wildcards.encoder}"
+    script:
+        "../workflow_scripts/speech/encode_silence.py"
+
+
 rule transcribe_speech:
     input:
         questions="results/benchmark/{subset}/questions.jsonl",

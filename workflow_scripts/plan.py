@@ -16,6 +16,8 @@ from workflow_scripts.settings import INSTRUCTIONS
 __all__ = ["FIGURES", "JUDGEMENTS", "TABLES", "Plan"]
 
 BASE = "base"
+FLOORS = ("silence", "other")
+"""Forms in which nothing of the question is heard."""
 AS_THEY_ARE = {"files", "transformers"}
 """Formats of assets that are not converted."""
 
@@ -113,6 +115,25 @@ class Plan(StudyResults):
         """Encoder output that the job's model reads; none for a model that takes the audio itself."""
         encoder = self.config.models[wildcards.model].parts.get("encoder")
         return [] if encoder is None else self.features(encoder, wildcards.subset)
+
+    def model_silence(self, wildcards: Any) -> list[str]:
+        """Encoder output of silence that the job's model reads; none for a model that takes the audio itself."""
+        features = self.model_features(wildcards)
+        return [features.replace(".features.h5", ".silence.h5")] if features else []
+
+    def floor_answers(self, wildcards: Any) -> list[str]:
+        """All shards of the answers of one model, checkpoint and subset to silence and to other audio."""
+        folder = f"results/evaluation/{wildcards.model}/{wildcards.checkpoint}/{wildcards.subset}"
+        return [f"{folder}/{form}.{shard}.answers.jsonl" for form in FLOORS for shard in self.shards(wildcards.subset)]
+
+    def floor_scores(self) -> list[str]:
+        """Scores in speech and of the floors, of every model's last checkpoint."""
+        return [
+            f"results/evaluation/{model}/{self.checkpoints(model)[-1]}/{subset}/{form}.scores.json"
+            for model in self.models
+            for subset in self.subsets
+            for form in ("speech", *FLOORS)
+        ]
 
     def training_features(self, wildcards: Any) -> str:
         """Encoder output of the training prompts, for a model or a warm-up."""

@@ -2,7 +2,8 @@
 
 import pytest
 
-from workflow_scripts.scoring.answer_traits import NAMES, Traits, answer_traits
+from workflow_scripts.scoring import answer_traits
+from workflow_scripts.scoring.answer_traits import Traits
 
 GOOD = [
     "B",
@@ -18,8 +19,7 @@ GERMAN = "Die richtige Antwort ist B, weil Wasser bei hundert Grad kocht und der
 
 
 def present(answer, finish_reason=""):
-    traits = answer_traits(answer, finish_reason)
-    return {name for name in NAMES if getattr(traits, name)}
+    return set(answer_traits.present(answer, finish_reason))
 
 
 @pytest.mark.parametrize("answer", GOOD)
@@ -30,7 +30,7 @@ def test_a_good_answer_has_no_trait(answer):
 @pytest.mark.parametrize("answer", ["", "   \n\t"])
 def test_nothing_visible_is_empty_and_nothing_else(answer):
     assert present(answer) == {"empty"}
-    assert answer_traits("", "length") == Traits(True, True, False, False, False)
+    assert answer_traits.answer_traits("", "length") == Traits(True, True, False, False, False)
 
 
 def test_a_recorded_finish_reason_decides_over_the_last_words():

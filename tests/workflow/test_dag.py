@@ -22,6 +22,8 @@ NEW_MODEL = {
     "train_model": 1,
     "answer_questions": CHECKPOINTS * SUBSETS,
     "score_answers": CHECKPOINTS * SUBSETS,
+    "answer_floors": SUBSETS,
+    "score_floors": SUBSETS,
     "dump_states": CHECKPOINTS * ANALYSED,
     "measure_similarity": CHECKPOINTS * ANALYSED,
     "align_tokens": CHECKPOINTS * ANALYSED,
@@ -30,6 +32,8 @@ NEW_MODEL = {
 }
 AGGREGATES = {
     "build_gap_table": 1,
+    "build_floor_table": 1,
+    "build_skill_table": 1,
     "build_alignment_table": 1,
     "regress_gap": 1,
     "build_response_table": 1,
@@ -81,6 +85,7 @@ def test_fresh_run_plans_every_stage_once(workflow):
     assert counts["dump_states"] == counts["align_tokens"] == 2 * CHECKPOINTS * ANALYSED
     assert counts["synthesize_speech"] == SUBSETS + 1
     assert counts["time_words"] == ANALYSED, "once for all models"
+    assert counts["encode_silence"] == SUBSETS and counts["answer_floors"] == 2 * SUBSETS, "last checkpoints only"
     assert counts["build_report"] == 1
 
 
@@ -116,6 +121,7 @@ def test_adding_a_public_model_with_one_entry_fetches_and_measures_it_and_nothin
 
     finished.edit_config(public)
     own = {"fetch_asset": 1, "edit_answers": 1, "answer_questions": SUBSETS, "score_answers": SUBSETS}
+    own |= {"answer_floors": SUBSETS, "score_floors": SUBSETS}
     own |= dict.fromkeys(("dump_states", "measure_similarity", "align_tokens"), ANALYSED)
     # Response measures compare a model with the backbone it was trained from. The lens is drawn again for its colours,
     # which are dealt out over all models.

@@ -151,7 +151,7 @@ def whole(tmp_path_factory):
         yield Study(workflow)
 
 
-OPENING = {"answer_questions", "dump_states", "edit_answers"}
+OPENING = {"answer_floors", "answer_questions", "dump_states", "edit_answers"}
 """Rules that open any model."""
 NOTHING: set[str] = set()
 
@@ -181,7 +181,10 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
         NOTHING,
     ),
     # --- what can
-    "how bfloat16 is rounded": (replace("artifacts/hdf5.py", "bits + 0x7FFF", "bits + 0x7FFE"), {"encode_speech"}),
+    "how bfloat16 is rounded": (
+        replace("artifacts/hdf5.py", "bits + 0x7FFF", "bits + 0x7FFE"),
+        {"encode_silence", "encode_speech"},
+    ),
     "which questions a shard holds": (
         replace("artifacts/shards.py", "order[number::count]", "order[count - 1 - number :: count]"),
         OPENING | {"answer_questions_base", "measure_responses"},
@@ -213,7 +216,14 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
     ),
     "a scorer": (
         replace("scoring/refusal.py", 'version="1"', 'version="edited"'),
-        {"score_answers[advbench]", "score_answers_base[advbench]", "build_gap_table"},
+        {
+            "score_answers[advbench]",
+            "score_answers_base[advbench]",
+            "score_floors[advbench]",
+            "build_floor_table",
+            "build_skill_table",
+        }
+        | {"build_gap_table"},
     ),
     "a layout": (replace("benchmark/layouts.py", '"\\n\\n")', '"\\n \\n")'), {"build_questions[mmlu]"}),
     "a converter": (

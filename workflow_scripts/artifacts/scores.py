@@ -48,6 +48,9 @@ class QuestionScore(Record):
     reference_nll: float | None = None
     reference_tokens: int = 0
     options: OptionScoreRecord | None = None
+    traits: list[str] | None = Field(
+        default=None, description="What the answer is whatever was asked: names of `scoring.answer_traits`."
+    )
 
 
 class ScoreFile(Record):

@@ -17,7 +17,8 @@ from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.provenance import provenance
 from workflow_scripts.artifacts.questions import QUESTIONS, Question
 from workflow_scripts.artifacts.scores import EstimateRecord, OptionScoreRecord, QuestionScore, ScoreFile
-from workflow_scripts.scoring import option_probabilities
+from workflow_scripts.scoring import answer_traits, option_probabilities
+from workflow_scripts.scoring.estimates import rate_estimate
 from workflow_scripts.scoring.option_probabilities import OptionScore, option_estimates, read_options
 from workflow_scripts.scoring.registry import Score, aggregate, find_scorer, score_answer
 
@@ -124,7 +125,11 @@ def score_form(
     if not rows:
         raise ArtifactError(f"{names['subset']}: every question was dropped; see the manifest of the speech stage")
     summary = aggregate(scorer, [score for _, score, _ in rows])
+    scored = [_question_score(*row) for row in rows]
     estimates = summary.estimates | option_estimates([options for _, _, options in rows if options is not None])
+    estimates |= {
+        f"answers_{name}": rate_estimate([name in one.traits for one in scored]) for name in answer_traits.NAMES
+    }
     return ScoreFile(
         **names,
         scorer=scorer,
@@ -137,9 +142,11 @@ def score_form(
         unparsed_rate=summary.unparsed_rate,
         estimates={name: EstimateRecord(**asdict(estimate)) for name, estimate in estimates.items()},
         nll_per_token=nll_per_token([record for record, _, _ in rows]),
-        questions=[_question_score(*row) for row in rows],
+        questions=scored,
         provenance=provenance(
-            {"scorer": scorer, "form": names["form"]}, option_probabilities=option_probabilities.VERSION
+            {"scorer": scorer, "form": names["form"]},
+            option_probabilities=option_probabilities.VERSION,
+            answer_traits=answer_traits.VERSION,
         ),
     )
 
@@ -170,6 +177,7 @@ def _question_score(record: AnswerRecord, score: Score, options: OptionScore | N
         reference_nll=record.reference_nll,
         reference_tokens=record.reference_tokens,
         options=None if options is None else OptionScoreRecord(**asdict(options)),
+        traits=answer_traits.present(record.answer, record.finish_reason),
     )
 
 

@@ -11,9 +11,12 @@ import numpy as np
 from workflow_scripts.artifacts.answers import FORMS
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.scores import OptionScoreRecord, QuestionScore, ScoreFile
+from workflow_scripts.scoring.answer_traits import NAMES
 from workflow_scripts.scoring.registry import SCORERS, find_scorer
 from workflow_scripts.scoring.scorer import Scorer
 
+FLOORS = ("silence", "other")
+"""Forms in which nothing of the question is heard; in floors.csv only."""
 OPTION_MEASURES: dict[str, Callable[[OptionScoreRecord], float]] = {
     "letter_accuracy": lambda options: 100 * options.letter_correct,
     "letter_margin": lambda options: options.letter_margin,
@@ -22,7 +25,13 @@ OPTION_MEASURES: dict[str, Callable[[OptionScoreRecord], float]] = {
     "outside_mass": lambda options: options.outside_mass,
 }
 """Measures of questions with options, from the probabilities of these, without a parser."""
-MEASURES = (*dict.fromkeys(name for scorer in SCORERS.values() for name in scorer.measures), *OPTION_MEASURES)
+TRAIT_MEASURES = {f"answers_{name}": name for name in NAMES}
+"""Shares of answers, in percent, that are empty, cut off, ..., whatever was asked (`scoring.answer_traits`)."""
+MEASURES = (
+    *dict.fromkeys(name for scorer in SCORERS.values() for name in scorer.measures),
+    *OPTION_MEASURES,
+    *TRAIT_MEASURES,
+)
 """What stands beside the score in gap.csv."""
 BASE = "base"
 """Checkpoint name of an untuned backbone."""
@@ -102,8 +111,8 @@ def _form_scores(path: Path, file: ScoreFile) -> FormScores:
         raise ArtifactError(f"{path}: {len(rows)} question scores but n = {file.n}; delete it and run again")
     if not rows:
         raise ArtifactError(f"{path}: no questions; all were dropped by the speech stage, see its manifest.jsonl")
-    if file.form not in FORMS:
-        raise ArtifactError(f"{path}: form {file.form!r} is none of {', '.join(FORMS)}")
+    if file.form not in (*FORMS, *FLOORS):
+        raise ArtifactError(f"{path}: form {file.form!r} is none of {', '.join((*FORMS, *FLOORS))}")
     measures = _measures(rows, find_scorer(file.scorer))
     return FormScores(
         path=path,
@@ -133,4 +142,6 @@ def _measures(rows: Sequence[QuestionScore], scorer: Scorer) -> dict[str, np.nda
     if any(row.options is not None for row in rows):
         for name, of in OPTION_MEASURES.items():
             found[name] = [np.nan if row.options is None else of(row.options) for row in rows]
+    if all(row.traits is not None for row in rows):
+        found |= {name: [100.0 * (trait in row.traits) for row in rows] for name, trait in TRAIT_MEASURES.items()}
     return {name: np.array(values, dtype=np.float64) for name, values in found.items()}

@@ -71,6 +71,8 @@ class StudyResults(StudyNames):
             "results/speech/recordings.csv",
             "results/speech/disagreements.csv",
             "results/evaluation/gap.csv",
+            "results/evaluation/skills.csv",
+            *(["results/evaluation/floors.csv"] if self.config.evaluation.floors else []),
             "results/evaluation/decline.csv",
             "results/evaluation/cascade.csv",
             "results/evaluation/twins.csv",

@@ -72,6 +72,12 @@ def answer_traits(answer: str, finish_reason: str = "") -> Traits:
     )
 
 
+def present(answer: str, finish_reason: str = "") -> list[str]:
+    """Names of the traits that an answer has, in the order of `NAMES`."""
+    found = answer_traits(answer, finish_reason)
+    return [name for name in NAMES if getattr(found, name)]
+
+
 def is_truncated(answer: str, finish_reason: str = "") -> bool:
     """The answer was cut off: by its finish reason, or, where none was recorded, by its last line.
 

@@ -21,6 +21,11 @@ class EvaluationSettings(Settings):
     option_log_probs: bool = Field(
         default=True, description="Probabilities of the options of multiple-choice questions beside the answers."
     )
+    floors: bool = Field(
+        default=True,
+        description="Ask each model's last checkpoint with silence and with the audio of another question too "
+        "(floors.csv): what it scores without listening.",
+    )
     bootstrap_draws: int = Field(default=2000, gt=99, description="Resamples of the paired bootstrap of GAP.")
 
 

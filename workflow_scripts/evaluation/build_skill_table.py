@@ -1,0 +1,89 @@
+"""skills.csv: scores and gap by skill, where questions name one (the domains of mmsu, the tasks of bbh, your own).
+
+A subset's score stays what it is, pooled over its questions (gap.csv). Forms: text, speech, asr, and gap, text - speech
+on the same questions. Intervals: the paired bootstrap over the questions of the subset.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from workflow_scripts.artifacts.answers import FORMS
+from workflow_scripts.artifacts.questions import QUESTIONS
+from workflow_scripts.artifacts.tables import TEXT, WHOLE, write_columns
+from workflow_scripts.evaluation.score_index import FormScores, read_scores, step_of
+from workflow_scripts.statistics.resampling import Resampled, Resampler, interval
+
+GAP = "gap"
+SKILL_COLUMNS = {
+    **dict.fromkeys(("model", "checkpoint"), TEXT),
+    "step": WHOLE,
+    **dict.fromkeys(("subset", "skill", "form", "measure"), TEXT),
+    **dict.fromkeys(("value", "low", "high"), "float64"),
+    "n": WHOLE,
+}
+
+
+def build_skill_table(questions: Sequence[Path], scores: Sequence[Path], table: Path, *, draws: int, seed: int) -> None:
+    """Write skills.csv; without a skill anywhere it has no rows.
+
+    Args:
+        questions: questions.jsonl of every subset. scores: score files of any models, checkpoints, subsets and forms.
+        draws, seed: of the bootstrap.
+    """
+    skills = {
+        question.id: str(skill)
+        for path in questions
+        for question in QUESTIONS.read(Path(path))
+        if (skill := question.source.get("skill"))
+    }
+    resampler = Resampler(draws, seed)
+    rows = [
+        {"model": model, "checkpoint": checkpoint, "step": step_of(checkpoint), "subset": subset} | row
+        for (model, checkpoint), subsets in sorted(read_scores(scores).items())
+        for subset, forms in sorted(subsets.items())
+        for row in skill_rows(subset, forms, skills, resampler)
+    ]
+    write_columns(Path(table), pd.DataFrame(rows, columns=list(SKILL_COLUMNS)), SKILL_COLUMNS)
+
+
+def skill_rows(
+    subset: str, forms: Mapping[str, FormScores], skills: Mapping[str, str], resampler: Resampler
+) -> Iterator[dict[str, Any]]:
+    """Rows of one subset: its skills in order of name, nothing if it has fewer than two."""
+    ids = next(iter(forms.values())).ids
+    named = np.array([skills.get(name, "") for name in ids])
+    if len(set(named) - {""}) < 2:
+        return
+    for skill in sorted(set(named) - {""}):
+        place = np.flatnonzero(named == skill)
+        found = {}
+        for form in (form for form in FORMS if form in forms):
+            values = forms[form].scores[place]
+            found[form] = Resampled(
+                float(values.mean()), resampler.ratios(subset, len(ids), place, values, np.ones(len(place)))
+            )
+        if "text" in found and "speech" in found:
+            found[GAP] = found["text"] - found["speech"]
+        for form, one in found.items():
+            low, high = interval(one.draws)
+            row = {"skill": skill, "form": form, "measure": "score", "value": one.value, "low": low, "high": high}
+            yield row | {"n": len(place)}
+
+
+if __name__ == "__main__":
+    from workflow_scripts.artifacts.logs import run_step
+
+    run_step(
+        snakemake,
+        lambda s: build_skill_table(
+            s.input.questions,
+            [Path(path) for path in s.input.scores],
+            s.output.table,
+            draws=s.params.draws,
+            seed=s.params.seed,
+        ),
+    )
