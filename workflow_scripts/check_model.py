@@ -26,8 +26,8 @@ from workflow_scripts.speech_lm.protocol import ModelFolders, SpeechLM, SpeechLM
 ROOT = Path(__file__).parents[1]
 
 
-def open_entry(config: Config, root: Path, entry: str) -> SpeechLM:
-    """The last checkpoint of a model of the config, loaded but not checked.
+def open_entry(config: Config, root: Path, entry: str, checkpoint: str | None = None) -> SpeechLM:
+    """A checkpoint (default: the last) of a model of the config, loaded but not checked.
 
     Raises:
         SpeechLMError: no such entry, or its files are not there; names the command that makes them.
@@ -41,10 +41,9 @@ def open_entry(config: Config, root: Path, entry: str) -> SpeechLM:
         raise SpeechLMError(
             f"{entry}: {', '.join(missing)} missing; make it, with the same --configfile: snakemake {' '.join(missing)}"
         )
-    checkpoint = plan.checkpoints(entry)[-1]
     weights = index.parent
     if model.checkpoints_folder(entry) is not None:
-        weights = CheckpointIndex.read(index).folder(index, checkpoint)
+        weights = CheckpointIndex.read(index).folder(index, checkpoint or plan.checkpoints(entry)[-1])
     settings = model.opening(entry) | {"window_seconds": config.speech.window_seconds}
     device = resolve_device("auto")
     return load_model(
