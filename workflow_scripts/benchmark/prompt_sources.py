@@ -104,13 +104,13 @@ def response_of(row: dict[str, Any], source: PromptSource) -> str:
 
 
 def options_of(row: dict[str, Any], name: str) -> list[str]:
-    """The row's options without their letters: a list, or one text with a line for each.
+    """The row's options without their letters: a list, or one text with a line, or a `|`, between them.
 
     Raises:
         RowError: missing or fewer than four.
     """
     value = row.get(name)
-    lines = value.splitlines() if isinstance(value, str) else value if isinstance(value, list) else []
+    lines = re.split(r"\n|\|", value) if isinstance(value, str) else value if isinstance(value, list) else []
     texts = [str(line).strip() for line in lines if str(line).strip()]
     matches = [_OPTION_LINE.match(text) for text in texts]
     if texts and all(matches):

@@ -32,8 +32,8 @@ class PromptSource(Settings):
     options: str = Field(
         default="options",
         min_length=1,
-        description="Field with the options of `multiple_choice`: a list, or a text with a line for each. Of more than "
-        "four, three wrong ones are drawn.",
+        description="Field with the options of `multiple_choice`: a list, or a text with lines or '|' between. Of "
+        "more than four, three wrong ones are drawn.",
     )
     exclude_file: FileName | None = Field(
         default=None,

@@ -12,7 +12,7 @@ from workflow_scripts.settings.training import AdapterSettings, RecipeSettings
 from workflow_scripts.speech_lm.device import multiplies_bfloat16, resolve_device
 from workflow_scripts.speech_lm.memory import TRAINED_BYTES, require_backbone
 from workflow_scripts.speech_lm.trainable.checkpoint import load_backbone
-from workflow_scripts.speech_lm.trainable.lora import LoraSettings, attach_lora, require_targets
+from workflow_scripts.speech_lm.trainable.lora import LoraSettings, attach_lora
 from workflow_scripts.speech_lm.trainable.lslm import LSLM
 from workflow_scripts.speech_lm.trainable.stacking_adapter import AdapterShape, SpeechAdapter
 
@@ -38,14 +38,12 @@ def new_lslm(
 
     Raises:
         ArtifactError: the warmed-up adapter has another shape than the recipe's.
-        SpeechLMError: the model does not fit into memory, or LoRA would train nothing of it; known before loading.
+        SpeechLMError: the model does not fit into memory; known before loading.
     """
     device = resolve_device()
     bf16 = multiplies_bfloat16(device)
     frozen = entry.strategy != "full"
-    if entry.strategy == "lora":
-        require_targets(backbone, settings.lora.targets)
-    elif not frozen:
+    if not frozen:
         share = entry.processes if entry.shard else 1
         require_backbone(backbone, TRAINED_BYTES / share, device, "float32 weights, gradients and AdamW moments")
     language_model = load_backbone(backbone, dtype=torch.bfloat16 if frozen and bf16 else torch.float32)

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.lora import LoraLayer
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM
-
-from workflow_scripts.speech_lm.protocol import SpeechLMError
 
 
 @dataclass(frozen=True)
@@ -23,25 +18,6 @@ class LoraSettings:
     alpha: float = 16
     dropout: float = 0.0
     targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-
-
-def require_targets(folder: Path, targets: Sequence[str]) -> None:
-    """Refuse names that are no linear map of the language model in `folder`; its weights are not loaded.
-
-    Raises:
-        SpeechLMError: names the first such target and the linear maps that there are.
-    """
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
-    linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
-    for target in targets:
-        if not any(f".{name}".endswith(f".{target}") for name in linear):
-            known = sorted({name.rpartition(".")[2] for name in linear})
-            raise SpeechLMError(
-                f"lora.targets has {target!r}, but {folder.name} has no linear map of that name, so LoRA would train "
-                f"nothing there; it has {', '.join(known)}"
-            )
 
 
 def attach_lora(language_model: nn.Module, settings: LoraSettings, *, seed: int) -> PeftModel:
