@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from workflow_scripts.artifacts.files import read_json
 from workflow_scripts.speech_lm.protocol import SpeechLMError
 
 _UNKNOWN_CLASS = re.compile(r"GLOBAL ([\w.]+)")
@@ -35,7 +35,7 @@ def read_published_config(folder: Path) -> dict[str, Any]:
     path = Path(folder) / "config.json"
     if not path.is_file():
         raise SpeechLMError(f"{path} is missing; name the folder as it was published")
-    return json.loads(path.read_text(encoding="utf-8"))
+    return read_json(path, "the fetch step")
 
 
 def read_published(folder: Path, left_out: Collection[str] = ()) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
+from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.speech_lm.families.composite import load_composite
 from workflow_scripts.speech_lm.opening.check_decoder import check_decoder
 from workflow_scripts.speech_lm.protocol import Speech, SpeechLMError
@@ -129,6 +130,12 @@ def test_damaged_or_foreign_files_are_named(backbone_folder, tmp_path):
     with pytest.raises(SpeechLMError, match=r"lora/adapter_model.safetensors is damaged"):
         load_lslm(tmp_path, backbone_folder)
     weights.write_bytes(whole)
+    config = weights.with_name("adapter_config.json")
+    text = config.read_text()
+    config.write_text(text[: len(text) // 2])
+    with pytest.raises(ArtifactError, match=r"lora/adapter_config.json: damaged .*the training step"):
+        load_lslm(tmp_path, backbone_folder)
+    config.write_text(text)
     break_record(tmp_path, adapter={**SHAPE.to_dict(), "d_hidden": 25})
     with pytest.raises(SpeechLMError, match=r"adapter.safetensors does not fit this model.*\(25, 64\)"):
         load_lslm(tmp_path, backbone_folder)

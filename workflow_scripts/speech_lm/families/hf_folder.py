@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import transformers
 
+from workflow_scripts.artifacts.files import read_json
 from workflow_scripts.speech_lm.architectures import UNSUPPORTED, audio_token_id
 from workflow_scripts.speech_lm.families.voxtral_processor import TEKKEN, VoxtralFiles
 from workflow_scripts.speech_lm.protocol import SpeechLMError
@@ -80,7 +80,7 @@ def read_config(folder: Path, *, name: str, trust_remote_code: bool) -> Any:
     path = Path(folder) / "config.json"
     if not path.is_file():
         raise SpeechLMError(f"{name}: {path} is missing; a transformers model folder needs it")
-    raw = json.loads(path.read_text(encoding="utf-8"))
+    raw = read_json(path, "the fetch step")
     kind = raw.get("model_type")
     native = kind in transformers.models.auto.configuration_auto.CONFIG_MAPPING
     if raw.get("auto_map") and not native and not trust_remote_code:

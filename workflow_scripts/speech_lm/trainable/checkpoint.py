@@ -24,7 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from workflow_scripts.artifacts.files import atomic_path, write_text
+from workflow_scripts.artifacts.files import atomic_path, read_json, write_text
 from workflow_scripts.speech_lm.anatomy import causal_lm
 from workflow_scripts.speech_lm.memory import require_backbone
 from workflow_scripts.speech_lm.protocol import SpeechLMError
@@ -119,7 +119,7 @@ def read_info(folder: Path) -> CheckpointInfo:
             raise SpeechLMError(f"{path}: strategy {record['strategy']!r} is not one of {', '.join(STRATEGIES)}")
         adapter = shape_of(record["adapter"])
         return CheckpointInfo(record["strategy"], adapter, record["step"], record["seed"], record["facts"])
-    except (json.JSONDecodeError, KeyError, TypeError) as problem:
+    except (ValueError, KeyError, TypeError) as problem:
         raise SpeechLMError(f"{path} is damaged ({problem!r}); delete the folder and train again") from problem
 
 
@@ -187,6 +187,7 @@ def load_lslm(
 
 
 def _with_saved_lora(backbone: nn.Module, folder: Path, *, trainable: bool) -> PeftModel:
+    read_json(folder / "adapter_config.json", "the training step")  # peft's own error names no file
     config = LoraConfig.from_pretrained(folder)
     config.inference_mode = not trainable
     wrapped = get_peft_model(backbone, config, autocast_adapter_dtype=True)
