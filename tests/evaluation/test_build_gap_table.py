@@ -169,6 +169,21 @@ def test_steps_are_sorted_by_number(tmp_path):
     assert list(gap["step"].drop_duplicates()) == [0, 20, 1000]
 
 
+def test_the_fall_of_a_gap_since_the_first_trained_checkpoint_is_paired_over_questions(tmp_path):
+    spoken = {0: [0, 0, 0, 0], 20: [0, 0, 1, 0], 50: [0, 0, 1, 0], 100: [1, 1, 1, 0]}
+    files = []
+    for step, scores in spoken.items():
+        costs = [(4.0 - step / 100, 1)] * 4
+        files.append(write(tmp_path, "a", "text", [1] * 4, checkpoint=f"step-{step:06d}", nll=[(1.0, 1)] * 4))
+        files.append(write(tmp_path, "a", "speech", scores, checkpoint=f"step-{step:06d}", nll=costs))
+    gap, _ = build(tmp_path, files, **ALONE)
+    falls = {step: values(gap, "score_fall", "loss_fall", step=step, subset="a", form="gap") for step in spoken}
+    assert falls == {0: [None, None], 20: [None, None], 50: [0, pytest.approx(0.3)], 100: [50, pytest.approx(0.8)]}
+    assert ends(gap, measure="score_fall", step=50, subset="overall") == (0, 0, 0), "no question changed"
+    value, low, high = ends(gap, measure="score_fall", step=100, subset="overall")
+    assert low < value == 50 < high
+
+
 def test_golden_tables(tmp_path):
     files = [
         write(tmp_path, "a", "text", [1, 1], nll=[(1.0, 1), (1.0, 1)]),

@@ -4,9 +4,10 @@ Paper (sections 4, 5 and 8): GAP = M_text - M_speech in points of 0 to 100; Over
 Ours: the knowledge-only mean, chance-corrected accuracy and option probabilities of multiple choice, ASR text as third
 form, the loss gap of the reference answer, the untuned backbone on written and on recognised text, and intervals.
 
-gap.csv has one row per measure and form (`cells`), with `null`, the score of a guesser, where there is one. decline.csv
-has the five reference scores and their differences. Intervals: those of a score or a measure in one subset are the
-scorer's own closed form (scores.json); every other interval is a paired bootstrap over questions within subsets
+gap.csv has one row per measure and form (`cells`), with `null`, the score of a guesser, where there is one. Of every
+checkpoint after a run's first trained one it also has by how much the gap has fallen since (`FALLS`). decline.csv has
+the five reference scores and their differences. Intervals: those of a score or a measure in one subset are the scorer's
+own closed form (scores.json); every other interval is a paired bootstrap over questions within subsets
 (`statistics.resampling`).
 """
 
@@ -18,7 +19,7 @@ from typing import Any
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.tables import write_table
 from workflow_scripts.evaluation.cascade import cascade_rows
-from workflow_scripts.evaluation.cells import SCORE, Cell, cells_of
+from workflow_scripts.evaluation.cells import GAP, LOSS, SCORE, Cell, Entry, cells_of
 from workflow_scripts.evaluation.score_index import BASE, read_scores, step_of
 from workflow_scripts.evaluation.twins import twin_rows
 from workflow_scripts.statistics.resampling import Resampler
@@ -37,6 +38,8 @@ DIFFERENCES = {
 
 decline = erosion + modality_gap, and modality_gap = tuned_asr_loss + modality_loss.
 """
+FALLS = {SCORE: "score_fall", LOSS: "loss_fall"}
+"""Measures, of form `gap`: the gap of the run's first trained checkpoint minus this one's, paired over questions."""
 REFERENCES = ("base_text", "base_asr", "tuned_text", "tuned_asr", "tuned_speech")
 
 
@@ -70,8 +73,12 @@ def build_gap_table(
     index, resampler = read_scores(scores), Resampler(draws, seed)
     cells = {key: cells_of(key, index[key], overall, knowledge, resampler) for key in index}
     order = sorted(index, key=lambda key: (key[0], -1 if (step := step_of(key[1])) is None else step, key[1]))
+    starts = first_trained(order)
     gap_rows = [
-        named(key, subset) | row for key in order for subset, cell in cells[key].items() for row in _gap_rows(cell)
+        named(key, subset) | row
+        for key in order
+        for subset, cell in cells[key].items()
+        for row in _gap_rows(cell | _falls(cell, cells[starts[key]][subset] if key in starts else {}))
     ]
     decline_rows = list(_decline_rows(order, cells, backbones))
     write_table(gap, gap_rows, "gap")
@@ -84,6 +91,24 @@ def build_gap_table(
 def named(key: tuple[str, str], subset: str) -> dict[str, Any]:
     """The columns that every row of these tables begins with."""
     return {"model": key[0], "checkpoint": key[1], "step": step_of(key[1]), "subset": subset}
+
+
+def first_trained(order: Sequence[tuple[str, str]]) -> dict[tuple[str, str], tuple[str, str]]:
+    """(model, checkpoint) of later steps -> that of the model's first step above 0; `order` is by step in a model."""
+    first: dict[str, tuple[str, str]] = {}
+    for key in order:
+        if step_of(key[1]):
+            first.setdefault(key[0], key)
+    return {key: first[key[0]] for key in order if step_of(key[1]) and key != first[key[0]]}
+
+
+def _falls(cell: Cell, first: Cell) -> Cell:
+    """How much smaller the gaps of `cell` are than those of `first`."""
+    return {
+        (name, GAP): Entry(first[measure, GAP].number - cell[measure, GAP].number, cell[measure, GAP].n)
+        for measure, name in FALLS.items()
+        if (measure, GAP) in first and (measure, GAP) in cell
+    }
 
 
 def _gap_rows(cell: Cell) -> Iterator[dict[str, Any]]:
