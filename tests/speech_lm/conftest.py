@@ -4,6 +4,7 @@ import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     Gemma2Config,
     LlamaConfig,
@@ -41,6 +42,31 @@ SHARED = {
 }
 
 
+LATENT = {
+    "q_lora_rank": 12,
+    "kv_lora_rank": 8,
+    "qk_rope_head_dim": 4,
+    "qk_nope_head_dim": 4,
+    "v_head_dim": 8,
+    "num_key_value_heads": 4,
+}
+MIXTURE = {
+    "n_routed_experts": 4,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 16,
+    "n_group": 1,
+    "topk_group": 1,
+    "first_k_dense_replace": 1,
+}
+OTHERS = {
+    "deepseek_v3": LATENT | MIXTURE,
+    "glm4_moe_lite": LATENT | MIXTURE,
+    "minicpm3": LATENT,
+    "diffllama": {},
+}
+"""Models whose attention is not that of most: latent keys and values, differences of two attentions."""
+
+
 def make_tokenizer():
     """Byte-level BPE with the two special tokens of the template."""
     tokenizer = Tokenizer(models.BPE())
@@ -58,8 +84,11 @@ def make_tokenizer():
 
 
 def make_backbone(kind="llama", **changes):
-    """A random causal language model in float32: llama, qwen2 or gemma2 (soft caps, sliding window)."""
+    """A random causal language model in float32: llama, qwen2, gemma2 (soft caps, sliding window) or of `OTHERS`."""
     torch.manual_seed(0)
+    if kind in OTHERS:
+        config = AutoConfig.for_model(kind, **{**SHARED, **OTHERS[kind], **changes})
+        return AutoModelForCausalLM.from_config(config, attn_implementation="sdpa").eval()
     if kind == "llama":
         config = LlamaConfig(**{**SHARED, "tie_word_embeddings": True, **changes})
     elif kind == "qwen2":

@@ -11,7 +11,7 @@ from workflow_scripts.speech_lm.decoding import greedy as generation
 from workflow_scripts.speech_lm.decoding import grouped_cache
 from workflow_scripts.speech_lm.decoding.greedy import common_beginning
 from workflow_scripts.speech_lm.decoding.grouped_cache import GroupedCache, can_group
-from workflow_scripts.speech_lm.decoding.packed_linears import LEAST_STEPS
+from workflow_scripts.speech_lm.decoding.packed_linears import MIN_STEPS
 from workflow_scripts.speech_lm.families.placeholder import PlaceholderSpeechLM
 from workflow_scripts.speech_lm.families.whole_model import WholeModelSpeechLM
 from workflow_scripts.speech_lm.hooks import edited_inputs, hook_count
@@ -63,10 +63,10 @@ def test_states_do_not_depend_on_what_else_is_in_the_batch(lm):
 @pytest.mark.parametrize("form", ["speech", "text"])
 def test_batched_and_single_answers_have_the_same_ids(lm, form):
     queries = spoken(lm, 1.0, 0.6, 0.4) if form == "speech" else [lm.encode_text(text) for text in TEXTS]
-    together = lm.generate(queries, max_new_tokens=LEAST_STEPS + 2, stop_ids=[])
-    single = [lm.generate([query], max_new_tokens=LEAST_STEPS + 2, stop_ids=[])[0] for query in queries]
+    together = lm.generate(queries, max_new_tokens=MIN_STEPS + 2, stop_ids=[])
+    single = [lm.generate([query], max_new_tokens=MIN_STEPS + 2, stop_ids=[])[0] for query in queries]
     assert [answer.token_ids for answer in together] == [answer.token_ids for answer in single]
-    assert {len(answer.token_ids) for answer in together} == {LEAST_STEPS + 2}
+    assert {len(answer.token_ids) for answer in together} == {MIN_STEPS + 2}
 
 
 @pytest.mark.parametrize("form", ["speech", "text"])
@@ -79,7 +79,7 @@ def test_a_beginning_run_once_and_rows_run_apart_leave_states_cache_and_answers_
         pytest.skip("the template puts nothing before the query")
     found = {}
     for least in (10**9, 1):
-        monkeypatch.setattr(generation, "LEAST_SAVED", least)
+        monkeypatch.setattr(generation, "MIN_SAVED", least)
         monkeypatch.setattr(generation, "PASS_POSITIONS", max(1000 * (least > 1), max(lengths)))
         cache, last, _ = generation.prefill(lm.model, embeds, lengths, following=4)
         kept = [(layer.keys[row, :, :n], layer.values[row, :, :n]) for layer in cache.layers
@@ -101,7 +101,7 @@ def test_rows_kept_in_groups_give_the_answers_costs_and_options_of_one_rectangle
     monkeypatch.setattr(generation, "GroupedCache", lambda caches: made.append(len(caches)) or GroupedCache(caches))
     for rows in (1000, 1):
         monkeypatch.setattr(grouped_cache, "GROUP_ROWS", rows)
-        found[rows] = lm.generate_and_score(queries, wanted, max_new_tokens=LEAST_STEPS + 2)
+        found[rows] = lm.generate_and_score(queries, wanted, max_new_tokens=MIN_STEPS + 2)
     assert made == ([3] if can_group(lm.decoder, lm.device) else [])
     for (answer, weighed), (other, others) in zip(found[1], found[1000], strict=True):
         assert answer.token_ids == other.token_ids

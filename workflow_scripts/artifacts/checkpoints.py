@@ -1,6 +1,7 @@
 """checkpoints.json: the checkpoints of one training run, written when the run is complete."""
 
 import hashlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,12 @@ class CheckpointIndex(Record):
 def checkpoint_name(step: int) -> str:
     """`step-000400` for 400."""
     return f"step-{step:06d}"
+
+
+def checkpoint_step(name: str) -> int | None:
+    """400 for `step-000400`; None for a name without a step (`base`, `final`)."""
+    match = re.fullmatch(r"step-(\d+)", name)
+    return None if match is None else int(match[1])
 
 
 def weights_hash(folder: Path) -> str:

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from workflow_scripts.artifacts.checkpoints import checkpoint_step
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.tables import TEXT, WHOLE, write_columns
-from workflow_scripts.evaluation.score_index import FLOORS, MEASURES, FormScores, read_scores, step_of
+from workflow_scripts.evaluation.score_index import FLOORS, MEASURES, FormScores, read_scores
 from workflow_scripts.statistics.resampling import Resampled, Resampler, interval
 
 logger = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ def build_floor_table(scores: Sequence[Path], table: Path, *, draws: int, seed: 
     """
     index, resampler = read_scores(scores), Resampler(draws, seed)
     rows = [
-        {"model": model, "checkpoint": checkpoint, "step": step_of(checkpoint), "subset": subset} | row
+        {"model": model, "checkpoint": checkpoint, "step": checkpoint_step(checkpoint), "subset": subset} | row
         for (model, checkpoint), subsets in sorted(index.items())
         for subset, forms in sorted(subsets.items())
         for row in subset_rows(f"{model}/{checkpoint}/{subset}", subset, forms, resampler)

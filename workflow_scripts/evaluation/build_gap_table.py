@@ -16,11 +16,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from workflow_scripts.artifacts.checkpoints import checkpoint_step
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.tables import write_table
 from workflow_scripts.evaluation.cascade import cascade_rows
 from workflow_scripts.evaluation.cells import GAP, LOSS, SCORE, Cell, Entry, cells_of
-from workflow_scripts.evaluation.score_index import BASE, read_scores, step_of
+from workflow_scripts.evaluation.score_index import BASE, read_scores
 from workflow_scripts.evaluation.twins import twin_rows
 from workflow_scripts.statistics.resampling import Resampler
 
@@ -72,7 +73,7 @@ def build_gap_table(
     """
     index, resampler = read_scores(scores), Resampler(draws, seed)
     cells = {key: cells_of(key, index[key], overall, knowledge, resampler) for key in index}
-    order = sorted(index, key=lambda key: (key[0], -1 if (step := step_of(key[1])) is None else step, key[1]))
+    order = sorted(index, key=lambda key: (key[0], -1 if (step := checkpoint_step(key[1])) is None else step, key[1]))
     starts = first_trained(order)
     gap_rows = [
         named(key, subset) | row
@@ -90,16 +91,16 @@ def build_gap_table(
 
 def named(key: tuple[str, str], subset: str) -> dict[str, Any]:
     """The columns that every row of these tables begins with."""
-    return {"model": key[0], "checkpoint": key[1], "step": step_of(key[1]), "subset": subset}
+    return {"model": key[0], "checkpoint": key[1], "step": checkpoint_step(key[1]), "subset": subset}
 
 
 def first_trained(order: Sequence[tuple[str, str]]) -> dict[tuple[str, str], tuple[str, str]]:
     """(model, checkpoint) of later steps -> that of the model's first step above 0; `order` is by step in a model."""
     first: dict[str, tuple[str, str]] = {}
     for key in order:
-        if step_of(key[1]):
+        if checkpoint_step(key[1]):
             first.setdefault(key[0], key)
-    return {key: first[key[0]] for key in order if step_of(key[1]) and key != first[key[0]]}
+    return {key: first[key[0]] for key in order if checkpoint_step(key[1]) and key != first[key[0]]}
 
 
 def _falls(cell: Cell, first: Cell) -> Cell:
@@ -127,7 +128,7 @@ def _decline_rows(
         if checkpoint == BASE or backbones.get(model) is None:
             continue
         base = cells.get((backbones[model], BASE))
-        if base is None and step_of(checkpoint) is None:
+        if base is None and checkpoint_step(checkpoint) is None:
             continue
         if base is None:
             raise ArtifactError(f"no scores of the untuned backbone {backbones[model]!r} of {model!r}; score it first")

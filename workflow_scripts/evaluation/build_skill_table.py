@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 
 from workflow_scripts.artifacts.answers import FORMS
+from workflow_scripts.artifacts.checkpoints import checkpoint_step
 from workflow_scripts.artifacts.questions import QUESTIONS
 from workflow_scripts.artifacts.tables import TEXT, WHOLE, write_columns
-from workflow_scripts.evaluation.score_index import FormScores, read_scores, step_of
+from workflow_scripts.evaluation.score_index import FormScores, read_scores
 from workflow_scripts.statistics.resampling import Resampled, Resampler, interval
 
 GAP = "gap"
@@ -42,7 +43,7 @@ def build_skill_table(questions: Sequence[Path], scores: Sequence[Path], table: 
     }
     resampler = Resampler(draws, seed)
     rows = [
-        {"model": model, "checkpoint": checkpoint, "step": step_of(checkpoint), "subset": subset} | row
+        {"model": model, "checkpoint": checkpoint, "step": checkpoint_step(checkpoint), "subset": subset} | row
         for (model, checkpoint), subsets in sorted(read_scores(scores).items())
         for subset, forms in sorted(subsets.items())
         for row in skill_rows(subset, forms, skills, resampler)

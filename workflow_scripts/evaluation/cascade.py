@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from workflow_scripts.evaluation.score_index import BASE, FormScores, Subsets, step_of
+from workflow_scripts.artifacts.checkpoints import checkpoint_step
+from workflow_scripts.evaluation.score_index import BASE, FormScores, Subsets
 from workflow_scripts.scoring.registry import find_scorer
 from workflow_scripts.statistics.agreement import outcome_agreement
 from workflow_scripts.statistics.resampling import Resampler, interval
@@ -38,7 +39,7 @@ def cascade_rows(
                 for subset, forms in sorted(index[model, checkpoint].items())
                 if "speech" in forms and "asr" in index.get(key, {}).get(subset, {})
             }
-            keys = {"model": model, "checkpoint": checkpoint, "step": step_of(checkpoint)}
+            keys = {"model": model, "checkpoint": checkpoint, "step": checkpoint_step(checkpoint)}
             for subset, chosen in _groups(pairs):
                 for row in _compared(chosen, resampler):
                     yield keys | {"subset": subset, "cascade": name} | row

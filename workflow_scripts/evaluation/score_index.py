@@ -1,6 +1,5 @@
 """The score files of a study by model, checkpoint, subset and form, with their questions in one order."""
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -97,12 +96,6 @@ def read_scores(paths: Iterable[Path]) -> dict[tuple[str, str], Subsets]:
                 "from answers to the same questions"
             )
     return {key: {subset: dict(forms) for subset, forms in subsets.items()} for key, subsets in found.items()}
-
-
-def step_of(checkpoint: str) -> int | None:
-    """Training step of `step-000400`; None for `base` and `final`."""
-    match = re.fullmatch(r"step-(\d+)", checkpoint)
-    return int(match[1]) if match else None
 
 
 def _form_scores(path: Path, file: ScoreFile) -> FormScores:

@@ -8,8 +8,8 @@ Forgetting is the change of `text` and `loss_text`: what the model lost or won o
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from workflow_scripts.artifacts.checkpoints import checkpoint_step
 from workflow_scripts.evaluation.cells import GAP, LOSS, SCORE, Cell
-from workflow_scripts.evaluation.score_index import step_of
 
 QUANTITIES = {form: (SCORE, form) for form in ("text", "speech", GAP)} | {
     f"loss_{form}": (LOSS, form) for form in ("text", "speech", GAP)
@@ -32,7 +32,7 @@ def twin_rows(
     for model, checkpoint in order:
         other = cells.get((twins.get(model, ""), checkpoint), {})
         for subset, cell in cells[model, checkpoint].items() if other else ():
-            keys = {"model": model, "twin": twins[model], "checkpoint": checkpoint, "step": step_of(checkpoint)}
+            keys = {"model": model, "twin": twins[model], "checkpoint": checkpoint, "step": checkpoint_step(checkpoint)}
             for quantity, key in QUANTITIES.items():
                 if key in cell and key in other[subset]:
                     with_, without = cell[key].number, other[subset][key].number

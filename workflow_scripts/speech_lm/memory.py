@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 OVERHEAD = 1.15
 """Buffers, the largest layer's temporaries and the states of one batch, as a share of the weights (ours, rough)."""
-LEAST_BYTES = 300 * 2**20
+MIN_BYTES = 300 * 2**20
 """What a batch takes beside small models."""
 TRAINED_BYTES = 16
 """Per trained parameter: weight, gradient and AdamW's two moments, in float32."""
@@ -45,7 +45,7 @@ def estimate_memory(
     size = 1 if eight_bit else torch.empty((), dtype=dtype).element_size()
     weights = n_parameters * size
     free, where = free_bytes(device, spread=spread)
-    return MemoryEstimate(weights, max(int(weights * OVERHEAD), weights + LEAST_BYTES), free, where)
+    return MemoryEstimate(weights, max(int(weights * OVERHEAD), weights + MIN_BYTES), free, where)
 
 
 def free_bytes(device: torch.device, *, spread: bool = False) -> tuple[int, str]:

@@ -16,7 +16,7 @@ from workflow_scripts.artifacts.files import read_json
 from workflow_scripts.speech_lm.protocol import SpeechLMError
 
 _UNKNOWN_CLASS = re.compile(r"GLOBAL ([\w.]+)")
-_MOST_CLASSES = 200
+_MAX_CLASSES = 200
 
 
 class Inert:
@@ -63,7 +63,7 @@ def read_torch_file(path: Path) -> Any:
         SpeechLMError: it cannot be read without running code.
     """
     trusted: list[Any] = []
-    for _ in range(_MOST_CLASSES):
+    for _ in range(_MAX_CLASSES):
         try:
             with torch.serialization.safe_globals(trusted):
                 return torch.load(path, map_location="cpu", weights_only=True)
@@ -72,7 +72,7 @@ def read_torch_file(path: Path) -> Any:
             if named is None or any(name == named[1] for _, name in trusted):
                 raise SpeechLMError(f"{path} cannot be read without running code from it: {error}") from error
             trusted.append((type(named[1].rsplit(".", 1)[-1], (Inert,), {}), named[1]))
-    raise SpeechLMError(f"{path} holds objects of more than {_MOST_CLASSES} unknown classes; it is no weights file")
+    raise SpeechLMError(f"{path} holds objects of more than {_MAX_CLASSES} unknown classes; it is no weights file")
 
 
 def fill(model: nn.Module, tensors: Mapping[str, Tensor], source: Path) -> None:

@@ -14,7 +14,7 @@ from transformers import AutoTokenizer, WhisperFeatureExtractor
 from tests.speech_lm.converters.by_hand import Sizes, assert_computes, bidirectional, chatglm, feed_forward, norm_of
 from workflow_scripts.settings.families.units import UnitsModel
 from workflow_scripts.speech_lm.converters.convert_glm4_voice import convert_glm4_voice
-from workflow_scripts.speech_lm.converters.tiktoken_file import merges_of, read_ranks
+from workflow_scripts.speech_lm.converters.tiktoken_file import read_ranks
 from workflow_scripts.speech_lm.families.glm4_voice_units import Glm4VoiceUnits
 from workflow_scripts.speech_lm.families.speech_units import load_quantizer
 from workflow_scripts.speech_lm.families.units import UnitsSpeechLM
@@ -148,7 +148,6 @@ def bpe_by_ranks(text, ranks):
 def test_the_tokenizer_joins_bytes_as_ranks_say(published, tmp_path):
     tokenizer = AutoTokenizer.from_pretrained(convert_glm4_voice(published, tmp_path / "converted"))
     ranks = read_ranks(published / "tokenizer.model")
-    assert (b"he", b"ll") in merges_of(ranks) and (b" wor", b"ld") in merges_of(ranks)
     for words in (["hello", " world"], ["shell", "\n\n"], ["held", " wool", " 日本"]):
         expected = [number for word in words for number in bpe_by_ranks(word, ranks)]
         encoded = tokenizer("".join(words), add_special_tokens=False, return_offsets_mapping=True)

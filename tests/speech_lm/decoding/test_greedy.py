@@ -58,7 +58,7 @@ def test_a_common_beginning_passes_the_layers_once_and_an_edit_brings_every_row_
     embeds, lengths = llama.pad_queries(queries, None)
     shared = common_beginning(embeds, lengths)
     assert shared > 0, "queries without a common beginning show nothing"
-    monkeypatch.setattr(generation, "LEAST_SAVED", 2 * shared)
+    monkeypatch.setattr(generation, "MIN_SAVED", 2 * shared)
     seen = []
     hook = llama.decoder_layers[0].register_forward_pre_hook(
         lambda _module, args, kwargs: seen.append(tuple((args[0] if args else kwargs["hidden_states"]).shape[:2])),

@@ -133,6 +133,16 @@ def test_only_torchs_attention_on_a_cpu_is_grouped(new_lm):
     assert not can_group(new_lm("gemma2").decoder, CPU), "its soft caps need its own attention"
 
 
+@pytest.mark.parametrize("kind", ["deepseek_v3", "minicpm3", "diffllama", "glm4_moe_lite"])
+def test_a_model_with_another_kind_of_attention_answers_any_number_of_rows(kind, new_lm, queries_of):
+    lm = new_lm(kind)
+    queries = queries_of(lm)[:3] * 6
+    assert len(queries) > grouped_cache.GROUP_ROWS
+    found = lm.generate(queries, max_new_tokens=4, stop_ids=[])
+    alone = [lm.generate([query], max_new_tokens=4, stop_ids=[])[0] for query in queries[:3]]
+    assert [answer.token_ids for answer in found] == [answer.token_ids for answer in alone] * 6
+
+
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=70))
 def test_groups_are_even_cover_all_rows_in_order_and_need_the_longest_first(lengths):
     groups = row_groups(sorted(lengths, reverse=True))

@@ -98,7 +98,7 @@ def test_nothing_is_packed_where_it_does_not_pay_or_would_break_something(model)
             return found
 
     assert n_packed() == 3
-    assert n_packed(steps=packed.LEAST_STEPS - 1) == 0
+    assert n_packed(steps=packed.MIN_STEPS - 1) == 0
     assert n_packed(rows=1) == 0
     with torch.enable_grad():
         assert n_packed() == 0

@@ -1,9 +1,13 @@
 """HuBERT and its k-means clusters as published for fairseq, as a quantizer of the units family; without fairseq.
 
     python -m workflow_scripts.speech_lm.converters.convert_hubert_units mhubert_base_vp_en_es_fr_it3.pt \\
-        mhubert_base_vp_en_es_fr_it3_L11_km1000.bin <target folder>
+        centres.npy <target folder>
 
-The target is what `quantizer` of a units model names (`quantizers.HubertUnits`). Base models only: group norm in the
+The centres are published as a pickle of scikit-learn, which runs code when it is loaded. Read it where that may happen:
+
+    python -c "import joblib, numpy; numpy.save('centres.npy', joblib.load('<file>.bin').cluster_centers_)"
+
+The target is what `quantizer` of a units model names (`speech_units.HubertUnits`). Base models only: group norm in the
 first convolution, layer norms behind the blocks, waveforms as they are.
 
 Source: parameter names of https://github.com/facebookresearch/fairseq (models/hubert, models/wav2vec), and of SpeechGPT
@@ -18,12 +22,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor
 
-from workflow_scripts.speech_lm.converters.kmeans_file import read_centres
 from workflow_scripts.speech_lm.families.speech_units import CENTROIDS
 from workflow_scripts.speech_lm.protocol import SpeechLMError
 from workflow_scripts.speech_lm.torch_files import fill, read_torch_file
@@ -56,7 +61,7 @@ def convert_hubert_units(weights: Path, centres: Path, target: Path, *, head_siz
     """Write HuBERT in transformers' layout and `centroids.safetensors` into `target`.
 
     Args:
-        weights: fairseq's .pt file. centres: its k-means file, or the centres as .npy or .safetensors.
+        weights: fairseq's .pt file. centres: the k-means centres (K, d) as .npy, or as .safetensors with one tensor.
         head_size: width of an attention head, which is in no tensor; 64 in every published HuBERT.
 
     Raises:
@@ -69,7 +74,7 @@ def convert_hubert_units(weights: Path, centres: Path, target: Path, *, head_siz
     tensors = {name: t for name, t in content["model"].items() if not name.startswith(LEFT_OUT)}
     renamed = {_renamed(name, weights): tensor.float() for name, tensor in tensors.items()}
     config = _config(tensors, weights, head_size)
-    found = torch.from_numpy(read_centres(Path(centres)))
+    found = read_centres(Path(centres))
     if found.shape[1] != config.hidden_size:
         raise SpeechLMError(
             f"{centres}: the centres have width {found.shape[1]}, HuBERT {config.hidden_size}; take the file of the "
@@ -84,6 +89,27 @@ def convert_hubert_units(weights: Path, centres: Path, target: Path, *, head_siz
     Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=False).save_pretrained(target)
     save_file({"centroids": found}, target / CENTROIDS)
     return target
+
+
+def read_centres(path: Path) -> Tensor:
+    """(K, d) float32 cluster centres of a .npy or .safetensors file.
+
+    Raises:
+        SpeechLMError: it is another file; says how to convert the published one.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            (found,) = load_file(path).values()
+        else:
+            found = torch.from_numpy(np.load(path, allow_pickle=False))
+    except (OSError, ValueError, SafetensorError) as error:
+        raise SpeechLMError(
+            f'{path} cannot be read as centres ({error}); give them as .npy: python -c "import joblib, numpy; '
+            f"numpy.save('centres.npy', joblib.load('{path}').cluster_centers_)\" (this runs code from the file)"
+        ) from error
+    if found.ndim != 2:
+        raise SpeechLMError(f"{path} holds an array of shape {tuple(found.shape)}, expected centres (K, d)")
+    return found.float().contiguous()
 
 
 def _renamed(name: str, source: Path) -> str:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from workflow_scripts.speech_lm.anatomy import causal_lm, decoder_of, vocabulary_logits
 from workflow_scripts.speech_lm.decoding.batching import padded_width
+from workflow_scripts.speech_lm.decoding.cache_argument import with_cache
 from workflow_scripts.speech_lm.decoding.greedy import check_reach
 from workflow_scripts.speech_lm.decoding.grouped_cache import GroupedCache
 from workflow_scripts.speech_lm.decoding.ragged_cache import RaggedCache
@@ -90,8 +91,7 @@ def cached_branch_log_probs(
                 inputs_embeds=causal_lm(model).get_input_embeddings()(ids.to(last.device)),
                 attention_mask=mask,
                 position_ids=lengths[:, None] + depth.to(last.device),
-                past_key_values=cache,
-                use_cache=True,
+                **with_cache(decoder, cache),
             ).last_hidden_state
         states = torch.cat([states, hidden], dim=1)
     rows, columns, targets = _predictions([0] * len(branches), branches)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from workflow_scripts.speech_lm.anatomy import causal_lm, decoder_of, sliding_window_of, vocabulary_logits
 from workflow_scripts.speech_lm.decoding.batching import consecutive, padded_width
+from workflow_scripts.speech_lm.decoding.cache_argument import with_cache
 from workflow_scripts.speech_lm.decoding.grouped_cache import GroupedCache, can_group, row_groups
 from workflow_scripts.speech_lm.decoding.packed_linears import packed_linears
 from workflow_scripts.speech_lm.decoding.ragged_cache import RaggedCache
@@ -22,7 +23,7 @@ _BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 PASS_POSITIONS = 768
 """Positions that pass the layers together: products of so many rows are efficient, more would only add padding."""
 
-LEAST_SAVED = 64
+MIN_SAVED = 64
 """Positions that a common beginning must save to be run apart: its pass, of one row, costs about a decoding step."""
 
 
@@ -84,12 +85,15 @@ def prefill(
     n_layers = len(decoder.layers)
     shared = 0 if edits is not None else common_beginning(embeds, lengths)
     beginning = None
-    if shared * (len(embeds) - 1) >= LEAST_SAVED:
+    if shared * (len(embeds) - 1) >= MIN_SAVED:
         beginning = RaggedCache(n_layers, shared)
-        decoder(inputs_embeds=embeds[:1, :shared], past_key_values=beginning, use_cache=True)
+        decoder(inputs_embeds=embeds[:1, :shared], **with_cache(decoder, beginning))
         _check_cache(decoder, beginning)
     caches, ends = [], []
-    for group in row_groups(lengths) if can_group(decoder, embeds.device) else [slice(0, len(lengths))]:
+    groups = row_groups(lengths)
+    if len(groups) > 1 and not can_group(decoder, embeds.device):
+        groups = [slice(0, len(lengths))]
+    for group in groups:
         longest = _width(lengths[group], embeds)
         cache = RaggedCache(n_layers, longest + following, n_rows=group.stop - group.start)
         for rows in consecutive(lengths[group], PASS_POSITIONS):
@@ -117,9 +121,7 @@ def _pass(
         cache.begin_with(beginning)
         places = torch.arange(shared, embeds.shape[1], device=embeds.device).repeat(len(embeds), 1)
         further = {"attention_mask": cache.place(places, embeds.dtype), "position_ids": places}
-    hidden = decoder(
-        inputs_embeds=embeds[:, shared:], past_key_values=cache, use_cache=True, **further
-    ).last_hidden_state
+    hidden = decoder(inputs_embeds=embeds[:, shared:], **with_cache(decoder, cache), **further).last_hidden_state
     return hidden[torch.arange(len(last), device=embeds.device), last - shared]
 
 
@@ -135,7 +137,7 @@ def _check_cache(decoder: nn.Module, cache: RaggedCache) -> None:
     if not all(layer.is_initialized for layer in cache.layers):
         unused = [index for index, layer in enumerate(cache.layers) if not layer.is_initialized]
         raise SpeechLMError(
-            f"{type(decoder).__name__}: layers {unused} keep their state outside past_key_values; "
+            f"{type(decoder).__name__}: layers {unused} keep their state outside the cache; "
             "this decoder loop cannot serve them, write an adapter class with its own generate"
         )
 
@@ -189,8 +191,7 @@ def continue_greedily(
                 inputs_embeds=embed(chosen[:, None]),
                 attention_mask=mask,
                 position_ids=slots[:, None],
-                past_key_values=cache,
-                use_cache=True,
+                **with_cache(decoder, cache),
             ).last_hidden_state[:, 0]
             slots = slots + 1
     return [Decoded(tuple(ids), reasons.get(row, "length")) for row, ids in enumerate(answers)]

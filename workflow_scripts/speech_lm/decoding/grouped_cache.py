@@ -11,6 +11,7 @@ another attention than torch's (`sdpa`) cannot be grouped.
 
 from __future__ import annotations
 
+import logging
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -25,7 +26,10 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from workflow_scripts.speech_lm.decoding.cache_argument import with_cache
 from workflow_scripts.speech_lm.decoding.ragged_cache import RaggedCache
+
+logger = logging.getLogger(__name__)
 
 GROUP_ROWS = 16
 """Rows of a group: fewer would save padding, but every group is a call of its own in every layer."""
@@ -158,28 +162,59 @@ def row_groups(lengths: Sequence[int]) -> list[slice]:
     return [slice(start, end) for start, end in pairwise(ends)]
 
 
-def can_group(decoder: nn.Module, device: torch.device) -> bool:
-    """Whether all layers attend by torch's `sdpa`, on a CPU: what groups gain elsewhere is not known."""
-    kinds = {config._attn_implementation for config in _attention_configs(decoder)}
-    return device.type == "cpu" and kinds == {PLAIN}
-
-
 @contextmanager
 def grouped_attention(decoder: nn.Module) -> Iterator[None]:
     """While open, the decoder's attention understands `GroupedStates`; it goes on understanding tensors."""
-    configs = _attention_configs(decoder)
-    before = [config._attn_implementation_internal for config in configs]
+    decoder.set_attn_implementation(GROUPED)
     try:
-        for config in configs:
-            config._attn_implementation_internal = GROUPED
         yield
     finally:
-        for config, name in zip(configs, before):
-            config._attn_implementation_internal = name
+        decoder.set_attn_implementation(PLAIN)
 
 
-def _attention_configs(decoder: nn.Module) -> list[Any]:
-    """The distinct settings that the decoder's layers read, and its own."""
-    modules = [decoder, *decoder.layers.modules()]
-    found = [module.config for module in modules if hasattr(getattr(module, "config", None), "_attn_implementation")]
-    return list({id(config): config for config in found}.values())
+_can_group: weakref.WeakKeyDictionary[nn.Module, bool] = weakref.WeakKeyDictionary()
+
+
+def can_group(decoder: nn.Module, device: torch.device) -> bool:
+    """Whether all layers attend by torch's `sdpa`, on a CPU: what groups gain elsewhere is not known.
+
+    Found by trying once per decoder: layers may do something of their own with keys and values (DeepSeek's latent
+    attention, differential attention), which their configs do not tell.
+    """
+    if device.type != "cpu":
+        return False
+    if decoder not in _can_group:
+        _can_group[decoder] = _groups_like_one(decoder, device)
+    return _can_group[decoder]
+
+
+@torch.no_grad()
+def _groups_like_one(decoder: nn.Module, device: torch.device) -> bool:
+    """Whether a step over two groups gives the states of a step over one; says why not in the log."""
+    if decoder.config._attn_implementation != PLAIN:
+        return False
+    weight = next(decoder.parameters())
+    embeds = torch.linspace(-1, 1, 5 * decoder.config.hidden_size, device=device).view(1, 5, -1)
+    embeds = torch.cat([embeds, -embeds]).to(weight.dtype)
+    states = []
+    try:
+        for sizes in ((2,), (1, 1)):
+            parts = []
+            for rows in embeds[:, :4].split(sizes):
+                parts.append(RaggedCache(len(decoder.layers), 5, n_rows=len(rows)))
+                decoder(inputs_embeds=rows, **with_cache(decoder, parts[-1]))
+            whole = parts[0] if len(parts) == 1 else GroupedCache(parts)
+            slots = torch.full((2,), 4, device=device)
+            with whole.attention(decoder):
+                mask = whole.place(slots, embeds.dtype)
+                given = {"attention_mask": mask, "position_ids": slots[:, None], **with_cache(decoder, whole)}
+                states.append(decoder(inputs_embeds=embeds[:, 4:], **given).last_hidden_state.float())
+        same = torch.allclose(*states, rtol=1e-2, atol=1e-2 * float(states[0].abs().max()))
+        fault = None if same else "its states differ from those of one group"
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        fault = f"{type(error).__name__}: {error}"
+    if fault is not None:
+        logger.info(
+            "%s: keys and values are not kept in groups, long answers are slower: %s", type(decoder).__name__, fault
+        )
+    return fault is None

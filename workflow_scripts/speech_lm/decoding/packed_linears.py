@@ -22,7 +22,7 @@ from torch import Tensor, nn
 logger = logging.getLogger(__name__)
 
 _DTYPES = (torch.float32, torch.bfloat16)
-LEAST_STEPS = 8
+MIN_STEPS = 8
 """Shorter runs do without: laying weights out costs about as much as so few steps would save (ours)."""
 
 
@@ -34,13 +34,13 @@ def packed_linears(model: nn.Module, n_steps: int, n_rows: int) -> Iterator[int]
     layers act as always. Weights of these layers read as NaN meanwhile, without memory of their own; those that another
     module uses too (an embedding tied to the head) stay, and are copied.
 
-    None are packed, and everything runs as before, for fewer than `LEAST_STEPS` steps or two rows, while gradients are
+    None are packed, and everything runs as before, for fewer than `MIN_STEPS` steps or two rows, while gradients are
     recorded, in inference mode (weights laid out there could never be trained again), on other devices than CPUs, or
     where torch lacks the operators. Layers of a class of their own (quantized ones, adapters) are left alone; the plain
     ones inside them are packed.
     """
     allowed = torch.backends.mkldnn.enabled and not (torch.is_grad_enabled() or torch.is_inference_mode_enabled())
-    wanted = allowed and n_steps >= LEAST_STEPS and n_rows > 1
+    wanted = allowed and n_steps >= MIN_STEPS and n_rows > 1
     linears = [module for module in model.modules() if _packable(module)] if wanted else []
     if not all(_operators_work(dtype) for dtype in {one.weight.dtype for one in linears}):
         linears = []

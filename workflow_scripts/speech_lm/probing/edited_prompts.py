@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from workflow_scripts.speech_lm.anatomy import vocabulary_logits
 from workflow_scripts.speech_lm.decoding.batching import padded_width
 from workflow_scripts.speech_lm.decoding.branches import cached_branch_log_probs
+from workflow_scripts.speech_lm.decoding.cache_argument import with_cache
 from workflow_scripts.speech_lm.decoding.greedy import NotFiniteError, check_reach, continue_greedily
 from workflow_scripts.speech_lm.decoding.ragged_cache import RaggedCache
 from workflow_scripts.speech_lm.families.base import DecoderSpeechLM
@@ -80,12 +81,12 @@ class SharedPrompts:
         self.cache = RaggedCache(lm.n_layers, embeds.shape[1] + following)
         self.inputs: dict[int, Tensor] = {}
         with _kept_inputs(lm.decoder_layers, sorted(set(layers)), self.inputs) as kind:
-            lm.decoder(inputs_embeds=embeds, past_key_values=self.cache, use_cache=True)
+            lm.decoder(inputs_embeds=embeds, **with_cache(lm.decoder, self.cache))
         if missing := sorted(set(layers) - set(self.inputs)):
             raise SpeechLMError(f"{lm.name}: layers {missing} were not reached; their inputs cannot be edited")
         if unused := [index for index, layer in enumerate(self.cache.layers) if not layer.is_initialized]:
             raise SpeechLMError(
-                f"{lm.name}: layers {unused} keep their state outside past_key_values, so an edit cannot start from a "
+                f"{lm.name}: layers {unused} keep their state outside the cache, so an edit cannot start from a "
                 "shared prefill; write an adapter class for this architecture"
             )
         self._gives_tuples = kind["tuple"]
@@ -226,8 +227,7 @@ class SharedPrompts:
                 inputs_embeds=hidden,
                 attention_mask=mask,
                 position_ids=slots,
-                past_key_values=cache,
-                use_cache=True,
+                **with_cache(self.lm.decoder, cache),
             ).last_hidden_state
         return out, cache, lengths
 
