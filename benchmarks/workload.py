@@ -13,10 +13,10 @@ from workflow_scripts.benchmark.layouts import read_candidates
 from workflow_scripts.speech_lm.anatomy import decoder_of
 from workflow_scripts.speech_lm.device import resolve_dtype
 from workflow_scripts.speech_lm.families.composite import CompositeSpeechLM, load_composite
+from workflow_scripts.speech_lm.trainable.adapters import AdapterShape, SpeechAdapter
 from workflow_scripts.speech_lm.trainable.checkpoint import load_backbone
 from workflow_scripts.speech_lm.trainable.encoder import FRAMES_PER_SECOND
 from workflow_scripts.speech_lm.trainable.lslm import LSLM
-from workflow_scripts.speech_lm.trainable.stacking_adapter import AdapterShape, SpeechAdapter
 
 D_ENCODER = 512
 """Width of Whisper base, the encoder of the default study."""

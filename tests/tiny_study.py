@@ -17,9 +17,9 @@ from workflow_scripts.artifacts.questions import QUESTIONS, Question
 from workflow_scripts.artifacts.utterances import UTTERANCES, Utterance
 from workflow_scripts.speech_lm.families.composite import load_composite
 from workflow_scripts.speech_lm.protocol import SpeechLM
+from workflow_scripts.speech_lm.trainable.adapters import AdapterShape, SpeechAdapter
 from workflow_scripts.speech_lm.trainable.checkpoint import save_lslm
 from workflow_scripts.speech_lm.trainable.lslm import LSLM
-from workflow_scripts.speech_lm.trainable.stacking_adapter import AdapterShape, SpeechAdapter
 
 CHECKPOINT = "step-000003"
 TEMPLATE = "{% for m in messages %}<|start|>{{ m['content'] }}<|end|>\n{% endfor %}<|start|>"

@@ -37,7 +37,7 @@ WRITERS = {
         write_table(path, [{"a": "x" * 200_000}], ["a"])
     """,
     "adapter.safetensors": """
-        from workflow_scripts.speech_lm.trainable.stacking_adapter import AdapterShape, SpeechAdapter
+        from workflow_scripts.speech_lm.trainable.adapters import AdapterShape, SpeechAdapter
         from workflow_scripts.training.warm_up_adapter import write_adapter
         write_adapter(path, SpeechAdapter(AdapterShape(d_encoder=16, d_hidden=300, d_model=300)), {})
     """,

@@ -17,8 +17,8 @@ from transformers import (
 
 from workflow_scripts.speech_lm.families.composite import CompositeSpeechLM
 from workflow_scripts.speech_lm.protocol import Speech
+from workflow_scripts.speech_lm.trainable.adapters import AdapterShape, SpeechAdapter
 from workflow_scripts.speech_lm.trainable.lslm import LSLM
-from workflow_scripts.speech_lm.trainable.stacking_adapter import AdapterShape, SpeechAdapter
 
 # Tiny products gain nothing from threads and lose much when tests run in parallel.
 torch.set_num_threads(1)

@@ -72,10 +72,10 @@ def test_self_check_finds_a_cache_that_forgets(new_lm):
     attention = lm.decoder_layers[0].self_attn
     attend = attention.forward
 
-    def forgetful(*args, past_key_values=None, **kwargs):
-        output = attend(*args, past_key_values=past_key_values, **kwargs)
-        if past_key_values is not None:
-            past_key_values.layers[0].keys.neg_()
+    def forgetful(*args, **kwargs):
+        output = attend(*args, **kwargs)
+        if (kept := kwargs.get("cache", kwargs.get("past_key_values"))) is not None:
+            kept.layers[0].keys.neg_()
         return output
 
     attention.forward = forgetful

@@ -317,8 +317,8 @@ class FrameFeatures:
 
 def _composite() -> Any:
     from workflow_scripts.speech_lm.families.composite import CompositeSpeechLM
+    from workflow_scripts.speech_lm.trainable.adapters import AdapterShape, SpeechAdapter
     from workflow_scripts.speech_lm.trainable.lslm import LSLM
-    from workflow_scripts.speech_lm.trainable.stacking_adapter import AdapterShape, SpeechAdapter
 
     torch.manual_seed(0)
     llama = hf.AutoModelForCausalLM.from_config(hf.LlamaConfig(**TEXT))

@@ -202,8 +202,8 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
         {"check_training"},
     ),
     "the chat template": (
-        replace("speech_lm/families/chat.py", "query = text.strip()", "query = text.rstrip()"),
-        opening("smollm2-lora", "smollm2-full", "unit")
+        replace("speech_lm/families/chat.py", "(query := text.strip())", "(query := text.rstrip())"),
+        opening("smollm2-lora", "smollm2-full", "unit", "public")
         | {"answer_instructions", "answer_questions_base", "measure_responses", "train_model"},
     ),
     "which edits scale": (

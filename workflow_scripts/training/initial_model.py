@@ -11,10 +11,10 @@ from workflow_scripts.settings.families.composite import TrainedModel
 from workflow_scripts.settings.training import AdapterSettings, RecipeSettings
 from workflow_scripts.speech_lm.device import multiplies_bfloat16, resolve_device
 from workflow_scripts.speech_lm.memory import TRAINED_BYTES, require_backbone
+from workflow_scripts.speech_lm.trainable.adapters import AdapterShape, SpeechAdapter
 from workflow_scripts.speech_lm.trainable.checkpoint import load_backbone
 from workflow_scripts.speech_lm.trainable.lora import LoraSettings, attach_lora
 from workflow_scripts.speech_lm.trainable.lslm import LSLM
-from workflow_scripts.speech_lm.trainable.stacking_adapter import AdapterShape, SpeechAdapter
 
 SWAMPING_SHARE = 0.1
 """Adam moves every weight by about the learning rate a step. Measured on the default study: with a rate of 36 % of the

@@ -28,8 +28,8 @@ from workflow_scripts.artifacts.questions import Question
 from workflow_scripts.artifacts.tables import WARMUP_LOG, write_columns
 from workflow_scripts.settings.training import RecipeSettings, WarmupSettings
 from workflow_scripts.speech_lm.device import multiplies_bfloat16, resolve_device
+from workflow_scripts.speech_lm.trainable.adapters import SpeechAdapter
 from workflow_scripts.speech_lm.trainable.checkpoint import load_backbone
-from workflow_scripts.speech_lm.trainable.stacking_adapter import SpeechAdapter
 from workflow_scripts.training.collator import padded_features
 from workflow_scripts.training.ctc import (
     CtcHead,

@@ -12,7 +12,7 @@ from workflow_scripts.artifacts.checkpoints import CheckpointIndex
 from workflow_scripts.speech_lm.converters.convert_blsp import convert_blsp
 from workflow_scripts.speech_lm.families.composite import load_composite
 from workflow_scripts.speech_lm.protocol import Speech, SpeechLMError
-from workflow_scripts.speech_lm.trainable.conv_adapter import ConvAdapter, ConvAdapterShape
+from workflow_scripts.speech_lm.trainable.adapters import ConvAdapter, ConvAdapterShape
 
 SIZES, D_ENCODER, D_INNER, FRAMES = Sizes(theta=50_000.0), 12, 8, 43
 CONFIG = {

@@ -125,7 +125,7 @@ def test_layers_that_bypass_the_cache_are_named(new_lm):
     lm = new_lm("llama")
     layer = lm.decoder_layers[2]
     attend = layer.self_attn.forward
-    layer.self_attn.forward = lambda *args, past_key_values=None, **kwargs: attend(*args, **kwargs)
+    layer.self_attn.forward = lambda *args, past_key_values=None, cache=None, **kwargs: attend(*args, **kwargs)
     with pytest.raises(SpeechLMError, match=r"layers \[2\] keep their state outside"):
         lm.generate([lm.encode_text("river")], max_new_tokens=4)
 

@@ -8,8 +8,8 @@ from peft import LoraConfig
 
 from tests.speech_lm.tiny_models import build, speech_lm
 from tests.speech_lm.tiny_processor import AUDIO_TOKEN, TEMPLATE, make_tokenizer
+from workflow_scripts.speech_lm.families.audio_prompts import AudioPrompts
 from workflow_scripts.speech_lm.families.hf import HfSpeechLM
-from workflow_scripts.speech_lm.families.prompts import AudioPrompts
 from workflow_scripts.speech_lm.families.units import run_starts
 from workflow_scripts.speech_lm.families.whole_model import WholeModelSpeechLM
 from workflow_scripts.speech_lm.opening.model_checks import check_model, clip, run_checks, template_confounds

@@ -12,10 +12,10 @@ from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.speech_lm.families.composite import load_composite
 from workflow_scripts.speech_lm.opening.check_decoder import check_decoder
 from workflow_scripts.speech_lm.protocol import Speech, SpeechLMError
+from workflow_scripts.speech_lm.trainable.adapters import AdapterShape, SpeechAdapter
 from workflow_scripts.speech_lm.trainable.checkpoint import load_backbone, load_lslm, read_info, save_lslm
 from workflow_scripts.speech_lm.trainable.lora import LoraSettings, attach_lora
 from workflow_scripts.speech_lm.trainable.lslm import LSLM
-from workflow_scripts.speech_lm.trainable.stacking_adapter import AdapterShape, SpeechAdapter
 
 SHAPE = AdapterShape(d_encoder=16, d_hidden=24, d_model=32, stack=4, activation="gelu")
 FACTS = {"encoder": {"window_seconds": 2}, "warmup": "none"}

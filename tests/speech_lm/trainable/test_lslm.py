@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from workflow_scripts.speech_lm.trainable.adapters import AdapterShape, SpeechAdapter
 from workflow_scripts.speech_lm.trainable.lora import LoraSettings, attach_lora, merge_lora
 from workflow_scripts.speech_lm.trainable.lslm import LSLM
-from workflow_scripts.speech_lm.trainable.stacking_adapter import AdapterShape, SpeechAdapter
 
 SHAPE = AdapterShape(d_encoder=16, d_hidden=24, d_model=32)
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")

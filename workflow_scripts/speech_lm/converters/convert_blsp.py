@@ -2,7 +2,7 @@
 
     python -m workflow_scripts.speech_lm.converters.convert_blsp <folder as published> <target folder>
 
-In BLSP only what lies between Whisper's encoder and the language model was trained on speech (`conv_adapter`); the
+In BLSP only what lies between Whisper's encoder and the language model was trained on speech (`ConvAdapter`); the
 language model is a Llama 2 tuned on written instructions before. The target holds that Llama as a backbone, with BLSP's
 prompt as its chat template, and the checkpoint:
 
@@ -31,7 +31,7 @@ from torch import Tensor
 from workflow_scripts.speech_lm.converters.converted import STEP, published_llama, published_tokenizer, write_checkpoint
 from workflow_scripts.speech_lm.protocol import SpeechLMError
 from workflow_scripts.speech_lm.torch_files import read_published, read_published_config
-from workflow_scripts.speech_lm.trainable.conv_adapter import ConvAdapter, ConvAdapterShape
+from workflow_scripts.speech_lm.trainable.adapters import ConvAdapter, ConvAdapterShape
 from workflow_scripts.speech_lm.trainable.lslm import LSLM
 
 LANGUAGE = "llama_model."

@@ -27,8 +27,8 @@ from torch import Tensor
 from workflow_scripts.speech_lm.converters.converted import published_llama, write_checkpoint
 from workflow_scripts.speech_lm.protocol import SpeechLMError
 from workflow_scripts.speech_lm.torch_files import read_published, read_published_config
+from workflow_scripts.speech_lm.trainable.adapters import AdapterShape, SpeechAdapter
 from workflow_scripts.speech_lm.trainable.lslm import LSLM
-from workflow_scripts.speech_lm.trainable.stacking_adapter import AdapterShape, SpeechAdapter
 
 PROJECTOR = "model.speech_projector."
 PARTS = {"linear1": "down", "linear2": "up"}

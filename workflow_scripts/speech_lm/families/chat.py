@@ -19,7 +19,7 @@ from workflow_scripts.speech_lm.protocol import SpeechLMError
 logger = logging.getLogger(__name__)
 
 # Letters only, so that no tokenizer or template treats it specially; templates may trim, hence no spaces.
-_SLOT = "QUERYSLOTQUERYSLOT"
+SLOT = "QUERYSLOTQUERYSLOT"
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,40 @@ class WrittenQuery:
     input_ids: tuple[int, ...]
     span: tuple[int, int]
     char_spans: tuple[tuple[int, int], ...]
+
+
+def query_of(text: str) -> str:
+    """A written query without white space at its ends. Raises ValueError if nothing is left."""
+    if not (query := text.strip()):
+        raise ValueError("a written query must not be empty")
+    return query
+
+
+def render_chat(renderer: Any, content: Any, system_prompt: str | None, model_name: str) -> str:
+    """The prompt around one user turn, by a tokenizer's or processor's chat template.
+
+    content: text, or a list of parts (then the system prompt is one too). Raises SpeechLMError naming the model.
+    """
+    messages = [{"role": "user", "content": content}]
+    if system_prompt is not None:
+        system = system_prompt if isinstance(content, str) else [{"type": "text", "text": system_prompt}]
+        messages.insert(0, {"role": "system", "content": system})
+    try:
+        return renderer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    except (TemplateError, TypeError) as error:
+        with_system = "" if system_prompt is None else f" with system_prompt {system_prompt[:60]!r}"
+        raise SpeechLMError(
+            f"{model_name}: the chat template cannot be rendered{with_system} ({error}); remove system_prompt if the "
+            "model knows none, else correct the template"
+        ) from error
+
+
+def around_slot(rendered: str, model_name: str) -> tuple[str, str]:
+    """What a prompt rendered with `SLOT` has before and after it. Raises SpeechLMError if it is not there once."""
+    pieces = rendered.split(SLOT)
+    if len(pieces) != 2:
+        raise SpeechLMError(f"{model_name}: the chat template shows the user's turn {len(pieces) - 1} times, not once")
+    return pieces[0], pieces[1]
 
 
 class ChatTemplate:
@@ -63,27 +97,12 @@ class ChatTemplate:
 
     def render(self, text: str) -> str:
         """The whole prompt with `text` as the user's turn."""
-        messages = [{"role": "user", "content": text}]
-        if self.system_prompt is not None:
-            messages.insert(0, {"role": "system", "content": self.system_prompt})
-        try:
-            return self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-        except TemplateError as error:
-            system = "" if self.system_prompt is None else f" with system_prompt {self.system_prompt[:60]!r}"
-            raise SpeechLMError(
-                f"{self.model_name}: the chat template cannot be rendered{system} ({error}); remove system_prompt if "
-                "the model knows none, else correct the template"
-            ) from error
+        return render_chat(self.tokenizer, text, self.system_prompt, self.model_name)
 
     @cached_property
     def parts(self) -> tuple[str, str]:
         """What the template puts before and after the query."""
-        pieces = self.render(_SLOT).split(_SLOT)
-        if len(pieces) != 2:
-            raise SpeechLMError(
-                f"{self.model_name}: the chat template shows the user's turn {len(pieces) - 1} times, not once"
-            )
-        return pieces[0], pieces[1]
+        return around_slot(self.render(SLOT), self.model_name)
 
     @cached_property
     def ids(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -102,11 +121,11 @@ class ChatTemplate:
     def _frame(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Ids of both parts on their own; those in place where a text on its own gets a start (SentencePiece)."""
         before, after = (tuple(self._tokenize(part)["input_ids"]) for part in self.parts)
-        whole = self._tokenize(_SLOT.join(self.parts), return_offsets_mapping=True)
+        whole = self._tokenize(SLOT.join(self.parts), return_offsets_mapping=True)
         ids, start = tuple(whole["input_ids"]), len(self.parts[0])
         if ids[: len(before)] == before and ids[len(ids) - len(after) :] == after:
             return before, after
-        places, end = list(zip(ids, whole["offset_mapping"])), start + len(_SLOT)
+        places, end = list(zip(ids, whole["offset_mapping"])), start + len(SLOT)
         if any(first < edge < last for _, (first, last) in places for edge in (start, end)):
             return before, after  # frame and query melt together: `write` refuses that
         return (
@@ -121,9 +140,7 @@ class ChatTemplate:
         empty query and SpeechLMError if the template's tokens merge with the query's, for then the two forms would
         not share the same frame.
         """
-        query = text.strip()
-        if not query:
-            raise ValueError("a written query must not be empty")
+        query = query_of(text)
         (prefix, suffix), (prefix_ids, suffix_ids) = self.parts, self.ids
         if self.render(query) != prefix + query + suffix:
             raise SpeechLMError(f"{self.model_name}: the chat template changes the query {query[:80]!r}")
@@ -160,3 +177,28 @@ class ChatTemplate:
     def _tokenize(self, text: str, **options: Any) -> Any:
         # The template writes the special tokens itself.
         return self.tokenizer(text, add_special_tokens=False, **options)
+
+
+class PlainPrompt:
+    """A prompt that is no chat template, such as SpeechGPT's; the same interface as `ChatTemplate` as far as needed."""
+
+    def __init__(self, tokenizer: Any, prompt: str, model_name: str) -> None:
+        self.tokenizer, self.model_name = tokenizer, model_name
+        self.parts = tuple(prompt.split("{query}"))
+        bos = tokenizer.bos_token_id
+        self.ids = (
+            (*(() if bos is None else (bos,)), *self._tokenize(self.parts[0])),
+            tuple(self._tokenize(self.parts[1])),
+        )
+
+    def write(self, text: str) -> WrittenQuery:
+        """Ids of a written query; the query is tokenised on its own, so that the frame is the same around speech."""
+        query = query_of(text)
+        encoded = self.tokenizer(query, add_special_tokens=False, return_offsets_mapping=True)
+        (before, after), ids = self.ids, tuple(encoded["input_ids"])
+        return WrittenQuery(
+            (*before, *ids, *after), (len(before), len(before) + len(ids)), tuple(map(tuple, encoded["offset_mapping"]))
+        )
+
+    def _tokenize(self, text: str) -> list[int]:
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from workflow_scripts.speech_lm.architectures import ALWAYS_PADDED, SPEECH_LORA, active_stream, audio_token_id
+from workflow_scripts.speech_lm.families.audio_prompts import AudioPrompts
 from workflow_scripts.speech_lm.families.hf_folder import window_seconds
 from workflow_scripts.speech_lm.families.merging import merged_embeddings
-from workflow_scripts.speech_lm.families.prompts import AudioPrompts
 from workflow_scripts.speech_lm.families.transformers_lm import TransformersSpeechLM, end_ids
 from workflow_scripts.speech_lm.protocol import SAMPLE_RATE, Query, Speech, SpeechLMError
 

@@ -12,7 +12,7 @@ from torch import nn
 from transformers import AutoTokenizer
 
 from workflow_scripts.speech_lm.families.base import DecoderSpeechLM
-from workflow_scripts.speech_lm.families.chat import ChatTemplate, WrittenQuery
+from workflow_scripts.speech_lm.families.chat import ChatTemplate, PlainPrompt
 from workflow_scripts.speech_lm.families.speech_units import load_quantizer
 from workflow_scripts.speech_lm.opening.folder_checks import import_class
 from workflow_scripts.speech_lm.protocol import SAMPLE_RATE, ModelFolders, Query, Speech, SpeechLMError
@@ -27,33 +27,6 @@ class Quantizer(Protocol):
     def __call__(self, waveform: np.ndarray) -> np.ndarray:
         """(samples,) float32 at 16 kHz -> (n,) int64 units in order of time."""
         ...
-
-
-class PlainPrompt:
-    """A prompt that is no chat template, such as SpeechGPT's; the same interface as `ChatTemplate` as far as needed."""
-
-    def __init__(self, tokenizer: Any, prompt: str, model_name: str) -> None:
-        self.tokenizer, self.model_name = tokenizer, model_name
-        self.parts = tuple(prompt.split("{query}"))
-        bos = tokenizer.bos_token_id
-        self.ids = (
-            (*(() if bos is None else (bos,)), *self._tokenize(self.parts[0])),
-            tuple(self._tokenize(self.parts[1])),
-        )
-
-    def write(self, text: str) -> WrittenQuery:
-        """Ids of a written query; the query is tokenised on its own, so that the frame is the same around speech."""
-        query = text.strip()
-        if not query:
-            raise ValueError("a written query must not be empty")
-        encoded = self.tokenizer(query, add_special_tokens=False, return_offsets_mapping=True)
-        (before, after), ids = self.ids, tuple(encoded["input_ids"])
-        return WrittenQuery(
-            (*before, *ids, *after), (len(before), len(before) + len(ids)), tuple(map(tuple, encoded["offset_mapping"]))
-        )
-
-    def _tokenize(self, text: str) -> list[int]:
-        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 class UnitsSpeechLM(DecoderSpeechLM):

@@ -1,12 +1,157 @@
-"""The kinds of speech adapter a checkpoint can hold, by the record in its lslm.json."""
+"""Speech adapters: from encoder frames to positions of the language model."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from workflow_scripts.speech_lm.trainable.conv_adapter import ConvAdapter, ConvAdapterShape
-from workflow_scripts.speech_lm.trainable.stacking_adapter import AdapterShape, SpeechAdapter
+import torch
+from torch import Tensor, nn
+
+_ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU}
+
+
+def _at_least_one(shape: Any, *names: str) -> None:
+    for name in names:
+        if getattr(shape, name) < 1:
+            raise ValueError(f"adapter {name} is {getattr(shape, name)}; it must be at least 1")
+
+
+@dataclass(frozen=True)
+class AdapterShape:
+    """Everything that fixes the adapter's parameters: stacked frames, widths, activation ("relu" or "gelu")."""
+
+    d_encoder: int
+    d_hidden: int
+    d_model: int
+    stack: int = 5
+    activation: str = "relu"
+
+    def __post_init__(self) -> None:
+        if self.activation not in _ACTIVATIONS:
+            raise ValueError(
+                f"adapter activation {self.activation!r} is unknown; choose one of {', '.join(_ACTIVATIONS)}"
+            )
+        _at_least_one(self, "d_encoder", "d_hidden", "d_model", "stack")
+
+    def to_dict(self) -> dict[str, int | str]:
+        """Plain values for a JSON file; `AdapterShape(**d)` reverses it."""
+        return asdict(self)
+
+
+class SpeechAdapter(nn.Module):
+    """Linear(stack * d_encoder, d_hidden) - activation - Linear(d_hidden, d_model) on `stack` frames at a time.
+
+    Source: arXiv 2510.12116, section 2 (k = 5 frames of Whisper, 50 per second, give 10 positions per second).
+    """
+
+    def __init__(self, shape: AdapterShape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.down = nn.Linear(shape.stack * shape.d_encoder, shape.d_hidden)
+        self.activation = _ACTIVATIONS[shape.activation]()
+        self.up = nn.Linear(shape.d_hidden, shape.d_model)
+
+    def output_lengths(self, lengths: Tensor) -> Tensor:
+        """Positions T_s = ceil(frames / stack)."""
+        return (lengths + self.shape.stack - 1) // self.shape.stack
+
+    def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, F, d_encoder) frames, of which `lengths` (B,) are real -> (B, ceil(F / stack), d_model), (B,) lengths.
+
+        Frames past a row's length count as zeros, so that a row's result does not depend on how far it is padded.
+        """
+        n_rows, n_frames, width = features.shape
+        if width != self.shape.d_encoder:
+            raise ValueError(f"features have {width} numbers per frame, the adapter takes {self.shape.d_encoder}")
+        real = torch.arange(n_frames, device=features.device) < lengths.to(features.device)[:, None]
+        features = features.to(self.down.weight.dtype) * real[..., None]
+        missing = -n_frames % self.shape.stack
+        if missing:
+            features = nn.functional.pad(features, (0, 0, 0, missing))
+        stacked = features.reshape(n_rows, -1, self.shape.stack * width)
+        return self.up(self.activation(self.down(stacked))), self.output_lengths(lengths)
+
+
+@dataclass(frozen=True)
+class ConvAdapterShape:
+    """What fixes the parameters: widths of encoder, bottleneck and language model, and odd kernels, one per halving."""
+
+    d_encoder: int
+    d_inner: int
+    d_model: int
+    kernels: tuple[int, ...] = (5, 5, 5)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kernels", tuple(self.kernels))
+        if not self.kernels or any(kernel < 1 or kernel % 2 == 0 for kernel in self.kernels):
+            raise ValueError(f"kernels {self.kernels} must be odd numbers, one at least")
+        _at_least_one(self, "d_encoder", "d_inner", "d_model")
+
+    @property
+    def stack(self) -> int:
+        """Encoder frames per position."""
+        return 2 ** len(self.kernels)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for a JSON file."""
+        return {"kind": "conv", **asdict(self), "kernels": list(self.kernels)}
+
+
+class ConvAdapter(nn.Module):
+    """Convolutions of stride 2, each with a gated linear unit; x + W2 gelu(W1 x); layer norm.
+
+    Source: BLSP (arXiv 2309.00916), three convolutions: 50 frames per second give 6.25 positions.
+    """
+
+    def __init__(self, shape: ConvAdapterShape) -> None:
+        super().__init__()
+        self.shape = shape
+        last = len(shape.kernels) - 1
+        self.convolutions = nn.ModuleList(
+            nn.Conv1d(
+                shape.d_encoder,
+                2 * (shape.d_model if number == last else shape.d_encoder),
+                kernel,
+                stride=2,
+                padding=kernel // 2,
+            )
+            for number, kernel in enumerate(shape.kernels)
+        )
+        self.down = nn.Linear(shape.d_model, shape.d_inner, bias=False)
+        self.up = nn.Linear(shape.d_inner, shape.d_model, bias=False)
+        self.norm = nn.LayerNorm(shape.d_model)
+
+    def output_lengths(self, lengths: Tensor) -> Tensor:
+        """Positions: half of the frames, rounded up, once per convolution."""
+        for _ in self.shape.kernels:
+            lengths = (lengths + 1) // 2
+        return lengths
+
+    def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, F, d_encoder) frames, of which `lengths` (B,) are real -> (B, T, d_model) and (B,) positions.
+
+        Frames past a row's length count as zeros after every convolution, so that padding changes no row.
+        """
+        if features.shape[2] != self.shape.d_encoder:
+            raise ValueError(
+                f"features have {features.shape[2]} numbers per frame, the adapter takes {self.shape.d_encoder}"
+            )
+        left = lengths.to(features.device)
+        x = _cut(features.to(self.down.weight.dtype).transpose(1, 2), left)
+        for convolution in self.convolutions:
+            left = (left + 1) // 2
+            x = _cut(nn.functional.glu(convolution(x), dim=1), left)
+        x = x.transpose(1, 2)
+        x = x + self.up(nn.functional.gelu(self.down(x)))
+        return self.norm(x), self.output_lengths(lengths)
+
+
+def _cut(x: Tensor, lengths: Tensor) -> Tensor:
+    """(B, d, F) with zeros past each row's length."""
+    return x * (torch.arange(x.shape[2], device=x.device) < lengths[:, None])[:, None]
+
 
 Shape = AdapterShape | ConvAdapterShape
 Adapter = SpeechAdapter | ConvAdapter

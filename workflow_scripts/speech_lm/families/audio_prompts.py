@@ -13,13 +13,10 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
-from jinja2 import TemplateError
-
-from workflow_scripts.speech_lm.families.chat import WrittenQuery
+from workflow_scripts.speech_lm.families.chat import SLOT, WrittenQuery, around_slot, query_of, render_chat
 from workflow_scripts.speech_lm.protocol import SpeechLMError
 
 TEMPLATES = ("native", "matched")
-_SLOT = "QUERYSLOTQUERYSLOT"
 _OTHERS = ("Q9 q", "zx%")
 """Queries that are compared with a query where the tokenizer gives no offsets: different first and last characters."""
 
@@ -65,18 +62,7 @@ class AudioPrompts:
         return next((one for one in (self.processor, self.tokenizer) if getattr(one, "chat_template", None)), None)
 
     def _render(self, content: Any) -> str:
-        messages = [{"role": "user", "content": content}]
-        if self.system_prompt is not None:
-            plain = isinstance(content, str)
-            system = self.system_prompt if plain else [{"type": "text", "text": self.system_prompt}]
-            messages.insert(0, {"role": "system", "content": system})
-        try:
-            return self._renderer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-        except (TemplateError, TypeError) as error:
-            raise SpeechLMError(
-                f"{self.model_name}: the chat template cannot be rendered ({error}); remove system_prompt if the model "
-                "knows none, else correct the template"
-            ) from error
+        return render_chat(self._renderer, content, self.system_prompt, self.model_name)
 
     @cached_property
     def _in_parts(self) -> bool:
@@ -96,12 +82,7 @@ class AudioPrompts:
     @cached_property
     def frame(self) -> tuple[str, str]:
         """What the template puts before and after a written query."""
-        pieces = self._render(self._content(_SLOT)).split(_SLOT)
-        if len(pieces) != 2:
-            raise SpeechLMError(
-                f"{self.model_name}: the chat template shows the user's turn {len(pieces) - 1} times, not once"
-            )
-        return pieces[0], pieces[1]
+        return around_slot(self._render(self._content(SLOT)), self.model_name)
 
     @cached_property
     def _native_spoken(self) -> str:
@@ -144,9 +125,7 @@ class AudioPrompts:
         Raises:
             ValueError: the query is empty. SpeechLMError: the template changes it, or it holds a placeholder.
         """
-        query = text.strip()
-        if not query:
-            raise ValueError("a written query must not be empty")
+        query = query_of(text)
         if self.audio_token in query:
             raise SpeechLMError(f"{self.model_name}: the query {query[:80]!r} contains the audio placeholder")
         prefix, suffix = self.frame
