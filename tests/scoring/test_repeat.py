@@ -8,7 +8,7 @@ SENTENCE = "the cat can't eat twenty mice"
 
 
 def test_a_perfect_repetition_in_another_spelling_scores_1():
-    found = compare_repetition("The cat cannot eat 20 mice.", SENTENCE)
+    found = compare_repetition("The cat can not eat 20 mice.", SENTENCE)
     assert (found.score, found.word_error_rate) == (1, 0)
     assert found.heard == "the cat can not eat 20 mice"
 

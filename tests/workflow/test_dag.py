@@ -201,7 +201,7 @@ def test_touched_and_commented_sources_rerun_nothing_and_an_edited_scorer_its_sc
     scoring = finished.folder / "workflow_scripts/scoring/refusal.py"
     scoring.write_text("# A remark.\n" + scoring.read_text())
     assert finished.job_counts() == {}
-    scoring.write_text(scoring.read_text().replace('version="1"', 'version="edited"'))
+    scoring.write_text(scoring.read_text().replace('version="2"', 'version="edited"'))
     counts = finished.job_counts()
     assert counts["score_answers"] == 2 * CHECKPOINTS and counts["score_answers_base"] == 1
     assert "answer_questions" not in counts and "build_report" in counts
@@ -220,7 +220,7 @@ def test_the_plan_names_what_changed_and_keeping_the_results_accepts_that_and_no
     source.write_text(source.read_text() + "\n\n# A remark.\n")
     assert "Nothing to do" in finished.plan()
     scorer = finished.folder / "workflow_scripts/scoring/refusal.py"
-    scorer.write_text(scorer.read_text().replace('version="1"', 'version="edited"'))
+    scorer.write_text(scorer.read_text().replace('version="2"', 'version="edited"'))
     told = finished.plan()
     assert "scoring.refusal: SCORER changed  (build_gap_table, score_answers, score_answers_base)" in told
     assert "score_answers_base" in told and "train_model" not in told

@@ -215,7 +215,7 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
         {"synthesize_speech"},
     ),
     "a scorer": (
-        replace("scoring/refusal.py", 'version="1"', 'version="edited"'),
+        replace("scoring/refusal.py", 'version="2"', 'version="edited"'),
         {
             "score_answers[advbench]",
             "score_answers_base[advbench]",

@@ -17,7 +17,7 @@ import pandas as pd
 from workflow_scripts.artifacts.checkpoints import checkpoint_step
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.tables import TEXT, WHOLE, write_columns
-from workflow_scripts.evaluation.score_index import FLOORS, MEASURES, FormScores, read_scores
+from workflow_scripts.evaluation.score_index import FLOORS, FormScores, read_scores
 from workflow_scripts.statistics.resampling import Resampled, Resampler, interval
 
 logger = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ def subset_rows(
     yield from _rows("score", means, n)
     for form, one in forms.items():
         yield {"form": form, "measure": "unparsed", "value": one.unparsed, "n": n}
-    for measure in MEASURES:
+    for measure in forms["speech"].measures:
         if not all(measure in one.measures for one in forms.values()):
             continue
         having = np.all([~np.isnan(one.measures[measure]) for one in forms.values()], axis=0)

@@ -1,8 +1,9 @@
 """All numbers of one model and checkpoint on one subset, or on a mean of subsets, with their bootstrap draws.
 
 A cell is a mapping (measure, form) -> `Entry`. Measures: `score`, 0 to 100; `unparsed`, a share; `loss`, nats per token
-of the reference answer; and those of `score_index.MEASURES`. Form `gap` compares speech with text on the questions that
-have the measure in both: text - speech, for the loss speech - text, so that a gap above 0 means that speech is worse.
+of the reference; and those of scorer, options and traits (`score_index`). Form `gap` compares speech with text on
+the questions that have the measure in both: text - speech, for the loss speech - text, so that a gap above 0 means that
+speech is worse.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ import numpy as np
 
 from workflow_scripts.artifacts.answers import FORMS
 from workflow_scripts.artifacts.files import ArtifactError
-from workflow_scripts.evaluation.score_index import MEASURES, FormScores, Subsets
+from workflow_scripts.evaluation.score_index import FormScores, Subsets
 from workflow_scripts.scoring.overall import overall
 from workflow_scripts.statistics.resampling import Resampled, Resampler, mean_of
 
@@ -66,7 +67,7 @@ def subset_cell(subset: str, forms: Mapping[str, FormScores], resampler: Resampl
             cell[SCORE, "text"], number=cell[SCORE, "text"].number - cell[SCORE, "speech"].number, null=np.nan
         )
     cell |= _losses(subset, forms, resampler)
-    for name in MEASURES:
+    for name in dict.fromkeys(name for one in forms.values() for name in one.measures):
         cell |= _measure(name, subset, forms, resampler)
     return cell
 

@@ -11,7 +11,7 @@ from workflow_scripts.artifacts.answers import FORMS
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.scores import OptionScoreRecord, QuestionScore, ScoreFile
 from workflow_scripts.scoring.answer_traits import NAMES
-from workflow_scripts.scoring.registry import SCORERS, find_scorer
+from workflow_scripts.scoring.registry import find_scorer
 from workflow_scripts.scoring.scorer import Scorer
 
 FLOORS = ("silence", "other")
@@ -26,12 +26,6 @@ OPTION_MEASURES: dict[str, Callable[[OptionScoreRecord], float]] = {
 """Measures of questions with options, from the probabilities of these, without a parser."""
 TRAIT_MEASURES = {f"answers_{name}": name for name in NAMES}
 """Shares of answers, in percent, that are empty, cut off, ..., whatever was asked (`scoring.answer_traits`)."""
-MEASURES = (
-    *dict.fromkeys(name for scorer in SCORERS.values() for name in scorer.measures),
-    *OPTION_MEASURES,
-    *TRAIT_MEASURES,
-)
-"""What stands beside the score in gap.csv."""
 BASE = "base"
 """Checkpoint name of an untuned backbone."""
 
@@ -46,7 +40,7 @@ class FormScores:
         unparsed: share of answers without a parsed answer, 0 to 1.
         nll, tokens: (n,), cost of the reference answer in nats and its tokens; NaN and 0 where there is none.
         chance: mean score of a guesser, 0 to 100; NaN where the scorer has no chance level.
-        measures: (n,) per measure of `MEASURES`, NaN for questions that have none; measures no question has are absent.
+        measures: (n,) per measure of the scorer and of `OPTION_MEASURES`, NaN for questions that have none.
         intervals: 95 % interval of the mean of each measure, from the score file.
         parsed: (n,) what was read from each answer, None where nothing was.
     """

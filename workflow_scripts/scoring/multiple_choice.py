@@ -270,7 +270,7 @@ def _estimates(scores: Scores) -> Estimates:
 
 
 SCORER = Scorer(
-    version="4",
+    version="5",
     score=score_choice,
     estimates=_estimates,
     measures={"corrected": lambda score, details: 100 * chance_corrected(score, details["chance"])},

@@ -8,7 +8,7 @@ wraps the sentence in chatter loses.
 from dataclasses import dataclass
 
 from workflow_scripts.scoring.scorer import Score, Scorer, Task, detail_estimates
-from workflow_scripts.scoring.text_normalisation import normalise_words, word_error_rate
+from workflow_scripts.scoring.word_errors import recognised_words, word_error_rate
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def compare_repetition(answer: str, sentence: str) -> Repetition:
         ValueError: the sentence has no words after normalisation.
     """
     rate = word_error_rate(sentence, answer)
-    return Repetition(score=max(0.0, 1.0 - rate), word_error_rate=rate, heard=normalise_words(answer))
+    return Repetition(score=max(0.0, 1.0 - rate), word_error_rate=rate, heard=recognised_words(answer))
 
 
 def score_repetition(answer: str, task: Task) -> Score:
@@ -48,7 +48,7 @@ def score_repetition(answer: str, task: Task) -> Score:
 
 
 SCORER = Scorer(
-    version="1",
+    version="2",
     score=score_repetition,
     estimates=detail_estimates("word_error_rate"),
     measures={"word_error_rate": lambda _, details: 100 * details["word_error_rate"]},

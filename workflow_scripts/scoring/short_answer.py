@@ -109,7 +109,7 @@ def score_short_answer(answer: str, task: Task) -> Score:
 
 
 SCORER = Scorer(
-    version="1",
+    version="2",
     score=score_short_answer,
     estimates=detail_estimates("token_f1", "token_recall"),
     accepted_answers=True,

@@ -1,8 +1,7 @@
-"""Bring a written and a recognised text to one spelling, and count word errors between them.
+"""Bring two texts to one spelling, so that answers can be matched with references, options and phrases.
 
-One normaliser serves three users: word error rate of a recogniser, the repeat-after-me score, and the matching of short
-answers. It therefore removes what speech cannot carry (case, punctuation, digits against number words) and keeps
-everything else. Method, in this order (ours; English rules, other scripts pass through):
+Removes what speech cannot carry (case, punctuation, digits against number words) and keeps all else; word error rates
+have a normaliser of their own (`word_errors`). Method, in this order (ours; English rules, other scripts pass through):
 
 1. Unicode NFKC, lower case, straight apostrophes, control and invisible characters dropped, accents of Latin letters
    dropped.
@@ -11,16 +10,13 @@ everything else. Method, in this order (ours; English rules, other scripts pass 
 3. Tokens: numbers (with thousands separators and a decimal part), words with inner apostrophes, single Chinese and
    Japanese characters. All other characters, hyphens included, separate tokens.
 4. Contractions are written out (``can't``, ``cannot`` and ``can’t`` -> can not); a possessive loses its apostrophe.
-5. Number words become digits (``twenty-three`` -> 23, ``nineteen ninety-eight`` -> 1998, ``first`` -> 1st).
+5. Number words become digits (``twenty-three`` -> 23, ``nineteen ninety-eight`` -> 1998, ``first`` -> 1st), by the
+   number rules of Whisper's English normaliser.
 """
 
+import functools
 import re
 import unicodedata
-
-from workflow_scripts.scoring.number_words import join_number_words
-
-NAME = "text_normalisation"
-VERSION = "1"
 
 _APOSTROPHES = str.maketrans(dict.fromkeys("‘’‛ʼʹ`´′＇", "'"))
 _SYMBOLS = {
@@ -30,10 +26,12 @@ _SYMBOLS = {
     "=": " equals ",
     "°": " degrees ",
 }
-_CURRENCIES = {"$": "dollars", "£": "pounds", "€": "euros"}
+_CURRENCIES = {"$": "dollars", "£": "pounds", "€": "euros", "¢": "cents"}
+_SIGNED = re.compile(r"([$£€¢])([^\s%]+)")
 _NUMBER = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\d)|\d+(?:\.\d+)?"
 _CURRENCY = re.compile(rf"([$£€]) ?({_NUMBER})((?: (?:hundred|thousand|million|billion|trillion)\b)?)")
 _ACRONYM = re.compile(r"(?<![^\W_])(?:[a-z]\.){2,}(?:[a-z](?![^\W_]))?")
+_LONG_NUMBER = re.compile(r"(\d{15})(?=\d)")  # longer ones are identifiers, and Python limits their conversion
 _MINUS = re.compile(r"(?<!\S)[-−–](?=\d)")
 _CJK = "\u3005\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 # A word: anything but space, digits and ASCII punctuation other than the apostrophe (see _letters_and_marks).
@@ -93,6 +91,11 @@ def plain_characters(text: str) -> str:
     return "".join(kept)
 
 
+def join_abbreviations(text: str) -> str:
+    """Lower-case text with dotted abbreviations as words ("p.m." is "pm") and no number too long to be read as one."""
+    return _LONG_NUMBER.sub(r"\1 ", _ACRONYM.sub(lambda match: match.group().replace(".", "") + " ", text))
+
+
 def _letters_and_marks(text: str) -> str:
     """Non-ASCII characters: Latin letters lose accents, digits become ASCII, symbols become spaces.
 
@@ -134,11 +137,24 @@ def _written_out(token: str) -> str:
     return " ".join([_CONTRACTED.get(token) or _CONTRACTED.get(bare, bare), *words])
 
 
+@functools.cache
+def _number_rules():
+    from whisper_normalizer.english import EnglishNumberNormalizer
+
+    return EnglishNumberNormalizer()
+
+
+def _with_digits(words: str) -> str:
+    """Number words as digits; the signs that Whisper's rules put at numbers are words again."""
+    text = _SIGNED.sub(lambda match: f"{match[2]} {_CURRENCIES[match[1]]}", _number_rules()(words))
+    return " ".join(text.replace("%", " percent").split())
+
+
 def normalise_words(text: str) -> str:
     """The words of ``text`` in one spelling, separated by single spaces (rules: module docstring).
 
     Numbers in digits and in words become equal, as do contractions with either apostrophe or written out. The result of
-    a text without words is the empty string. Applying the function twice changes nothing.
+    a text without words is the empty string.
     """
     text = _letters_and_marks(plain_characters(text).lower())
     text = re.sub(r"\s+", " ", text)
@@ -146,28 +162,9 @@ def normalise_words(text: str) -> str:
     text = _MINUS.sub(" minus ", text)
     for symbol, word in _SYMBOLS.items():
         text = text.replace(symbol, word)
-    text = _ACRONYM.sub(lambda match: match.group().replace(".", "") + " ", text)
+    text = join_abbreviations(text)
 
     words: list[str] = []
     for token in _TOKEN.findall(text):
         words.extend((token.replace(",", "") if token[0].isdecimal() else _written_out(token)).split())
-    return " ".join(join_number_words(words))
-
-
-def word_error_rate(reference: str, hypothesis: str) -> float:
-    """Word errors (substitutions + deletions + insertions) per reference word, both sides normalised.
-
-    0 is a perfect transcript, an empty hypothesis gives 1, and insertions can push the rate above 1.
-
-    Raises:
-        ValueError: the reference has no words after normalisation, so the rate has no denominator.
-    """
-    reference_words = normalise_words(reference)
-    if not reference_words:
-        raise ValueError(
-            f"the reference {reference[:80]!r} has no words after normalisation, so its word error rate is undefined; "
-            "drop the item or give its spoken form"
-        )
-    import jiwer
-
-    return float(jiwer.wer(reference_words, normalise_words(hypothesis)))
+    return _with_digits(" ".join(words))

@@ -1,6 +1,6 @@
 """What a recogniser hears in each utterance: the asr form of the questions, and the word error rate of the voice.
 
-The rate compares the transcript with the text that was spoken, both normalised (scoring.text_normalisation), so that
+The rate compares the transcript with the text that was spoken, both normalised (scoring.word_errors), so that
 digits, symbols and option letters count by how they sound. Questions above `wer_limit` are dropped (paper section 3:
 0.1 for training data). The features of encode_speech cannot be used here: Whisper's decoder needs the frames of the
 trailing silence, which they leave out.
@@ -18,7 +18,7 @@ from workflow_scripts.artifacts.logs import progress
 from workflow_scripts.artifacts.provenance import provenance
 from workflow_scripts.artifacts.questions import QUESTIONS
 from workflow_scripts.artifacts.utterances import SYNTHESIS, UTTERANCES, Utterance
-from workflow_scripts.scoring.text_normalisation import word_error_rate
+from workflow_scripts.scoring.word_errors import word_error_rate
 from workflow_scripts.settings.speech import AsrSettings
 from workflow_scripts.speech.audio import read_flac
 from workflow_scripts.speech.padding import WINDOW_SECONDS, padded_length
