@@ -22,9 +22,9 @@ def check_backbone(name: str, folder: Path, vocab_size: int | None) -> None:
         AssetError: there is no chat template, it does not show the user's turn exactly once and unchanged, a token of
             it is not in the vocabulary, or the tokenizer names no token that ends an answer.
     """
-    from transformers import AutoTokenizer
+    from workflow_scripts.speech_lm.transformers_folder import load_tokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    tokenizer = load_tokenizer(folder)
     try:
         ChatTemplate(tokenizer, model_name=name, n_embeddings=vocab_size).write(SAMPLE)
     except SpeechLMError as error:

@@ -38,8 +38,9 @@ def convert_gguf(original: Path, target: Path) -> dict[str, str]:
             quantization_config=GgufConfig(dequantize=True),
             dtype=torch.bfloat16,
             output_loading_info=True,
+            trust_remote_code=False,
         )
-        tokenizer = AutoTokenizer.from_pretrained(original, gguf_file=name)
+        tokenizer = AutoTokenizer.from_pretrained(original, gguf_file=name, trust_remote_code=False)
     except (ValueError, KeyError, NotImplementedError, OSError) as error:
         raise AssetError(
             f"{original / name} cannot be read as a GGUF model: {type(error).__name__}: {error}"

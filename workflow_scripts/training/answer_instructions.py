@@ -66,7 +66,7 @@ def answer_instructions(
         )
         answers = {answer.id: answer for answer in generated}
         facts["dtype"] = str(model.dtype)
-    tokenizer = AutoTokenizer.from_pretrained(backbone, local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(backbone, local_files_only=True, trust_remote_code=False)
     records = [answers.get(question.id) or given_answer(tokenizer, question) for question in prompts]
     n_ended = sum(record.finish_reason == "stop" for record in records)
     logger.info("%d answers, %d of them the backbone's, %d ended by themselves", len(records), len(answers), n_ended)

@@ -77,7 +77,7 @@ def train_model(
         )
     folder = checkpoints.parent
     reader = FeatureReader(features)
-    tokenizer = AutoTokenizer.from_pretrained(backbone, local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(backbone, local_files_only=True, trust_remote_code=False)
     template = ChatTemplate(tokenizer, system_prompt=system_prompt, model_name=entry.backbone)
     by_split = {
         split: InstructionDataset(load_instructions(found, answers, reader, template), reader)
@@ -128,7 +128,7 @@ def train_model(
         data_collator=collator,
     )
     # Trained in float32, stored as the backbone is: what is evaluated has the same precision before and after.
-    stored = AutoConfig.from_pretrained(backbone, local_files_only=True).dtype
+    stored = AutoConfig.from_pretrained(backbone, local_files_only=True, trust_remote_code=False).dtype
     heldout_collator = make_collator(template, settings.adapter.stack, train_end=False)
 
     def evaluate() -> list[FormLoss]:

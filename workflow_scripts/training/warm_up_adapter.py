@@ -85,7 +85,7 @@ def warm_up_adapter(
     reader = FeatureReader(features)
     by_split = kept_questions(questions, manifest, reader)
     embeddings = load_backbone(backbone).get_input_embeddings().weight.detach()
-    tokenizer = AutoTokenizer.from_pretrained(backbone, local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(backbone, local_files_only=True, trust_remote_code=False)
     vocabulary = CtcVocabulary(tokenizer, [question.spoken for question in by_split[TRAIN]])
     train = possible(load_utterances(by_split[TRAIN], reader, vocabulary), settings.adapter.stack)
     heldout = load_utterances(by_split[HELDOUT], reader, vocabulary)

@@ -36,6 +36,11 @@ class PublicModel(ModelSettings):
     load_in_8bit: bool = Field(default=False, description="8-bit weights (CUDA with bitsandbytes installed).")
     memory_gb: float = Field(default=16, gt=0, description="Main memory that a job with it books (SLURM).")
     trust_remote_code: bool = Field(default=False, description="Run code that comes with the weights.")
+    allowed_tensors: list[str] = Field(
+        default=[],
+        description="Tensors that the files may lack or have too many of, by name or pattern such as talker.*; any "
+        "other is an error.",
+    )
     interventions: bool = Field(
         default=True, description="False for models that only run as a whole (Gemma 4): edits need a shared prefill."
     )

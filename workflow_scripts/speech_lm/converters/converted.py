@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from workflow_scripts.artifacts.checkpoints import CheckpointEntry, CheckpointIndex, checkpoint_name, weights_hash
 from workflow_scripts.artifacts.provenance import provenance
@@ -16,6 +16,7 @@ from workflow_scripts.speech_lm.protocol import SpeechLMError
 from workflow_scripts.speech_lm.torch_files import fill
 from workflow_scripts.speech_lm.trainable.checkpoint import save_lslm
 from workflow_scripts.speech_lm.trainable.lslm import LSLM
+from workflow_scripts.speech_lm.transformers_folder import load_tokenizer
 
 STEP = 0
 
@@ -54,7 +55,7 @@ def published_tokenizer(source: Path) -> Any:
         SpeechLMError: it cannot be built here; names the remedy.
     """
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True)
+        tokenizer = load_tokenizer(source)
     except Exception as error:
         # transformers raises ImportError, OSError, ValueError and more for missing parts.
         raise SpeechLMError(

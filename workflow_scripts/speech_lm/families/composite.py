@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import AutoTokenizer
 
 from workflow_scripts.speech_lm.device import resolve_device, resolve_dtype
 from workflow_scripts.speech_lm.families.base import DecoderSpeechLM
@@ -18,6 +17,7 @@ from workflow_scripts.speech_lm.protocol import ModelFolders, Query, Speech, Spe
 from workflow_scripts.speech_lm.trainable.checkpoint import load_lslm
 from workflow_scripts.speech_lm.trainable.encoder import FRAMES_PER_SECOND, WhisperFeatures
 from workflow_scripts.speech_lm.trainable.lslm import LSLM
+from workflow_scripts.speech_lm.transformers_folder import load_tokenizer
 
 
 class CompositeSpeechLM(DecoderSpeechLM):
@@ -137,7 +137,7 @@ def load_composite(
     device = resolve_device(device)
     dtype = resolve_dtype(dtype, device)
     lslm = load_lslm(checkpoint, backbone, dtype=dtype, device=device, merge=merge)
-    tokenizer = AutoTokenizer.from_pretrained(backbone, local_files_only=True)
+    tokenizer = load_tokenizer(backbone)
     features = None
     if encoder is not None:
         features = WhisperFeatures(encoder, device=device, dtype=dtype, window_seconds=window_seconds)

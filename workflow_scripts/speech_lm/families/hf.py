@@ -18,6 +18,7 @@ from workflow_scripts.speech_lm.families.hf_folder import load_processor, model_
 from workflow_scripts.speech_lm.families.placeholder import PlaceholderSpeechLM
 from workflow_scripts.speech_lm.families.whole_model import WholeModelSpeechLM
 from workflow_scripts.speech_lm.protocol import Edit, ModelFolders, Query, SpeechLMError
+from workflow_scripts.speech_lm.transformers_folder import load_model
 
 
 class HfSpeechLM(PlaceholderSpeechLM, DecoderSpeechLM):
@@ -45,8 +46,13 @@ def open_hf(
     folder, name, trusted = folders.weights, entry["name"], entry["trust_remote_code"]
     config = read_config(folder, name=name, trust_remote_code=trusted)
     processor = load_processor(folder, name=name, trust_remote_code=trusted)
-    model = model_class(config, entry.get("class_name"), name).from_pretrained(
-        folder, **placement(entry, dtype), use_safetensors=True, local_files_only=True, trust_remote_code=trusted
+    model = load_model(
+        model_class(config, entry.get("class_name"), name),
+        folder,
+        name=name,
+        allowed=entry["allowed_tensors"],
+        trust_remote_code=trusted,
+        **placement(entry, dtype),
     )
     if entry.get("lora_subfolder"):
         model.load_adapter(str(folder), adapter_kwargs={"subfolder": entry["lora_subfolder"]})

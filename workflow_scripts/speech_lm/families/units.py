@@ -9,7 +9,6 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import nn
-from transformers import AutoTokenizer
 
 from workflow_scripts.speech_lm.families.base import DecoderSpeechLM
 from workflow_scripts.speech_lm.families.chat import ChatTemplate, PlainPrompt
@@ -17,6 +16,7 @@ from workflow_scripts.speech_lm.families.speech_units import load_quantizer
 from workflow_scripts.speech_lm.opening.folder_checks import import_class
 from workflow_scripts.speech_lm.protocol import SAMPLE_RATE, ModelFolders, Query, Speech, SpeechLMError
 from workflow_scripts.speech_lm.trainable.checkpoint import load_backbone
+from workflow_scripts.speech_lm.transformers_folder import load_tokenizer
 
 
 class Quantizer(Protocol):
@@ -144,8 +144,8 @@ def open_units(
         quantizer = import_class(entry["quantizer"], f"models.{entry['name']}.quantizer")(device=device)
     names = ("unit_token", "begin", "end", "prompt", "merge_repeats", "max_seconds")
     return UnitsSpeechLM(
-        load_backbone(folders.weights, dtype=dtype).to(device).requires_grad_(False),
-        AutoTokenizer.from_pretrained(folders.weights, local_files_only=True),
+        load_backbone(folders.weights, dtype=dtype, allowed=entry["allowed_tensors"]).to(device).requires_grad_(False),
+        load_tokenizer(folders.weights),
         quantizer,
         name=entry["name"],
         system_prompt=system_prompt,

@@ -12,7 +12,7 @@ model.safetensors          strategy "full": every weight of the language model
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from workflow_scripts.speech_lm.protocol import SpeechLMError
 from workflow_scripts.speech_lm.trainable.adapters import Shape, new_adapter, shape_of
 from workflow_scripts.speech_lm.trainable.lora import merge_lora
 from workflow_scripts.speech_lm.trainable.lslm import LSLM
+from workflow_scripts.speech_lm.transformers_folder import load_model
 
 SCHEMA = {"name": "lslm", "version": 1}
 STRATEGIES = ("adapter", "lora", "full")
@@ -123,25 +124,29 @@ def read_info(folder: Path) -> CheckpointInfo:
         raise SpeechLMError(f"{path} is damaged ({problem!r}); delete the folder and train again") from problem
 
 
-def load_backbone(folder: Path, *, dtype: torch.dtype = torch.float32) -> Any:
+def load_backbone(folder: Path, *, dtype: torch.dtype = torch.float32, allowed: Sequence[str] = ()) -> Any:
     """The causal language model of a local transformers folder, from safetensors, in eval mode.
 
     Attention is the fused kernel, except where the model caps attention logits (Gemma 2), which it cannot do.
 
+    Args:
+        allowed: patterns of tensors that the files may lack or have too many of.
+
     Raises:
-        FileNotFoundError: there is no model. SpeechLMError: its weights do not fit into memory.
+        FileNotFoundError: there is no model. SpeechLMError: its weights do not fit into memory, or not into the model.
     """
     folder = Path(folder)
     if not (folder / "config.json").exists():
         raise FileNotFoundError(f"{folder}/config.json is missing: fetch the language model asset first")
     require_backbone(folder, dtype.itemsize, torch.device("cpu"), f"weights in {str(dtype).removeprefix('torch.')}")
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     capped = getattr(config.get_text_config(), "attn_logit_softcapping", None) is not None
-    model = AutoModelForCausalLM.from_pretrained(
+    model = load_model(
+        AutoModelForCausalLM,
         folder,
+        name=folder.name,
+        allowed=allowed,
         dtype=dtype,
-        use_safetensors=True,
-        local_files_only=True,
         attn_implementation="eager" if capped else "sdpa",
     )
     return model.eval()
