@@ -390,3 +390,31 @@ rule build_skill_table:
         "Scores and gap by skill"
     script:
         "../workflow_scripts/evaluation/build_skill_table.py"
+
+
+rule build_condition_table:
+    input:
+        questions=[plan.questions(subset) for subset in plan.subsets],
+        scores=plan.all_scores(),
+    output:
+        table="results/evaluation/conditions.csv",
+    log:
+        "logs/evaluation/conditions.log",
+    benchmark:
+        "results/rule_times/evaluation/conditions.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=20,
+    params:
+        code=plan.code("evaluation/build_condition_table.py", SCORERS=plan.scorers),
+        conditions=plan.conditions(),
+        voices={subset: plan.voice(subset) for subset in plan.subsets},
+        draws=config["evaluation"]["bootstrap_draws"],
+        seed=config["seed"],
+    message:
+        "Scores and gap by condition"
+    script:
+        "../workflow_scripts/evaluation/build_condition_table.py"

@@ -12,6 +12,7 @@ from typing import Any
 from workflow_scripts.planning.code import Step
 from workflow_scripts.planning.results import FIGURES, JUDGEMENTS, TABLES, StudyResults
 from workflow_scripts.settings import INSTRUCTIONS
+from workflow_scripts.settings.speech import recordings_of
 
 __all__ = ["FIGURES", "JUDGEMENTS", "TABLES", "Plan"]
 
@@ -88,8 +89,8 @@ class Plan(StudyResults):
 
     def recordings(self, wildcards: Any) -> str | list[str]:
         """The asset that holds the recordings of the job's voice, if it has one."""
-        asset = getattr(self.config.speech.voices[wildcards.voice], "asset", None)
-        return [] if asset is None else f"resources/{asset}/asset.json"
+        recorded = recordings_of(self.config.speech.voices[wildcards.voice])
+        return [] if recorded is None or recorded.asset is None else f"resources/{recorded.asset}/asset.json"
 
     def manifest(self, subset: str) -> str:
         """Utterances of a subset in its voice."""
@@ -290,9 +291,10 @@ class Plan(StudyResults):
 
     # --- entries of tables of the code, for `code` -------------------------------------------------------------
 
-    def engine_of_voice(self, wildcards: Any) -> str:
-        """The engine of the job's voice."""
-        return self.config.speech.voices[wildcards.voice].engine
+    def engine_of_voice(self, wildcards: Any) -> list[str]:
+        """The engine of the job's voice, and that of the voice that it alters."""
+        voice = self.config.speech.voices[wildcards.voice]
+        return [voice.engine, *([voice.base.engine] if hasattr(voice, "base") else [])]
 
     def family(self, wildcards: Any) -> str:
         """The family of the job's model."""

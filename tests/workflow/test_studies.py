@@ -51,6 +51,19 @@ def test_a_model_with_an_alignment_loss_is_compared_with_the_same_training_witho
     assert Plan(parse_config(values), ROOT).twins() == {}
 
 
+def test_subsets_of_the_same_rows_in_other_voices_are_conditions_of_one_another():
+    values = yaml.safe_load((ROOT / "assets.yaml").read_text()) | yaml.safe_load((ROOT / "config.yaml").read_text())
+    study = yaml.safe_load((ROOT / "studies/conditions.yaml").read_text())
+    assert Plan(parse_config(values), ROOT).conditions() == {}
+    values["benchmark"]["subsets"] |= study["benchmark"]["subsets"]
+    values["speech"]["voices"] |= study["speech"]["voices"]
+    plan = Plan(parse_config(values), ROOT)
+    names = [f"nq_{name}" for name in ("babble5", "fast", "low", "telephone", "white10")]
+    assert plan.conditions() == {"nq": ["nq", *names]}
+    assert [plan.voice(name) for name in ("nq", "nq_fast")] == ["heart", "fast"]
+    assert "results/evaluation/conditions.csv" in plan.result_files()
+
+
 def test_own_checkpoints_are_measured_without_training(workflow):
     folder = workflow.folder / "elsewhere"
     folder.mkdir()

@@ -76,6 +76,21 @@ class StudyNames:
         entry = self.config.benchmark.subsets.get(subset)
         return (entry.voice if entry is not None else None) or self.config.speech.voice
 
+    def conditions(self) -> dict[str, list[str]]:
+        """Subsets of the same rows in other voices, by the first that counts in Overall, which leads its list."""
+        groups: dict[tuple[Any, ...], list[str]] = {}
+        for subset in self.subsets:
+            entry = self.config.benchmark.subsets[subset]
+            # The regions of sd-qa are the same questions in other voices.
+            file = "sd-qa" if entry.layout == "voicebench" and "sd-qa/" in entry.file else entry.file
+            groups.setdefault((entry.asset, file, entry.layout, entry.split, entry.scorer), []).append(subset)
+        found = {}
+        for subsets in groups.values():
+            order = sorted(subsets, key=lambda name: (not self.config.benchmark.subsets[name].overall, name))
+            if len(order) > 1:
+                found[order[0]] = order
+        return found
+
     def n_questions(self, subset: str) -> int:
         """Questions drawn from a subset."""
         return self.config.benchmark.subsets[subset].questions or self.config.benchmark.questions_per_subset

@@ -72,6 +72,7 @@ class StudyResults(StudyNames):
             "results/speech/disagreements.csv",
             "results/evaluation/gap.csv",
             "results/evaluation/skills.csv",
+            *(["results/evaluation/conditions.csv"] if self.conditions() else []),
             *(["results/evaluation/floors.csv"] if self.config.evaluation.floors else []),
             "results/evaluation/decline.csv",
             "results/evaluation/cascade.csv",

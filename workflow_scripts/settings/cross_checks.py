@@ -10,7 +10,7 @@ from workflow_scripts.settings.assets import AssetSettings, PackageSource
 from workflow_scripts.settings.base import MAX_NAME_LENGTH, NAME_PATTERN, nearest
 from workflow_scripts.settings.benchmark import LAYOUT_SCORERS
 from workflow_scripts.settings.config import INSTRUCTIONS, PUNKT, Config
-from workflow_scripts.settings.speech import RecordedVoice
+from workflow_scripts.settings.speech import recordings_of
 
 Problem = tuple[tuple[Any, ...], str]
 """Place of a key, and what is wrong with it."""
@@ -43,8 +43,9 @@ def missing_paths(config: Config, folder: Path) -> Iterator[Problem]:
                     ("models", name, "folder"), f"{index} does not exist; name a folder that a training of ours wrote"
                 )
     for name, voice in config.speech.voices.items():
-        if isinstance(voice, RecordedVoice) and voice.folder and not (folder / voice.folder).is_dir():
-            yield _problem(("speech", "voices", name, "folder"), f"{folder / voice.folder} is no folder")
+        recorded = recordings_of(voice)
+        if recorded is not None and recorded.folder and not (folder / recorded.folder).is_dir():
+            yield _problem(("speech", "voices", name, "folder"), f"{folder / recorded.folder} is no folder")
     official = config.scoring.official
     if official is not None and not (folder / official / OFFICIAL_EVALUATORS).is_dir():
         yield _problem(
@@ -112,8 +113,9 @@ def _named(config: Config) -> Iterator[tuple[tuple[Any, ...], str, Mapping[str, 
         if subset.voice is not None:
             yield ("benchmark", "subsets", name, "voice"), subset.voice, config.speech.voices
     for name, voice in config.speech.voices.items():
-        if isinstance(voice, RecordedVoice) and voice.asset is not None:
-            yield ("speech", "voices", name, "asset"), voice.asset, assets
+        recorded = recordings_of(voice)
+        if recorded is not None and recorded.asset is not None:
+            yield ("speech", "voices", name, "asset"), recorded.asset, assets
     for number, source in enumerate(config.training.instructions.sources):
         yield ("training", "instructions", "sources", number, "asset"), source.asset, assets
     for subset in config.activations.subsets or ():
@@ -177,7 +179,8 @@ def _subsets(config: Config) -> Iterator[Problem]:
             )
 
         voice = config.speech.voices.get(subset.voice or config.speech.voice)
-        recorded = voice.asset if isinstance(voice, RecordedVoice) else None
+        behind = None if voice is None else recordings_of(voice)
+        recorded = None if behind is None else behind.asset
         if recorded is not None and recorded != subset.asset:
             yield _problem(
                 ("benchmark", "subsets", name, "voice"),

@@ -53,10 +53,48 @@ class RecordedVoice(Settings):
         return self
 
 
-VOICES: Mapping[str, type[Settings]] = {"hibari": HibariVoice, "command": CommandVoice, "recorded": RecordedVoice}
+class AlteredVoice(Settings):
+    """Another voice under a condition: played at another speed, over a telephone line, in noise; in this order."""
+
+    engine: Literal["altered"] = Field(description="Engine name.")
+    base: Annotated[HibariVoice | CommandVoice | RecordedVoice, Field(discriminator="engine")] = Field(
+        description="The voice that speaks."
+    )
+    speed: float = Field(default=1.0, ge=0.5, le=2, description="Playback speed; pitch rises with it.")
+    band: Literal["full", "telephone"] = Field(default="full", description="telephone: 300 to 3,400 Hz.")
+    noise: Literal["none", "white", "babble"] = Field(
+        default="none", description="babble: several sentences of the base voice at once."
+    )
+    snr_db: float | None = Field(
+        default=None, ge=-30, le=60, description="Mean power of speech over that of noise, decibels; goes with `noise`."
+    )
+
+    @model_validator(mode="after")
+    def _is_a_condition(self) -> "AlteredVoice":
+        if (self.noise == "none") != (self.snr_db is None):
+            raise ValueError("`noise` and `snr_db` go together")
+        if self.speed == 1 and self.band == "full" and self.noise == "none":
+            raise ValueError("nothing is altered: set speed, band or noise, or use the base voice itself")
+        if self.noise == "babble" and isinstance(self.base, RecordedVoice):
+            raise ValueError("babble is spoken by the base voice, and a recorded voice cannot speak; use white noise")
+        return self
+
+
+VOICES: Mapping[str, type[Settings]] = {
+    "hibari": HibariVoice,
+    "command": CommandVoice,
+    "recorded": RecordedVoice,
+    "altered": AlteredVoice,
+}
 """Settings of a voice by its engine; `speech.engines.ENGINES` makes them speak."""
 
 Voice = Annotated[Union[tuple(VOICES.values())], Field(discriminator="engine")]  # noqa: UP007 (of a table)
+
+
+def recordings_of(voice: Settings) -> RecordedVoice | None:
+    """The recorded voice behind a voice, if there is one."""
+    voice = getattr(voice, "base", voice)
+    return voice if isinstance(voice, RecordedVoice) else None
 
 
 class AsrSettings(Settings):

@@ -12,9 +12,20 @@ import numpy as np
 from workflow_scripts.artifacts.dataset_rows import audio_cell
 from workflow_scripts.artifacts.files import disk_full_named
 from workflow_scripts.artifacts.questions import Question
-from workflow_scripts.settings.speech import CommandVoice, HibariVoice, RecordedVoice, Voice
+from workflow_scripts.settings.speech import AlteredVoice, CommandVoice, HibariVoice, RecordedVoice, Voice
 from workflow_scripts.speech.audio import BadAudioError, read_source
+from workflow_scripts.speech.conditions import add_noise, babble, change_speed, telephone_band, white_noise
 from workflow_scripts.speech.recordings import SUFFIXES, decode_audio, find_recording
+
+BABBLE = (
+    "The bus was late again this morning, so we walked along the river instead.",
+    "She keeps the old letters in a box below the stairs, tied with a blue ribbon.",
+    "Nobody told me that the shop would be closed on the first Monday of the month.",
+    "We should plant the beans before the rain comes, and water them every evening.",
+    "He asked for a table near the window, but all of them had been taken.",
+    "My brother plays the piano badly and the trumpet worse, as the neighbours know.",
+)
+"""What the talkers of a babble say; none of it is a question of a benchmark."""
 
 
 class MissingRecordingError(ValueError):
@@ -116,10 +127,48 @@ class RecordedEngine:
         return decode_audio(value, folder, question.id)
 
 
+class AlteredEngine:
+    """Another engine under a condition of `speech.conditions`; noise is seeded by the question."""
+
+    def __init__(self, voice: AlteredVoice, subset: str, recordings: Path | None = None) -> None:
+        self._voice = voice
+        self._base = ENGINES[voice.base.engine](voice.base, subset, recordings)
+        self._talkers: list[np.ndarray] = []
+
+    def say(self, question: Question) -> tuple[np.ndarray, int]:
+        """The base engine's audio, altered, at its rate."""
+        said, rate = self._base.say(question)
+        samples = np.asarray(said, dtype=np.float64)
+        samples = samples.mean(axis=1) if samples.ndim == 2 else samples
+        if self._voice.speed != 1:
+            samples = change_speed(samples, self._voice.speed)
+        if self._voice.band == "telephone":
+            samples = telephone_band(samples, rate)
+        if self._voice.noise != "none":
+            rng = np.random.default_rng(zlib.crc32(question.id.encode()))
+            white = self._voice.noise == "white"
+            noise = white_noise(len(samples), rng) if white else babble(len(samples), self._babblers(), rng)
+            samples = add_noise(samples, noise, self._voice.snr_db)
+        return samples, rate
+
+    def _babblers(self) -> list[np.ndarray]:
+        """`BABBLE` in the base voice, spoken once."""
+        if not self._talkers:
+            spoken = [
+                Question(
+                    id=f"babble-{k}", subset="babble", prompt=text, spoken=text, reference=[], scorer="", source={}
+                )
+                for k, text in enumerate(BABBLE)
+            ]
+            self._talkers = [np.asarray(self._base.say(one)[0], dtype=np.float64).reshape(-1) for one in spoken]
+        return self._talkers
+
+
 ENGINES: Mapping[str, Callable[[Any, str, Path | None], Engine]] = {
     "hibari": HibariEngine,
     "command": CommandEngine,
     "recorded": RecordedEngine,
+    "altered": AlteredEngine,
 }
 """Engines by name; each is made of the settings of its voice, the key of the subset, and the folder of its asset."""
 

@@ -119,6 +119,7 @@ TIMERS: Mapping[str, tuple[str, Callable[..., Timed]]] = {
     "hibari": (VOICE, _voice_times),
     "command": (RECOGNISER, _recogniser_times),
     "recorded": (RECOGNISER, _recogniser_times),
+    "altered": (RECOGNISER, _recogniser_times),
 }
 """By the engine of a voice: what its words are timed by."""
 
