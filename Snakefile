@@ -42,6 +42,7 @@ include: "rules/intervention.smk"
 include: "rules/figures.smk"
 include: "rules/report.smk"
 include: "rules/export.smk"
+include: "rules/audit.smk"
 
 
 rule all:

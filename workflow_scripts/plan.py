@@ -223,6 +223,10 @@ class Plan(StudyResults):
         checkout = self.config.scoring.official
         return [] if checkout is None else [f"{checkout}/src/evaluator/{name}.py" for name in ("mcq", "harm", "ifeval")]
 
+    def audited_files(self, wildcards: Any) -> list[str]:
+        """The files of answers that the job audits."""
+        return self.config.audits[wildcards.audit].files()
+
     def all_measured(self, stage: str) -> list[str]:
         """Every similarity or alignment file of the study."""
         return [

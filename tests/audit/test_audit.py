@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -10,8 +11,11 @@ from tests.audit.answer_files import GOLD, SPEECH, TEXT, WRITERS, lines, prompt,
 from tests.scoring.mini_voicebench import write_checkout
 from workflow_scripts.artifacts.tables import read_columns, select
 from workflow_scripts.audit.__main__ import main
+from workflow_scripts.audit.audit_answers import audit_answers
 from workflow_scripts.audit.given import AuditError
+from workflow_scripts.audit.harnesses import HARNESSES
 from workflow_scripts.audit.run import TABLES, Options, audit, write_audit
+from workflow_scripts.settings.audits import AuditSettings, Harness
 from workflow_scripts.statistics.resampling import Resampler, interval
 
 
@@ -269,3 +273,38 @@ def test_the_command_prints_the_verdict_and_one_message_for_bad_input(tmp_path, 
     arguments[1] = str(tmp_path / "missing.jsonl")
     assert main(arguments) == 2
     assert re.fullmatch(r"error: .*missing\.jsonl: not found\n", capsys.readouterr().err)
+
+
+def test_an_audit_of_a_study_gives_what_the_command_gives(tmp_path):
+    paths = {
+        form: many(tmp_path, form, texts) for form, texts in (("text", ["A"] * 6), ("speech", ["A"] * 3 + ["B"] * 3))
+    }
+    settings = AuditSettings(harness="jsonl", text=[paths["text"]], speech=[paths["speech"]])
+    (tmp_path / "punkt").mkdir()
+    audit_answers(
+        tmp_path / "study",
+        tmp_path / "punkt" / "asset.json",
+        settings=settings.model_dump(mode="json"),
+        official=None,
+        draws=100,
+        seed=3,
+    )
+    arguments = [
+        "--text",
+        paths["text"],
+        "--speech",
+        paths["speech"],
+        "--harness",
+        "jsonl",
+        "--draws",
+        "100",
+        "--seed",
+        "3",
+    ]
+    assert main([*arguments, "--out", str(tmp_path / "command")]) == 0
+    for name in ("index.html", "gap.csv", "conclusions.csv"):
+        assert (tmp_path / "study" / name).read_text() == (tmp_path / "command" / name).read_text()
+
+
+def test_settings_name_the_harnesses_that_are_read():
+    assert set(get_args(Harness)) == set(HARNESSES)

@@ -72,6 +72,11 @@ class StudyResults(StudyNames):
             "results/speech/disagreements.csv",
             "results/evaluation/gap.csv",
             "results/evaluation/skills.csv",
+            *(
+                f"results/audit/{name}/{table}.csv"
+                for name in sorted(self.config.audits)
+                for table in ("gap", "conclusions")
+            ),
             *(["results/evaluation/conditions.csv"] if self.conditions() else []),
             *(["results/evaluation/floors.csv"] if self.config.evaluation.floors else []),
             "results/evaluation/decline.csv",

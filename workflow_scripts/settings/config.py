@@ -9,6 +9,7 @@ from workflow_scripts.settings.analysis import (
     ResponseSettings,
 )
 from workflow_scripts.settings.assets import AssetSettings
+from workflow_scripts.settings.audits import AuditSettings
 from workflow_scripts.settings.base import Seed, Settings
 from workflow_scripts.settings.benchmark import BenchmarkSettings, SubsetSettings
 from workflow_scripts.settings.display import DisplaySettings
@@ -43,6 +44,7 @@ class Config(Settings):
     activations: ActivationSettings = Field(default=ActivationSettings(), description="Hidden states.")
     responses: ResponseSettings = Field(default=ResponseSettings(), description="Divergence between the forms.")
     chance: NullSettings = Field(default=NullSettings(), description="Chance levels.")
+    audits: dict[str, AuditSettings] = Field(default={}, description="Answers made elsewhere, audited without a model.")
     intervention: InterventionSettings = Field(description="Edits of speech tokens.")
     display: DisplaySettings = Field(default=DisplaySettings(), description="Labels and colours.")
 

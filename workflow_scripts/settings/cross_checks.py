@@ -46,6 +46,10 @@ def missing_paths(config: Config, folder: Path) -> Iterator[Problem]:
         recorded = recordings_of(voice)
         if recorded is not None and recorded.folder and not (folder / recorded.folder).is_dir():
             yield _problem(("speech", "voices", name, "folder"), f"{folder / recorded.folder} is no folder")
+    for name, audited in config.audits.items():
+        for path in audited.files():
+            if not (folder / path).is_file():
+                yield _problem(("audits", name), f"{folder / path} does not exist")
     official = config.scoring.official
     if official is not None and not (folder / official / OFFICIAL_EVALUATORS).is_dir():
         yield _problem(
@@ -70,6 +74,7 @@ def _names(config: Config) -> Iterator[Problem]:
         "speech.voices": config.speech.voices,
         "training.recipes": config.training.recipes,
         "intervention.operations": config.intervention.operations,
+        "audits": config.audits,
     }
     for section, names in sections.items():
         for name in names:
