@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from workflow_scripts.artifacts.checkpoints import checkpoint_step
 from workflow_scripts.artifacts.questions import QUESTIONS
 from workflow_scripts.artifacts.tables import TEXT, WHOLE, write_columns
-from workflow_scripts.evaluation.score_index import FormScores, read_scores, step_of
+from workflow_scripts.evaluation.score_index import FormScores, read_scores
 from workflow_scripts.statistics.resampling import Resampler, interval
 
 ALL = "all"
@@ -52,7 +53,7 @@ def build_condition_table(
     }
     resampler = Resampler(draws, seed)
     rows = [
-        {"model": model, "checkpoint": checkpoint, "step": step_of(checkpoint), "subset": reference} | row
+        {"model": model, "checkpoint": checkpoint, "step": checkpoint_step(checkpoint), "subset": reference} | row
         for (model, checkpoint), subsets in sorted(read_scores(scores).items())
         for reference, names in sorted(conditions.items())
         if all({"text", "speech"} <= set(subsets.get(name, ())) for name in names)
