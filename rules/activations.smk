@@ -65,7 +65,11 @@ rule measure_responses:
         runtime=240,
         gpu=plan.gpus_per_job,
     params:
-        code=plan.code("activations/measure_responses.py", FAMILIES=plan.family),
+        code=plan.code(
+            "activations/measure_responses.py",
+            FAMILIES=plan.family,
+            REFERENCE_TEXTS=plan.scorers,
+        ),
         checkpoint="{checkpoint}",
         shards=[plan.shards(subset)[0] for subset in plan.analysed_subsets],
         settings=config["responses"],

@@ -25,7 +25,11 @@ rule answer_questions:
         runtime=240,
         gpu=plan.gpus_per_job,
     params:
-        code=plan.code("evaluation/answer_questions.py", FAMILIES=plan.family),
+        code=plan.code(
+            "evaluation/answer_questions.py",
+            FAMILIES=plan.family,
+            REFERENCE_TEXTS=plan.scorer_of_subset,
+        ),
         checkpoint="{checkpoint}",
         shard="{shard}",
         max_new_tokens=lookup(
@@ -104,7 +108,10 @@ rule answer_questions_base:
         runtime=240,
         gpu=plan.gpus_per_job,
     params:
-        code=plan.code("evaluation/answer_questions_base.py"),
+        code=plan.code(
+            "evaluation/answer_questions_base.py",
+            REFERENCE_TEXTS=plan.scorer_of_subset,
+        ),
         checkpoint="{checkpoint}",
         shard="{shard}",
         max_new_tokens=lookup(
@@ -291,7 +298,11 @@ rule answer_floors:
         runtime=240,
         gpu=plan.gpus_per_job,
     params:
-        code=plan.code("evaluation/answer_floors.py", FAMILIES=plan.family),
+        code=plan.code(
+            "evaluation/answer_floors.py",
+            FAMILIES=plan.family,
+            REFERENCE_TEXTS=plan.scorer_of_subset,
+        ),
         checkpoint="{checkpoint}",
         shard="{shard}",
         max_new_tokens=lookup(

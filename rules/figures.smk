@@ -26,6 +26,7 @@ rule plot:
         code=plan.code(
             "figures/plot.py",
             functions=lambda wildcards: FIGURES[wildcards.figure].function,
+            TABLES=plan.figure_tables,
         ),
         function=lambda wildcards: FIGURES[wildcards.figure].function,
         display=plan.figure_display,

@@ -22,7 +22,11 @@ rule edit_answers:
         runtime=240,
         gpu=plan.gpus_per_job,
     params:
-        code=plan.code("intervention/edit_answers.py", FAMILIES=plan.family),
+        code=plan.code(
+            "intervention/edit_answers.py",
+            FAMILIES=plan.family,
+            REFERENCE_TEXTS=plan.scorer_of_subset,
+        ),
         checkpoint="{checkpoint}",
         shard="{shard}",
         max_new_tokens=lookup(

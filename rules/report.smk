@@ -89,7 +89,7 @@ rule build_report:
         mem_mb=2000,
         runtime=20,
     params:
-        code=plan.code("report/build_report.py"),
+        code=plan.code("report/build_report.py", REFERENCE_TEXTS=plan.scorers),
         models=plan.model_facts(),
         trained=plan.trained_models,
         figure_texts={

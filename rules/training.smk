@@ -16,7 +16,10 @@ rule answer_instructions:
         runtime=240,
         gpu=plan.gpus_per_job,
     params:
-        code=plan.code("training/answer_instructions.py"),
+        code=plan.code(
+            "training/answer_instructions.py",
+            REFERENCE_TEXTS=["repeat", "short_answer"],
+        ),
         max_new_tokens=config["training"]["instructions"]["max_new_tokens"],
         batch_size=config["evaluation"]["batch_size"],
         system_prompt=config["system_prompt"],

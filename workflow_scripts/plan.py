@@ -7,6 +7,7 @@ as input functions; steps never see it.
 import re
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from workflow_scripts.planning.code import Step
@@ -316,6 +317,11 @@ class Plan(StudyResults):
     def scorer_of_subset(self, wildcards: Any) -> str:
         """The scorer of the job's subset."""
         return self.config.benchmark.subsets[wildcards.subset].scorer
+
+    def figure_tables(self, wildcards: Any) -> list[str]:
+        """Names of the tables that a figure is drawn from."""
+        paths = self.figure_inputs(wildcards).values()
+        return [Path(path).stem for part in paths for path in ([part] if isinstance(part, str) else part)]
 
     @property
     def scorers(self) -> list[str]:

@@ -231,31 +231,56 @@ def test_a_step_depends_on_the_entries_of_a_table_that_it_names_else_on_all(pack
     assert package(CALL, table()).digest != package(CALL, table(two=3)).digest
 
 
-def test_tables_and_entries_that_are_not_there_are_refused(package):
-    with pytest.raises(CodeError, match=r"core:TABLE has no entry 'third'; it has first, second"):
-        package(CALL, table(), {"TABLE": ["third"]})
+def test_tables_and_functions_that_are_not_there_are_refused(package):
+    with pytest.raises(CodeError, match=r"core:used is no table of named entries"):
+        package(USE, {"core.py": "def used(s):\n    return s\n"}, {"used": ["first"]})
     with pytest.raises(CodeError, match=r"uses no table OTHER"):
         package(CALL, table(), {"OTHER": ["first"]})
     with pytest.raises(CodeError, match=r"told to call core:missing, which is not there"):
         package(CALL, table(), functions=["core:missing"])
 
 
-@pytest.mark.parametrize("form", ["{{'a': {a}, 'b': {b}}}", "({a}, {b})", "{{row.name: row for row in ({a}, {b})}}"])
-def test_of_a_called_entry_only_what_is_read_counts(package, form):
-    run = "from workflow_scripts.core import ROWS\ndef run(s):\n    return ROWS[s].weight"
+ROWS = ["{{'a': {a}, 'b': {b}}}", "({a}, {b})", "{{row.name: row for row in ({a}, {b})}}", "{{'a': A, 'b': B}}"]
 
-    def core(weight=1, label="x", other=5):
-        a = f"Row(name='a', weight={weight}, label={label!r})"
-        b = f"Row(name='b', weight={other}, label='y')"
-        return {"core.py": f"def Row(**values):\n    return values\nROWS = {form.format(a=a, b=b)}\n"}
 
-    keys = {"ROWS": ["a"]}
-    before = package(run, core(), keys).digest
-    assert package(run, core(label="another", other=6), keys).digest == before
-    assert package(run, core(weight=2), keys).digest != before
-    assert package(run.replace("weight", "label"), core(label="another"), keys).digest != (
-        package(run.replace("weight", "label"), core(), keys).digest
+def rows(form, weight=1, label="x", other=5, decorator="@dataclass"):
+    a = f"Row(name='a', weight={weight}, label={label!r})"
+    b = f"Row(name='b', weight={other}, label='y')"
+    kind = (
+        f"from dataclasses import dataclass\n{decorator}\nclass Row:\n    name: str\n    weight: int\n    label: str\n"
     )
+    return {"core.py": f"{kind}A = {a}\nB = {b}\nROWS = {form.format(a=a, b=b)}\n"}
+
+
+@pytest.mark.parametrize("form", ROWS)
+def test_of_an_instance_of_a_dataclass_only_the_fields_count_that_are_read(package, form):
+    run = "from workflow_scripts.core import ROWS\ndef run(s):\n    return ROWS[s].weight"
+    keys = {"ROWS": ["a"]}
+    before = package(run, rows(form), keys).digest
+    assert package(run, rows(form, label="another", other=6), keys).digest == before
+    assert package(run, rows(form, weight=2), keys).digest != before
+    for reads in (
+        run.replace("weight", "label"),
+        f"from dataclasses import asdict\n{run}, asdict(s)",
+        f"{run}, vars(s)",
+    ):
+        assert package(reads, rows(form, label="another"), keys).digest != package(reads, rows(form), keys).digest
+
+
+@pytest.mark.parametrize("form", ROWS)
+def test_arguments_of_any_other_call_all_count(package, form):
+    run = "from workflow_scripts.core import ROWS\ndef run(s):\n    return ROWS[s].weight"
+    before, after = (rows(form, label=label, decorator="@made") for label in "xy")
+    assert package(run, before, {"ROWS": ["a"]}).digest != package(run, after, {"ROWS": ["a"]}).digest
+
+
+def test_a_declared_table_counts_where_a_text_in_the_code_names_it(package):
+    run = 'from workflow_scripts.artifacts.tables import TABLES\ndef run(s):\n    return TABLES["gap"]'
+    before, gap, other = (
+        {"artifacts/tables.py": f"TABLES = {{'gap': {one}, 'decline': {two}}}\n"}
+        for one, two in ((1, 1), (2, 1), (1, 2))
+    )
+    assert package(run, before).digest == package(run, other).digest != package(run, gap).digest
 
 
 def test_functions_that_are_named_by_a_text_count(package):

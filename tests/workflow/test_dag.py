@@ -222,11 +222,11 @@ def test_the_plan_names_what_changed_and_keeping_the_results_accepts_that_and_no
     scorer = finished.folder / "workflow_scripts/scoring/refusal.py"
     scorer.write_text(scorer.read_text().replace('version="2"', 'version="edited"'))
     told = finished.plan()
-    assert "scoring.refusal: SCORER changed  (build_gap_table, score_answers, score_answers_base)" in told
+    assert "scoring.refusal: SCORER.version changed  (score_answers, score_answers_base, score_floors)" in told
     assert "score_answers_base" in told and "train_model" not in told
     finished.edit_config(lambda config: config["chance"].update(draws=30))
     told = finished.plan("--keep")
-    assert "Kept: the results of 12 job(s)" in told
+    assert "Kept: the results of 13 job(s)" in told
     counts = finished.job_counts()
     assert "score_answers" not in counts and counts["align_tokens"] == 2 * CHECKPOINTS * ANALYSED
     scorer.write_text(scorer.read_text().replace('version="edited"', 'version="once more"'))

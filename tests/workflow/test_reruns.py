@@ -46,6 +46,17 @@ def append(path: str, text: str) -> Edit:
     return lambda package: (package / path).write_text((package / path).read_text() + text)
 
 
+def change(path: str, name: str) -> Edit:
+    """Change what a definition at the top of a file says."""
+
+    def edit(package: Path) -> None:
+        text = (package / path).read_text()
+        assert re.search(rf"^(def |class |){name}\b", text, flags=re.M), f"{path} does not define {name}"
+        (package / path).write_text(f"{text}\n\n{name} = ({name}, 1)[0]\n")
+
+    return edit
+
+
 def everywhere(change: Callable[[str], str]) -> Edit:
     """Change the text of every file."""
 
@@ -110,14 +121,17 @@ class Study:
 
     def changed(self, edit: Edit) -> set[str]:
         """Which jobs have another digest after an edit, which is then undone."""
-        kept = self.root / "kept"
-        shutil.copytree(self.package, kept)
+        before = {path: path.read_text() for path in self.package.rglob("*.py")}
         try:
             edit(self.package)
             now = self.digests()
         finally:
-            shutil.rmtree(self.package)
-            kept.rename(self.package)
+            for path in self.package.rglob("*.py"):
+                if path not in before:
+                    path.unlink()
+            for path, text in before.items():
+                if not path.exists() or path.read_text() != text:
+                    path.write_text(text)
         return summary(self.jobs, [old != new for old, new in zip(self.before, now, strict=True)])
 
 
@@ -153,83 +167,141 @@ def whole(tmp_path_factory):
 
 OPENING = {"answer_floors", "answer_questions", "dump_states", "edit_answers"}
 """Rules that open any model."""
+RUNNING = OPENING | {"answer_questions_base", "answer_instructions", "measure_responses"}
+"""Rules that run a language model."""
+TRAINED = ("smollm2-lora", "smollm2-full")
+SCORES = {"score_answers", "score_answers_base", "score_floors"}
+SCORE_TABLES = {"build_floor_table", "build_gap_table", "build_skill_table"}
 NOTHING: set[str] = set()
 
 
-def opening(*models: str) -> set[str]:
-    """The jobs that open these models."""
-    return {f"{rule}[{model}]" for rule in OPENING for model in models}
+def of(rules: Iterable[str], *values: str) -> set[str]:
+    """The jobs of some rules with these values of a wildcard."""
+    return {f"{rule}[{value}]" for rule in rules for value in values}
 
 
 EDITS: dict[str, tuple[Edit, set[str]]] = {
     # --- what cannot change a number
     "no comments, docstrings, type hints; other line breaks": (everywhere(bare), NOTHING),
+    "a function that nothing uses, in every file": (
+        everywhere(lambda text: f"{text}\n\ndef spare(): ...\n"),
+        {"measure_similarity"},  # looks names up in a module of measures, which then counts as a whole
+    ),
+    "a log line in every step": (everywhere(lambda text: text.replace("logger.info(", "logger.debug(")), NOTHING),
+    "texts of errors": (everywhere(lambda text: text.replace('Error(f"{', 'Error(f"Sorry: {')), NOTHING),
+    "a description of a setting": (
+        everywhere(lambda text: text.replace('description="', 'description="Note: ')),
+        NOTHING,
+    ),
     "a core module moved": (move("artifacts/shards.py", "artifacts/parts/shard.py"), NOTHING),
     "a model's module moved": (move("speech_lm/families/chat.py", "speech_lm/templates/chats.py"), NOTHING),
+    "a module of measures moved": (move("measures/path_statistics.py", "measures/paths.py"), NOTHING),
     "a function renamed": (everywhere(lambda text: re.sub(r"\breference_answer\b", "target_text", text)), NOTHING),
+    "a class renamed": (everywhere(lambda text: re.sub(r"\bLSLMTrainer\b", "Teacher", text)), NOTHING),
     "a constant renamed": (everywhere(lambda text: re.sub(r"\bMAX_DROPPED_SHARE\b", "MOST", text)), NOTHING),
-    "a function that nothing uses": (append("scoring/refusal.py", "\n\ndef spare():\n    return 1\n"), NOTHING),
-    "how assets are fetched": (replace("assets/wheel_source.py", '"--no-deps",', '"--no-deps", "--quiet",'), NOTHING),
-    "a family registered": (
-        replace(
-            "settings/models.py", "FAMILIES = {", 'FAMILIES = {\n    "own": Family(settings=UnitsModel, opener="x:y"),'
-        ),
+    "what files say of their origin": (change("artifacts/provenance.py", "LIBRARIES"), NOTHING),
+    "how progress is logged": (change("artifacts/logs.py", "progress"), NOTHING),
+    "how assets are fetched": (change("assets/wheel_source.py", "fetch_package_files"), NOTHING),
+    "what a model's folder is checked for": (change("assets/backbone.py", "check_backbone"), NOTHING),
+    "what a model is planned to need": (replace("plan.py", "nvidia-smi", "nvidia-smi.exe"), NOTHING),
+    # --- new entries of tables
+    "a new scorer": (
+        replace("scoring/registry.py", "Mapping[str, Scorer] = {", "Mapping[str, Scorer] = {'new': repeat.SCORER,"),
         NOTHING,
     ),
-    "the engine of another voice": (
-        replace("speech/engines.py", 'f" {question.spoken}"', 'f"  {question.spoken}"'),
+    "a new family": (replace("settings/models.py", "FAMILIES = {", "FAMILIES = {'new': Family(settings=1),"), NOTHING),
+    "a new layout": (
+        replace("benchmark/layouts.py", '    "mmlu": (', '    "new": (json_rows, _ifeval),\n    "mmlu": ('),
         NOTHING,
     ),
-    # --- what can
+    "a new voice": (
+        replace("speech/engines.py", '    "command": C', '    "new": HibariEngine,\n    "command": C'),
+        NOTHING,
+    ),
+    "a new figure": (
+        replace("figures/table.py", '    "decline": F', '    "new": Figure(),\n    "decline": F'),
+        NOTHING,
+    ),
+    # --- entries of tables
+    "a scorer": (replace("scoring/refusal.py", 'version="1"', 'version="edited"'), of(SCORES, "advbench")),
+    "a layout": (replace("benchmark/layouts.py", '"\\n\\n")', '"\\n \\n")'), {"build_questions[mmlu]"}),
+    "a reader of one layout": (change("benchmark/layouts.py", "_yaml_seeds"), {"build_questions[advbench]"}),
+    "a converter": (change("assets/convert_gguf.py", "convert_gguf"), {"convert_asset[smollm2-135m-instruct]"}),
+    "the other converter": (change("assets/ctranslate2.py", "LAYER_PARTS"), {"convert_asset[whisper-base]"}),
+    "the voice": (change("speech/engines.py", "HibariEngine"), {"synthesize_speech"}),
+    "a family": (change("speech_lm/families/units.py", "open_units"), of(OPENING, "unit")),
+    "another family": (change("speech_lm/families/hf.py", "open_hf"), of(OPENING, "public")),
+    "the family that is trained": (
+        change("speech_lm/families/composite.py", "open_composite"),
+        of(OPENING, *TRAINED) | {"measure_responses"},
+    ),
+    "settings of a family": (change("settings/families/units.py", "UnitsModel"), NOTHING),
+    "another voice": (change("speech/engines.py", "CommandEngine"), NOTHING),
+    "settings of another voice": (change("settings/speech.py", "RecordedVoice"), NOTHING),
+    "a figure": (change("figures/plot_cka.py", "plot_cka"), {"plot[cka]"}),
+    # --- core packages
+    "which text is the reference": (
+        change("scoring/question_formats.py", "reference_answer"),
+        (RUNNING | {"build_report"}) - {"dump_states"},
+    ),
+    "which questions a shard holds": (change("artifacts/shards.py", "select_shard"), RUNNING - {"answer_instructions"}),
     "how bfloat16 is rounded": (
-        replace("artifacts/hdf5.py", "bits + 0x7FFF", "bits + 0x7FFE"),
+        change("artifacts/hdf5.py", "float32_to_bfloat16"),
         {"encode_silence", "encode_speech"},
     ),
-    "which questions a shard holds": (
-        replace("artifacts/shards.py", "order[number::count]", "order[count - 1 - number :: count]"),
-        OPENING | {"answer_questions_base", "measure_responses"},
+    "which edits scale": (change("settings/intervention.py", "SCALING"), {"edit_answers"}),
+    "a default of training": (
+        replace("settings/training.py", "dropout: float = Field(default=0.1", "dropout: float = Field(default=0.2"),
+        {"train_model", "warm_up_adapter"},
     ),
-    "one family of models": (
-        replace("speech_lm/families/units.py", "units[1:] != units[:-1]", "units[1:] > units[:-1]"),
-        opening("unit"),
-    ),
-    "how a family opens": (
-        replace("speech_lm/families/composite.py", '"window_seconds", 30.0', '"window_seconds", 20.0'),
-        opening("smollm2-lora", "smollm2-full") | {"measure_responses"},
-    ),
-    "which matrices a check counts": (
-        replace("training/check_settings.py", '"layers" in parts', '"blocks" in parts'),
-        {"check_training"},
+    "columns of a table": (
+        replace("artifacts/tables.py", '"gap": ', '"gap": 1 or '),
+        {"build_gap_table", "build_tables", "judge_claims", "regress_gap", "vary_readings"}
+        | {"build_report", "plot[learning]"},
     ),
     "the chat template": (
-        replace("speech_lm/families/chat.py", "(query := text.strip())", "(query := text.rstrip())"),
-        opening("smollm2-lora", "smollm2-full", "unit", "public")
-        | {"answer_instructions", "answer_questions_base", "measure_responses", "train_model"},
+        change("speech_lm/families/chat.py", "ChatTemplate"),
+        of(OPENING, *TRAINED, "unit") | (RUNNING - OPENING) | {"train_model"},
     ),
-    "which edits scale": (
-        replace("settings/intervention.py", 'SCALING = ("length", "mean_length")', 'SCALING = ("length",)'),
-        {"edit_answers"},
+    "greedy decoding": (
+        change("speech_lm/decoding/greedy.py", "PASS_POSITIONS"),
+        of(OPENING, *TRAINED, "public", "unit") | (RUNNING - OPENING),
     ),
-    "the seed of the voice": (
-        replace("speech/engines.py", "{self._voice.seed}/{question.id}", "{self._voice.seed}-{question.id}"),
-        {"synthesize_speech"},
+    "the encoder": (
+        change("speech_lm/trainable/encoder.py", "WhisperFeatures"),
+        of(OPENING, *TRAINED) | (RUNNING - OPENING) | {"encode_silence", "encode_speech", "transcribe_speech"},
     ),
-    "a scorer": (
-        replace("scoring/refusal.py", 'version="2"', 'version="edited"'),
-        {
-            "score_answers[advbench]",
-            "score_answers_base[advbench]",
-            "score_floors[advbench]",
-            "build_floor_table",
-            "build_skill_table",
-        }
-        | {"build_gap_table"},
+    "the adapter": (
+        change("speech_lm/trainable/adapters.py", "SpeechAdapter"),
+        of(OPENING, *TRAINED) | (RUNNING - OPENING) | {"train_model", "warm_up_adapter"},
     ),
-    "a layout": (replace("benchmark/layouts.py", '"\\n\\n")', '"\\n \\n")'), {"build_questions[mmlu]"}),
-    "a converter": (
-        replace("assets/convert_gguf.py", "dtype=torch.bfloat16", "dtype=torch.float16"),
-        {"convert_asset[smollm2-135m-instruct]"},
+    "the trainer": (change("training/trainer.py", "LSLMTrainer"), {"train_model"}),
+    "the warm-up's loss": (change("training/ctc.py", "ctc_nll"), {"warm_up_adapter"}),
+    "word error rates": (
+        change("scoring/text_normalisation.py", "word_error_rate"),
+        of(SCORES, "repeat") | SCORE_TABLES | {"transcribe_speech"},
     ),
+    "intervals of scores": (
+        change("scoring/intervals.py", "exact_interval"),
+        SCORES | SCORE_TABLES | {"compare_edits"},
+    ),
+    "the paired bootstrap": (change("statistics/bootstrap.py", "paired_bootstrap"), {"compare_edits"}),
+    "CKA": (change("measures/cka.py", "layer_cka"), {"measure_similarity"}),
+    "paths": (change("measures/path_statistics.py", "monotonicity"), {"align_tokens"}),
+    "divergences": (change("measures/divergence.py", "kl_divergence"), {"measure_responses"}),
+    # --- single steps
+    "training prompts": (change("benchmark/build_instructions.py", "source_quotas"), {"build_instructions"}),
+    "edits": (change("intervention/operations.py", "ZERO_NORM"), {"edit_answers"}),
+    "tests of edits": (change("intervention/compare_edits.py", "judge"), {"compare_edits"}),
+    "layers and chance": (change("correlation/chance_rows.py", "cka_rows"), {"build_alignment_table"}),
+    "responses by position": (change("correlation/build_response_table.py", "position_rows"), {"build_response_table"}),
+    "pools of the regression": (change("correlation/regress_gap.py", "pools"), {"regress_gap"}),
+    "a verdict": (change("correlation/judge_claims.py", "depth_claims"), {"judge_claims"}),
+    "another reading": (change("correlation/vary_readings.py", "readings"), {"vary_readings"}),
+    "answers and alignment": (change("correlation/regress_answers.py", "regression_rows"), {"regress_answers"}),
+    "LaTeX": (change("report/latex.py", "SPECIAL"), {"build_tables"}),
+    "the page": (change("report/captions.py", "STAND_INS"), {"build_report"}),
+    "the manifest": (change("report/build_manifest.py", "speech_facts"), {"build_manifest"}),
 }
 
 
@@ -237,3 +309,9 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
 def test_an_edit_reruns_exactly(whole, name):
     edit, expected = EDITS[name]
     assert whole.changed(edit) == expected
+
+
+def test_every_step_depends_on_its_own_script(whole):
+    rules = {job.rule for job in whole.jobs}
+    main = 'if __name__ == "__main__":\n'
+    assert whole.changed(everywhere(lambda text: text.replace(main, f"{main}    edited = True\n"))) == rules

@@ -18,8 +18,13 @@ from typing import Any
 from workflow_scripts.planning.definitions import EFFECTS, MAIN, Source, read_source
 from workflow_scripts.planning.writer import GAP, PACKAGE, Entry, Form
 
-ROUNDS = 4
+BY_TEXT = {f"{PACKAGE}.artifacts.tables:TABLES"}
+"""Tables whose entries a step asks for by texts in its code: those entries count whose key is such a text."""
+ROUNDS = 2
 """How many uses deep the hash of a definition looks; the digest is over the hashes of all that are reached."""
+
+WHOLE = {"dataclasses.asdict", "dataclasses.astuple", "dataclasses.fields", "vars"}
+"""Functions that read all fields of an instance."""
 
 Keys = Mapping[str, Iterable[str]]
 """Names of tables, each with the keys of the entries that a job uses."""
@@ -46,17 +51,27 @@ class Node:
     fields: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
 class Step:
-    """What a step depends on.
+    """What a step depends on: `nodes` by name. `digest` is 16 hex digits."""
 
-    Attributes:
-        digest: 16 hex digits.
-        definitions: by name, two hashes: of what a definition means (names replaced by meanings) and of what it says.
-    """
+    def __init__(self, nodes: Mapping[str, Node]):
+        self._nodes = nodes
+        self._meanings = {name: node.text for name, node in nodes.items()}
+        for _ in range(ROUNDS):
+            known = self._meanings
+            self._meanings = {
+                name: _hash(node.text, *[known.get(used, "") + rest for used, rest in node.uses])
+                for name, node in nodes.items()
+            }
+        self.digest = _hash(*sorted(self._meanings.values()))
 
-    digest: str
-    definitions: Mapping[str, tuple[str, str]]
+    @property
+    def definitions(self) -> dict[str, tuple[str, str]]:
+        """By name, two hashes: of what a definition means (names replaced by meanings) and of what it says."""
+        return {
+            name: (self._meanings[name], _hash(node.text, *(f"{used}{rest}" for used, rest in node.uses)))
+            for name, node in sorted(self._nodes.items())
+        }
 
 
 class Code:
@@ -82,8 +97,7 @@ class Code:
             functions: `module:function` that the script is told to call, the module beside it or in the package.
 
         Raises:
-            CodeError: there is no such script or function, the script reaches no table of that name, or the table has
-                no such entry.
+            CodeError: there is no such script or function, or the script reaches no table of that name.
         """
         chosen = {table: tuple(sorted(set(names))) for table, names in (keys or {}).items()}
         key = (script, *sorted(chosen.items()), *sorted(functions))
@@ -105,20 +119,14 @@ class Code:
         if None in called:
             raise CodeError(f"{PACKAGE}/{script} is told to call {functions[called.index(None)]}, which is not there")
         nodes = self._reach([f"{module}:{MAIN}", *called], keys)
-        meanings = {name: node.text for name, node in nodes.items()}
-        for _ in range(ROUNDS):
-            meanings = {
-                name: _hash(node.text, *(meanings.get(used or "", "") + rest for used, rest in node.uses))
-                for name, node in nodes.items()
-            }
-        says = {name: _hash(node.text, *(f"{used}{rest}" for used, rest in node.uses)) for name, node in nodes.items()}
-        return Step(_hash(*sorted(meanings.values())), {name: (meanings[name], says[name]) for name in sorted(nodes)})
+        return Step(nodes)
 
     def _reach(self, start: list[str], keys: dict[str, tuple[str, ...]]) -> dict[str, Node]:
         """All that some nodes use, directly or not."""
         reached: dict[str, Node] = {}
         fields: dict[str, list[str]] = {}
         read: set[str] = set()
+        everything = False
         waiting = list(start)
         while waiting:
             name = waiting.pop()
@@ -130,7 +138,9 @@ class Code:
             for word, part in node.fields.items():
                 fields.setdefault(word, []).append(part)
             waiting += [used for used, _ in node.uses if used is not None]
-            for word in fields.keys() & read:
+            if any(used is None and rest in WHOLE for used, rest in node.uses):
+                everything = True
+            for word in list(fields) if everything else fields.keys() & read:
                 waiting += fields.pop(word)
         if unused := sorted(keys.keys() - {name.partition(":")[2] for name in reached}):
             raise CodeError(f"{start[0]} uses no table {unused[0]}; correct the params of its rule")
@@ -140,12 +150,10 @@ class Code:
 
     def _chosen(self, name: str, chosen: tuple[str, ...]) -> Node:
         """A table of which only some entries are used."""
-        module, _, table = name.partition(":")
-        entries = self._entries(module, table)
-        if unknown := [key for key in chosen if key not in entries]:
-            known = ", ".join(sorted(entries)) or "none by name"
-            raise CodeError(f"{name} has no entry {unknown[0]!r}; it has {known}")
-        return Node("table", tuple((f"{name}[{key}]", "") for key in chosen))
+        entries = self._entries(*name.split(":"))
+        if not entries:
+            raise CodeError(f"{name} is no table of named entries; correct the params of the rule that names some")
+        return Node("table", tuple((f"{name}[{key}]", "") for key in chosen if key in entries))
 
     def _entries(self, module: str, table: str) -> dict[str, Entry]:
         source = self.source(module)
@@ -161,34 +169,55 @@ class Code:
 
     def _node(self, name: str) -> Node:
         if name not in self._nodes:
-            module, _, definition = name.partition(":")
-            source = self.source(module)
-            assert source is not None
-            if not definition:
-                every = [one for one in source.definitions if one != MAIN]
-                self._nodes[name] = Node("module", tuple((f"{module}:{one}", "") for one in every))
-            elif definition.endswith("]") or "]." in definition:
-                table, _, key = definition.partition("[")
-                key, _, word = key.rpartition("]")
-                entry = self._entries(module, table)[key]
-                form = entry.fields[word[1:]] if word else entry.form
-                fields = {} if word else {one: f"{name}.{one}" for one in entry.fields}
-                self._nodes[name] = self._filled(module, form, f"{key}{word} ", fields)
-            else:
-                self._nodes[name] = self._filled(module, source.definitions[definition], effects=definition != EFFECTS)
+            self._nodes[name] = self._made(name)
         return self._nodes[name]
 
-    def _filled(
-        self, module: str, form: Form, prefix: str = "", fields: Mapping[str, str] | None = None, effects: bool = False
-    ) -> Node:
+    def _made(self, name: str) -> Node:
+        module, _, definition = name.partition(":")
+        source = self.source(module)
+        assert source is not None
+        table, bracket, key = definition.partition("[")
+        if not definition:
+            return Node("module", tuple((f"{module}:{one}", "") for one in source.definitions if one != MAIN))
+        if bracket:
+            key, _, word = key.rpartition("]")
+            return self._part(name, self._entries(module, table)[key], key, word[1:])
+        if name in BY_TEXT and (entries := self._entries(module, definition)):
+            return Node("table", fields={key: f"{name}[{key}]" for key in entries})
+        constant, _, word = definition.partition(".")
+        if constant in source.records:
+            return self._part(name, source.records[constant], "", word)
+        return self._filled(module, source.definitions[definition])
+
+    def _part(self, name: str, entry: Entry, key: str, word: str) -> Node:
+        """An entry of a table or a constant that is a call; or, if `word` is given, that argument of the call."""
+        module = name.partition(":")[0]
+        if word:
+            return self._filled(module, entry.fields[word], f"{key}.{word} ")
+        node = self._filled(module, entry.form, f"{key} ")
+        fields = {one: f"{name}.{one}" for one in entry.fields}
+        if self._makes_dataclass(node):
+            return Node(node.text, node.uses, node.attributes, fields)
+        return Node(node.text, (*node.uses, *((part, "") for part in fields.values())), node.attributes)
+
+    def _makes_dataclass(self, node: Node) -> bool:
+        """Whether a call (the first name in it) makes an instance of a dataclass of ours."""
+        module, _, definition = ((node.uses[0][0] if node.uses else None) or "").partition(":")
+        source = self.source(module)
+        form = source.definitions.get(definition) if source else None
+        names = [self._resolve(module, one) for one in form.decorators] if form else []
+        return (None, "dataclasses.dataclass") in names
+
+    def _filled(self, module: str, form: Form, prefix: str = "") -> Node:
+        """A form with its names resolved; what an import of the module does counts as used."""
         source = self.source(module)
         text, names = form.text, form.names
         if form.hints is not None and any(self._is_model(module, base) for base in form.bases):
             text, names = text + form.hints.text, names + form.hints.names
         uses = [self._resolve(module, name) for name in names]
-        if effects and source is not None and EFFECTS in source.definitions:
+        if source is not None and EFFECTS in source.definitions:
             uses.append((f"{module}:{EFFECTS}", ""))
-        return Node(prefix + text, tuple(uses), frozenset(form.attributes), fields or {})
+        return Node(prefix + text, tuple(uses), frozenset(form.attributes))
 
     def _is_model(self, module: str, base: str) -> bool:
         """Whether a base of a class makes it one of pydantic, which reads annotations."""
@@ -220,6 +249,8 @@ class Code:
             folder = module.rpartition(".")[0]
             for candidate in (place, f"{folder}.{place}", f"{PACKAGE}.{place}"):
                 source = self.source(candidate)
+                if source is not None and not definition:  # a program
+                    return f"{candidate}:{MAIN if MAIN in source.definitions else ''}", ""
                 if source is not None and definition in source.definitions:
                     return f"{candidate}:{definition}", ""
             return None, name
@@ -294,15 +325,13 @@ def _revived(source: dict[str, Any]) -> Source:
     def form(values: dict[str, Any]) -> Form:
         return Form(**values | {"hints": form(values["hints"]) if values["hints"] else None})
 
+    def entry(values: dict[str, Any]) -> Entry:
+        return Entry(values["key"], form(values["form"]), {word: form(one) for word, one in values["fields"].items()})
+
     return Source(
         definitions={name: form(one) for name, one in source["definitions"].items()},
-        tables={
-            name: [
-                Entry(one["key"], form(one["form"]), {word: form(two) for word, two in one["fields"].items()})
-                for one in entries
-            ]
-            for name, entries in source["tables"].items()
-        },
+        tables={name: [entry(one) for one in entries] for name, entries in source["tables"].items()},
+        records={name: entry(one) for name, one in source["records"].items()},
         imports=source["imports"],
         constants=source["constants"],
     )

@@ -32,10 +32,19 @@ MAIN, EFFECTS = "__main__", "__effects__"
 
 @dataclass
 class Source:
-    """A module: its definitions, tables (also among the definitions, whole), imports and constants by name."""
+    """A module.
+
+    Attributes:
+        definitions: by name, tables and records included.
+        tables: their entries.
+        records: constants that are one call, such as an instance of a dataclass.
+        imports: what imported names mean.
+        constants: values of constants that are texts.
+    """
 
     definitions: dict[str, Form] = field(default_factory=dict)
     tables: dict[str, list[Entry]] = field(default_factory=dict)
+    records: dict[str, Entry] = field(default_factory=dict)
     imports: dict[str, str] = field(default_factory=dict)
     constants: dict[str, str] = field(default_factory=dict)
 
@@ -66,6 +75,8 @@ def read_source(text: str, module: str, is_package: bool = False) -> Source:
         value = getattr(nodes[0], "value", None)
         if len(nodes) == 1 and isinstance(value, ast.Constant) and isinstance(value.value, str):
             source.constants[name] = value.value
+        if len(nodes) == 1 and isinstance(value, ast.Call) and value.keywords:
+            source.records[name] = Writer(source.imports, loggers).entry(None, value)
         entries = list(_entries(value)) if len(nodes) == 1 else []
         if entries and all(key is not None for key, _ in entries):
             writer = Writer(source.imports, loggers)

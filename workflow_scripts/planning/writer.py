@@ -30,6 +30,7 @@ class Form:
         attributes: attributes that are read, and strings that could name some.
         hints: the form of what only pydantic reads: annotations in the body of a class.
         bases: names of a class's bases.
+        decorators: names of a class's decorators.
     """
 
     text: str = ""
@@ -37,11 +38,18 @@ class Form:
     attributes: list[str] = field(default_factory=list)
     hints: "Form | None" = None
     bases: list[str] = field(default_factory=list)
+    decorators: list[str] = field(default_factory=list)
 
 
 @dataclass
 class Entry:
-    """One entry of a table; `fields` are the keywords of a constructor, which count where their attribute is read."""
+    """One entry of a table, or a constant that is a call.
+
+    Attributes:
+        key: of the entry.
+        form: the call without its keywords, or the whole entry if it is no call.
+        fields: the keywords by name. Those of a dataclass count only where something reads the attribute.
+    """
 
     key: str
     form: Form
@@ -76,7 +84,7 @@ class Writer:
         self.out, self.result = before
         return form
 
-    def entry(self, key: ast.expr, node: ast.expr) -> Entry:
+    def entry(self, key: ast.expr | None, node: ast.expr) -> Entry:
         """An entry of a table; the key as text, or as gap and name where it is a constant defined elsewhere."""
         name = key.value if isinstance(key, ast.Constant) and isinstance(key.value, str) else GAP + (dotted(key) or "")
         if not (isinstance(node, ast.Call) and dotted(node.func)):
@@ -171,7 +179,7 @@ class Writer:
         if isinstance(node.value, str):
             if _REFERENCE.fullmatch(node.value):
                 self.write("(text")
-                self.gap(f"={node.value}")
+                self.gap(f"={node.value}" if ":" in node.value else f"={node.value}:")
                 self.write(")")
                 return
             if node.value.isidentifier():
@@ -321,7 +329,9 @@ class Writer:
         self.inner.pop()
         self.scopes.pop()
         self.write(")")
-        self.result.bases += [base for base in map(dotted, node.bases) if base is not None]
+        self.result.bases += filter(None, map(dotted, node.bases))
+        calls = [one.func if isinstance(one, ast.Call) else one for one in node.decorator_list]
+        self.result.decorators += filter(None, map(dotted, calls))
 
     def hint(self, statement: ast.AnnAssign) -> None:
         """Keep the annotation of a field apart; it counts in classes of pydantic."""
