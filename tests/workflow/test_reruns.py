@@ -223,7 +223,10 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
         NOTHING,
     ),
     # --- entries of tables
-    "a scorer": (replace("scoring/refusal.py", 'version="1"', 'version="edited"'), of(SCORES, "advbench")),
+    "a scorer": (
+        replace("scoring/refusal.py", "SCORER = Scorer(version=", "SCORER = Scorer(version=7 * "),
+        of(SCORES, "advbench"),
+    ),
     "a layout": (replace("benchmark/layouts.py", '"\\n\\n")', '"\\n \\n")'), {"build_questions[mmlu]"}),
     "a reader of one layout": (change("benchmark/layouts.py", "_yaml_seeds"), {"build_questions[advbench]"}),
     "a converter": (change("assets/convert_gguf.py", "convert_gguf"), {"convert_asset[smollm2-135m-instruct]"}),
@@ -278,7 +281,7 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
     "the trainer": (change("training/trainer.py", "LSLMTrainer"), {"train_model"}),
     "the warm-up's loss": (change("training/ctc.py", "ctc_nll"), {"warm_up_adapter"}),
     "word error rates": (
-        change("scoring/text_normalisation.py", "word_error_rate"),
+        change("scoring/word_errors.py", "word_error_rate"),
         of(SCORES, "repeat") | SCORE_TABLES | {"transcribe_speech"},
     ),
     "intervals of scores": (
