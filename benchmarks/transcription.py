@@ -22,7 +22,7 @@ a sum, and with them monotonicity and consistency, which know frame numbers only
 
 import numpy as np
 
-FEWEST_TOKENS = 4
+MIN_TOKENS = 4
 NEIGHBOURS = 10
 HIGHER_IS_BETTER = {
     "cosine": True,
@@ -117,7 +117,7 @@ def nearest(vectors: np.ndarray, k: int) -> list[set[int]]:
 
 def spearman(x: np.ndarray, y: np.ndarray) -> float:
     """Pearson's coefficient of the average ranks."""
-    if len(x) < FEWEST_TOKENS or len(set(y.tolist())) == 1:
+    if len(x) < MIN_TOKENS or len(set(y.tolist())) == 1:
         return float("nan")
     return float(np.corrcoef(average_ranks(x), average_ranks(y))[0, 1])
 

@@ -5,14 +5,14 @@ from typing import Any
 
 import numpy as np
 
-OWN = ("schema", "provenance", "seed")
+NOT_INHERITED = ("schema", "provenance", "seed")
 """Attributes that describe one file only, so every file writes its own."""
 
 
 def inherited(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """The attributes of a source file as plain values, without those in `OWN`."""
+    """The attributes of a source file as plain values, without those in `NOT_INHERITED`."""
     return {
         name: value.item() if isinstance(value, np.generic) else value
         for name, value in attributes.items()
-        if name not in OWN
+        if name not in NOT_INHERITED
     }

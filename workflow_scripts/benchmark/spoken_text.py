@@ -1,6 +1,7 @@
-"""The text a voice reads for a written prompt (ours; VoiceBench does not say how its prompts were read).
+"""The text a voice reads for a written prompt.
 
-Rules: nothing is left out silently. Symbols with a common reading become words, line ends become pauses, option lines
+VoiceBench does not say how its prompts were read. Here nothing is left out silently: symbols with a common reading
+become words, line ends pauses, option lines
 ``A. x`` become ``A: x.`` so that the letter is named. Digits stay: voices read numbers, years, ordinals and amounts.
 Text with anything else (formulas, markup, tables, blanks, other scripts) has no agreed reading and is refused.
 """
