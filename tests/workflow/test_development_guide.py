@@ -13,7 +13,7 @@ from tests.workflow.workflow_copy import ROOT, Workflow
 
 GUIDE = (ROOT / "docs/development.md").read_text()
 BLOCK = re.compile(
-    r"^(?:In )?`([^`\n]+)`, (?:new|after `([^`\n]+)`):\n\n```python\n(.*?)^```$", re.MULTILINE | re.DOTALL
+    r"^(?:In )?`([^`\n]+)`, (?:new|after `([^`\n]+)`):\n\n```(?:python|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL
 )
 
 
