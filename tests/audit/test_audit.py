@@ -174,6 +174,28 @@ def test_files_of_two_harnesses_can_be_paired(tmp_path):
     assert found.facts["keys"] == {"openbookqa": "text"} and found.facts["pairs"] == 6
 
 
+def test_domains_in_files_of_their_own_are_pooled_and_their_ids_do_not_collide(tmp_path):
+    forms, asked = {}, []
+    for form, answers in (("text", "AA"), ("speech", "AB")):
+        forms[form] = []
+        for domain in ("law", "history"):
+            rows = [
+                {"doc_id": n, "filtered_resps": a, "input": "Listen.", "target": "target_text"}
+                for n, a in enumerate(answers)
+            ]
+            path = tmp_path / form / f"20261101_samples_voicebench_mmsu_{domain}.jsonl"
+            forms[form].append(f"lmms-eval:{lines(path, rows)}")
+    for domain in ("law", "history"):
+        asked += [{"id": f"{domain}:{n}", "prompt": f"{domain} {prompt(n)}", "reference": "A"} for n in range(2)]
+    options = Options("", questions=lines(tmp_path / "asked.jsonl", asked), draws=50)
+    found = audit(forms, options)
+    assert found.facts["pairs"] == 4
+    groups = [
+        row["group"] for row in found.tables["gap"] if row["scorer"] == "multiple_choice" and row["form"] == "gap"
+    ]
+    assert groups == ["all", "history", "law"]
+
+
 def test_groups_and_overall_are_given_where_there_are_several(tmp_path):
     rows = [
         {

@@ -269,8 +269,10 @@ def _answer(
     source = f"{path.parent.name} {path.stem}"
     subset = optional_text(row, ("subset",)) or subset_of(path.stem) or subset_of(source)
     shown = optional_text(row, prompt)
-    keys = {"id": optional_text(row, ids), "text": " ".join(shown.split())}
     domain = _part(path.stem.lower(), DOMAINS) if subset == "mmsu" else ""
+    # Harnesses count samples anew in each domain's file.
+    name = optional_text(row, ids)
+    keys = {"id": f"{domain}:{name}" if domain and name else name, "text": " ".join(shown.split())}
     return GivenAnswer(
         path=path,
         line=number,

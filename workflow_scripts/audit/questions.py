@@ -81,9 +81,12 @@ def completed(answers: Sequence[GivenAnswer], questions: Path | None) -> list[Gi
         return list(answers)
     by_id, by_text = read_questions(questions)
     found, known = [], 0
+    # "law:0" is row 0 of the file only while law is the only domain.
+    domains = {one.keys.get("id", "").rpartition(":")[0] for one in answers}
     for one in answers:
         source = by_text.get(one.keys.get("text", "")) if one.keys.get("text") else None
-        source = source or by_id.get(one.keys.get("id", ""))
+        name = one.keys.get("id", "")
+        source = source or by_id.get(name) or (by_id.get(name.rpartition(":")[2]) if len(domains) == 1 else None)
         if source is None:
             found.append(one)
             continue
