@@ -11,7 +11,7 @@ from tests.evaluation.score_files import build, choices, ends, row, study, value
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.tables import select
 from workflow_scripts.evaluation.build_gap_table import DIFFERENCES, REFERENCES
-from workflow_scripts.statistics.resampling import Resampler, interval
+from workflow_scripts.statistics.resampling import Resampled, Resampler, interval
 
 ALONE = {"overall": ["a"], "knowledge": [], "backbones": {}}
 
@@ -80,14 +80,38 @@ def test_loss_gap_uses_only_questions_with_both_costs_and_weighs_tokens(tmp_path
 
 
 def test_pairing_removes_what_both_forms_share(tmp_path):
-    """Speech fails on exactly the questions text fails on, plus none: a paired gap of 0 has no width at all."""
+    """Speech fails on exactly the questions text fails on: the width is that of two pseudo-counts (Bonett, Price)."""
     rng = np.random.default_rng(0)
     scores = rng.integers(0, 2, 50).tolist()
     files = [write(tmp_path, "a", form, scores) for form in ("text", "speech")]
     gap, _ = build(tmp_path, files, **ALONE)
-    assert ends(gap, subset="overall", measure="score", form="gap") == (0, 0, 0)
+    half = 196 * (2 / 52 / 52) ** 0.5
+    assert ends(gap, subset="overall", measure="score", form="gap") == pytest.approx((0, -half, half), rel=1e-3)
     _, low, high = ends(gap, subset="overall", measure="score", form="text")
-    assert high - low > 10
+    assert high - low > 2.5 * half
+
+
+@pytest.mark.parametrize(("n", "flips"), [(40, (0.03, 0.01)), (20, (0.05, 0.02)), (100, (0.2, 0.1)), (60, (0.0, 0.0))])
+def test_the_interval_of_a_gap_of_right_and_wrong_answers_covers_it_however_few_differ(n, flips):
+    rng, covered = np.random.default_rng(n), 0
+    resampler = Resampler(2, 0)
+    for _ in range(400):
+        text = rng.integers(0, 2, n)
+        flipped = rng.random(n) < np.where(text, flips[0], flips[1])
+        pair = [100.0 * values for values in (text, np.where(flipped, 1 - text, text))]
+        text, speech = (Resampled(v.mean(), resampler.means("a", v, v.mean()), None, v) for v in pair)
+        low, high = (text - speech).interval
+        assert low < high
+        covered += low <= 50 * (flips[0] - flips[1]) <= high
+    assert covered / 400 >= (0.95 if sum(flips) < 0.1 else 0.93)  # 400 draws: 0.011 is one standard error
+
+
+def test_the_mean_of_subsets_keeps_the_width_of_those_without_a_difference(tmp_path):
+    files = [write(tmp_path, s, form, [1, 0] * 20) for s in "ab" for form in ("text", "speech")]
+    gap, _ = build(tmp_path, files, backbones={})
+    single, mean = (ends(gap, subset=name, measure="score", form="gap") for name in ("a", "overall"))
+    assert mean[0] == single[0] == 0
+    assert mean[2] == pytest.approx(single[2] / 2**0.5, rel=1e-4)
 
 
 def test_interval_covers_the_true_gap_about_as_often_as_it_says():
@@ -106,14 +130,20 @@ def test_rounding_of_the_aggregate_does_not_push_ends_off_the_scale():
     assert (draws.min(), draws.max()) == (0, 100)
 
 
-def test_an_aggregate_that_is_no_mean_of_scores_keeps_its_value_inside_the_interval(tmp_path):
-    changes = {"scorer": "instruction_following", "mean": 62.0}
-    files = [write(tmp_path, "a", "text", [1, 0, 1, 0] * 5, **changes)]
-    files.append(write(tmp_path, "a", "speech", [0, 0, 1, 0] * 5, **(changes | {"mean": 30.0})))
+def test_pooled_instructions_are_resampled_with_their_denominators(tmp_path):
+    """Long prompts fail and short ones pass, so that the pooled share lies far from the mean of the prompts."""
+    passed, failed = {"strict": [True], "loose": [True]}, {"strict": [False] * 9, "loose": [False] * 9}
+    details = [passed, failed] * 10
+    pooled = (2 * 50 + 2 * 10) / 4  # prompts: 10 of 20; instructions: 10 of 100
+    made = {"scorer": "instruction_following", "mean": pooled, "details": details}
+    files = [write(tmp_path, "a", "text", [1, 0] * 10, **made)]
+    none = {"scorer": "instruction_following", "mean": 0.0, "details": [failed] * 20}
+    files.append(write(tmp_path, "a", "speech", [0, 0] * 10, **none))
     gap, _ = build(tmp_path, files, **ALONE)
+    value, low, high = ends(gap, subset="overall", measure="score", form="text")
+    assert value == pooled and 0 <= low < value < high <= 100
     value, low, high = ends(gap, subset="a", measure="score", form="gap")
-    assert value == 32
-    assert low < 32 < high
+    assert value == pooled and 0 < low < value < high
 
 
 def test_word_errors_appear_for_repeat_only(tmp_path):
@@ -206,7 +236,7 @@ def test_golden_tables(tmp_path):
         "text,unparsed,0.25,,,,2",
         "speech,score,0,10,90,,2",
         "speech,unparsed,0.25,,,,2",
-        "gap,score,100,100,100,,2",
+        "gap,score,100,-34.8689,134.869,,2",
         "text,loss,1,1,1,,2",
         "speech,loss,2.5,2.5,2.5,,2",
         "gap,loss,1.5,1.5,1.5,,2",

@@ -7,8 +7,8 @@ form, the loss gap of the reference answer, the untuned backbone on written and 
 gap.csv has one row per measure and form (`cells`), with `null`, the score of a guesser, where there is one. Of every
 checkpoint after a run's first trained one it also has by how much the gap has fallen since (`FALLS`). decline.csv has
 the five reference scores and their differences. Intervals: those of a score or a measure in one subset are the scorer's
-own closed form (scores.json); every other interval is a paired bootstrap over questions within subsets
-(`statistics.resampling`).
+own closed form (scores.json); differences of right and wrong answers have Bonett and Price's interval,
+and every other interval is a paired bootstrap over questions within subsets (`statistics.resampling`).
 """
 
 import logging

@@ -13,7 +13,7 @@ import numpy as np
 
 from workflow_scripts.artifacts.answers import FORMS
 from workflow_scripts.artifacts.files import ArtifactError
-from workflow_scripts.evaluation.score_index import FormScores, Subsets
+from workflow_scripts.evaluation.score_index import PROPORTIONS, FormScores, Subsets
 from workflow_scripts.scoring.overall import overall
 from workflow_scripts.statistics.resampling import Resampled, Resampler, mean_of
 
@@ -59,8 +59,9 @@ def subset_cell(subset: str, forms: Mapping[str, FormScores], resampler: Resampl
     forms = {form: forms[form] for form in FORMS if form in forms}
     cell: Cell = {}
     for form, one in forms.items():
-        draws = resampler.means(subset, one.scores, one.mean)
-        cell[SCORE, form] = Entry(Resampled(one.mean, draws, (one.low, one.high)), len(one.ids), one.chance)
+        draws = resampler.aggregates(subset, one.sums)
+        score = Resampled(one.mean, draws, (one.low, one.high), one.scores)
+        cell[SCORE, form] = Entry(score, len(one.ids), one.chance)
         cell[UNPARSED, form] = Entry(Resampled(one.unparsed, np.full(resampler.draws, np.nan)), len(one.ids))
     if "text" in forms and "speech" in forms:
         cell[SCORE, GAP] = replace(
@@ -111,7 +112,7 @@ def _measure(name: str, subset: str, forms: Mapping[str, FormScores], resampler:
     def mean(one: FormScores, places: np.ndarray, own: tuple[float, float] | None = None) -> Resampled:
         values = one.measures[name][places]
         draws = resampler.ratios(subset, len(one.ids), places, values, np.ones(len(values)))
-        return Resampled(float(values.mean()), draws, own)
+        return Resampled(float(values.mean()), draws, own, values if name in PROPORTIONS else None)
 
     having = {
         form: np.flatnonzero(~np.isnan(one.measures[name])) for form, one in forms.items() if name in one.measures

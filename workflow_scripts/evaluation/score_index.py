@@ -26,6 +26,8 @@ OPTION_MEASURES: dict[str, Callable[[OptionScoreRecord], float]] = {
 """Measures of questions with options, from the probabilities of these, without a parser."""
 TRAIT_MEASURES = {f"answers_{name}": name for name in NAMES}
 """Shares of answers, in percent, that are empty, cut off, ..., whatever was asked (`scoring.answer_traits`)."""
+PROPORTIONS = frozenset({"corrected", "letter_accuracy", "option_accuracy", *TRAIT_MEASURES})
+"""Measures with two values a question, the higher one 100."""
 BASE = "base"
 """Checkpoint name of an untuned backbone."""
 
@@ -37,6 +39,7 @@ class FormScores:
     Attributes:
         mean, low, high: the aggregate and its 95 % interval, 0 to 100.
         scores: (n,), 0 to 100.
+        sums: the aggregate as an average of ratios of sums, (above, below) of (n,) each.
         unparsed: share of answers without a parsed answer, 0 to 1.
         nll, tokens: (n,), cost of the reference answer in nats and its tokens; NaN and 0 where there is none.
         chance: mean score of a guesser, 0 to 100; NaN where the scorer has no chance level.
@@ -52,6 +55,7 @@ class FormScores:
     low: float
     high: float
     scores: np.ndarray
+    sums: list[tuple[np.ndarray, np.ndarray]]
     unparsed: float
     nll_per_token: float | None
     nll: np.ndarray
@@ -100,7 +104,8 @@ def _form_scores(path: Path, file: ScoreFile) -> FormScores:
         raise ArtifactError(f"{path}: no questions; all were dropped by the speech stage, see its manifest.jsonl")
     if file.form not in (*FORMS, *FLOORS):
         raise ArtifactError(f"{path}: form {file.form!r} is none of {', '.join((*FORMS, *FLOORS))}")
-    measures = _measures(rows, find_scorer(file.scorer))
+    scorer = find_scorer(file.scorer)
+    measures = _measures(rows, scorer)
     return FormScores(
         path=path,
         scorer=file.scorer,
@@ -109,6 +114,7 @@ def _form_scores(path: Path, file: ScoreFile) -> FormScores:
         low=file.interval_low,
         high=file.interval_high,
         scores=100 * np.array([row.score for row in rows]),
+        sums=[(np.array(above), np.array(below)) for above, below in scorer.sums(rows)],
         unparsed=file.unparsed_rate,
         nll_per_token=file.nll_per_token,
         nll=np.array([np.nan if row.reference_nll is None else row.reference_nll for row in rows]),

@@ -261,6 +261,16 @@ def _mean(scores: Scores) -> tuple[float, Interval]:
     return rates.final, normal_interval(rates.final, deviations)
 
 
+def _sums(scores: Scores) -> list[tuple[list[float], list[float]]]:
+    """The four ratios: met prompts over prompts, and met instructions over instructions, strict and loose."""
+    found = []
+    for rule in ("strict", "loose"):
+        met = [score.details[rule] for score in scores]
+        found.append(([float(all(row)) for row in met], [1.0] * len(met)))
+        found.append(([float(sum(row)) for row in met], [float(len(row)) for row in met]))
+    return found
+
+
 def _estimates(scores: Scores) -> Estimates:
     found: Estimates = {}
     for rule in ("strict", "loose"):
@@ -278,4 +288,4 @@ def _pooled_estimate(met: Sequence[Sequence[bool]]) -> Estimate:
     return replace(mean_estimate(contributions, 100.0), value=100 * share)
 
 
-SCORER = Scorer(version="1", score=score_following, mean=_mean, estimates=_estimates)
+SCORER = Scorer(version="1", score=score_following, mean=_mean, sums=_sums, estimates=_estimates)

@@ -61,6 +61,11 @@ def plain_mean(scores: Scores) -> tuple[float, Interval]:
     return mean, normal_interval(mean, [value - mean for value in values])
 
 
+def plain_sums(scores: Scores) -> list[tuple[list[float], list[float]]]:
+    """The mean as one ratio of sums."""
+    return [([score.score for score in scores], [1.0] * len(scores))]
+
+
 def no_estimates(_: Scores) -> Estimates:
     """Nothing beside the mean."""
     return {}
@@ -85,6 +90,7 @@ class Scorer:
         score: answer and task -> score of one answer. Raises ValueError for a task that it cannot score.
         mean: scores of a subset -> their aggregate, 0 to 1, with its 95 % interval.
         estimates: further numbers of a subset, in points of 100.
+        sums: the mean as an average of ratios of sums over questions: (above, below) each, for the bootstrap.
         measures: name in gap.csv, which is also that of its estimate -> value of one question, in points of 100, from
             its score (0 to 1) and details.
         closed_answers: what is read from an answer comes from a few options, so that two wrong answers can be the same.
@@ -95,6 +101,7 @@ class Scorer:
     score: Callable[[str, Task], Score]
     mean: Callable[[Scores], tuple[float, Interval]] = plain_mean
     estimates: Callable[[Scores], Estimates] = no_estimates
+    sums: Callable[[Scores], list[tuple[list[float], list[float]]]] = plain_sums
     measures: Mapping[str, Callable[[float, Mapping[str, Any]], float]] = field(default_factory=dict)
     closed_answers: bool = False
     accepted_answers: bool = False

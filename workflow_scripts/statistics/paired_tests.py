@@ -52,9 +52,8 @@ def mcnemar_from_counts(b: int, c: int, n: int, level: float = 0.95) -> McNemar:
     > 0."""
     if b < 0 or c < 0 or n < 1 or b + c > n:
         raise ValueError(f"b is {b}, c is {c} among {n} items; expected b, c >= 0 and b + c <= n, n > 0")
-    # Bonett & Price: one pseudo-count in each discordant cell keeps the interval honest for few changes.
-    up, down = (b + 1) / (n + 2), (c + 1) / (n + 2)
-    half = NormalDist().inv_cdf((1 + level) / 2) * sqrt((up + down - (up - down) ** 2) / (n + 2))
+    centre, variance = bonett_price(b, c, n)
+    half = NormalDist().inv_cdf((1 + level) / 2) * sqrt(variance)
     return McNemar(
         b=b,
         c=c,
@@ -62,10 +61,19 @@ def mcnemar_from_counts(b: int, c: int, n: int, level: float = 0.95) -> McNemar:
         net=b - c,
         p=exact_mcnemar_p(b, c),
         difference=(b - c) / n,
-        low=max(-1.0, up - down - half),
-        high=min(1.0, up - down + half),
+        low=max(-1.0, centre - half),
+        high=min(1.0, centre + half),
         level=level,
     )
+
+
+def bonett_price(b: int, c: int, n: int) -> tuple[float, float]:
+    """Centre and variance of the interval of (b - c) / n (Bonett and Price 2012).
+
+    One pseudo-count in each discordant cell keeps the interval honest for few changes; it has a width without any.
+    """
+    up, down = (b + 1) / (n + 2), (c + 1) / (n + 2)
+    return up - down, (up + down - (up - down) ** 2) / (n + 2)
 
 
 def exact_mcnemar_p(b: int, c: int) -> float:
