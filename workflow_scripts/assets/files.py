@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from workflow_scripts.artifacts.asset_record import RECORD_NAME, FileRecord
-from workflow_scripts.artifacts.files import is_disk_full, sha256_file
+from workflow_scripts.artifacts.checksums import checksum
+from workflow_scripts.artifacts.files import is_disk_full
 from workflow_scripts.assets.errors import AssetError, DiskFullError
 
 logger = logging.getLogger(__name__)
@@ -19,8 +20,8 @@ BLOCK = 1 << 20
 
 
 def describe(path: Path) -> FileRecord:
-    """Hash and size of a file."""
-    return FileRecord(sha256=sha256_file(path), size=path.stat().st_size)
+    """Hash and size of a file; noted, so that steps that read it need not hash it again."""
+    return FileRecord(sha256=checksum(path, whole=True), size=path.stat().st_size)
 
 
 def part_path(path: Path) -> Path:
