@@ -274,6 +274,29 @@ def test_arguments_of_any_other_call_all_count(package, form):
     assert package(run, before, {"ROWS": ["a"]}).digest != package(run, after, {"ROWS": ["a"]}).digest
 
 
+METHODS = """
+from pydantic import BaseModel
+class A({base}):
+    n: int = 1
+    def used(self):
+        return 1
+    @property
+    def spare(self):
+        return {spare}
+def run(s):
+    return A().used()
+"""
+
+
+def test_of_settings_only_the_methods_count_that_are_read_of_other_classes_all(package):
+    one, two = (METHODS.format(base="BaseModel", spare=n) for n in (1, 2))
+    assert package(one).digest == package(two).digest
+    assert package(one.replace("return 1", "return 3")).digest != package(one).digest
+    assert package(one.replace("used()", "spare")).digest != package(two.replace("used()", "spare")).digest
+    one, two = (METHODS.format(base="Module", spare=n) for n in (1, 2))
+    assert package(one).digest != package(two).digest
+
+
 def test_a_declared_table_counts_where_a_text_in_the_code_names_it(package):
     run = 'from workflow_scripts.artifacts.tables import TABLES\ndef run(s):\n    return TABLES["gap"]'
     before, gap, other = (

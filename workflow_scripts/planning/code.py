@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import sys
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -42,13 +43,15 @@ class Node:
         text: what it says, with gaps for the names of others.
         uses: what fills the gaps: the name of a node (None: nothing of ours) and the rest, as written.
         attributes: attributes that it reads.
-        fields: nodes that count only if something reads the attribute of that name.
+        fields, methods: nodes that count only if something reads the attribute of that name; fields also if something
+            reads all fields of instances.
     """
 
     text: str
     uses: tuple[tuple[str | None, str], ...] = ()
     attributes: frozenset[str] = frozenset()
     fields: Mapping[str, str] = field(default_factory=dict)
+    methods: Mapping[str, str] = field(default_factory=dict)
 
 
 class Step:
@@ -124,7 +127,7 @@ class Code:
     def _reach(self, start: list[str], keys: dict[str, tuple[str, ...]]) -> dict[str, Node]:
         """All that some nodes use, directly or not."""
         reached: dict[str, Node] = {}
-        fields: dict[str, list[str]] = {}
+        fields, methods = defaultdict(list), defaultdict(list)
         read: set[str] = set()
         everything = False
         waiting = list(start)
@@ -135,13 +138,15 @@ class Code:
             table = name.partition(":")[2]
             reached[name] = node = self._chosen(name, keys[table]) if table in keys else self._node(name)
             read |= node.attributes
-            for word, part in node.fields.items():
-                fields.setdefault(word, []).append(part)
+            everything |= any(used is None and rest in WHOLE for used, rest in node.uses)
             waiting += [used for used, _ in node.uses if used is not None]
-            if any(used is None and rest in WHOLE for used, rest in node.uses):
-                everything = True
+            for parts, added in ((fields, node.fields), (methods, node.methods)):
+                for word, part in added.items():
+                    parts[word].append(part)
             for word in list(fields) if everything else fields.keys() & read:
                 waiting += fields.pop(word)
+            for word in methods.keys() & read:
+                waiting += methods.pop(word)
         if unused := sorted(keys.keys() - {name.partition(":")[2] for name in reached}):
             raise CodeError(f"{start[0]} uses no table {unused[0]}; correct the params of its rule")
         return reached
@@ -184,10 +189,32 @@ class Code:
             return self._part(name, self._entries(module, table)[key], key, word[1:])
         if name in BY_TEXT and (entries := self._entries(module, definition)):
             return Node("table", fields={key: f"{name}[{key}]" for key in entries})
-        constant, _, word = definition.partition(".")
-        if constant in source.records:
-            return self._part(name, source.records[constant], "", word)
-        return self._filled(module, source.definitions[definition])
+        first, _, word = definition.partition(".")
+        if first in source.records:
+            return self._part(name, source.records[first], "", word)
+        if word:
+            return self._filled(module, source.definitions[first].methods[word], f".{word} ")
+        return self._class(name, module, source.definitions[first])
+
+    def _class(self, name: str, module: str, form: Form) -> Node:
+        """A class, or any other definition. Of settings, methods count only where something reads their name.
+
+        Not so for other classes: their methods can be called by the library that they are handed to.
+        """
+        node = self._filled(module, form)
+        if any(self._is_model(module, base) for base in form.bases):
+            hints = [self._filled(module, form.hints)] if form.hints is not None else []
+            methods, named = [], {one: f"{name}.{one}" for one in form.methods}
+        else:
+            hints, named = [], {}
+            methods = [self._filled(module, method, f".{one} ") for one, method in form.methods.items()]
+        parts = [node, *hints, *methods]
+        return Node(
+            "".join(part.text for part in parts),
+            tuple(use for part in parts for use in part.uses),
+            frozenset().union(*(part.attributes for part in parts)),
+            methods=named,
+        )
 
     def _part(self, name: str, entry: Entry, key: str, word: str) -> Node:
         """An entry of a table or a constant that is a call; or, if `word` is given, that argument of the call."""
@@ -211,13 +238,10 @@ class Code:
     def _filled(self, module: str, form: Form, prefix: str = "") -> Node:
         """A form with its names resolved; what an import of the module does counts as used."""
         source = self.source(module)
-        text, names = form.text, form.names
-        if form.hints is not None and any(self._is_model(module, base) for base in form.bases):
-            text, names = text + form.hints.text, names + form.hints.names
-        uses = [self._resolve(module, name) for name in names]
+        uses = [self._resolve(module, name) for name in form.names]
         if source is not None and EFFECTS in source.definitions:
             uses.append((f"{module}:{EFFECTS}", ""))
-        return Node(prefix + text, tuple(uses), frozenset(form.attributes))
+        return Node(prefix + form.text, tuple(uses), frozenset(form.attributes))
 
     def _is_model(self, module: str, base: str) -> bool:
         """Whether a base of a class makes it one of pydantic, which reads annotations."""
@@ -323,7 +347,10 @@ class _Cache:
 
 def _revived(source: dict[str, Any]) -> Source:
     def form(values: dict[str, Any]) -> Form:
-        return Form(**values | {"hints": form(values["hints"]) if values["hints"] else None})
+        hints = form(values["hints"]) if values["hints"] else None
+        return Form(
+            **values | {"hints": hints, "methods": {name: form(one) for name, one in values["methods"].items()}}
+        )
 
     def entry(values: dict[str, Any]) -> Entry:
         return Entry(values["key"], form(values["form"]), {word: form(one) for word, one in values["fields"].items()})

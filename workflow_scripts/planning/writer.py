@@ -29,6 +29,7 @@ class Form:
         names: the dotted names in the gaps, as the source has them (imports inside functions filled in).
         attributes: attributes that are read, and strings that could name some.
         hints: the form of what only pydantic reads: annotations in the body of a class.
+        methods: of a class, those with a public name and no decorator but of the language; not in `text`.
         bases: names of a class's bases.
         decorators: names of a class's decorators.
     """
@@ -37,6 +38,7 @@ class Form:
     names: list[str] = field(default_factory=list)
     attributes: list[str] = field(default_factory=list)
     hints: "Form | None" = None
+    methods: dict[str, "Form"] = field(default_factory=dict)
     bases: list[str] = field(default_factory=list)
     decorators: list[str] = field(default_factory=list)
 
@@ -314,6 +316,7 @@ class Writer:
         self.node(node.bases)
         self.node(node.keywords)
         bound, imports, _ = bindings(node.body)
+        methods = {} if self.scopes else self.result.methods
         self.scopes.append({one: one for one in bound if one not in imports} | {"<class>": ""})
         self.inner.append(imports)
         for statement in node.body:
@@ -324,6 +327,8 @@ class Writer:
                 self.node(statement.value)
                 self.write(")")
                 self.hint(statement)
+            elif len(self.scopes) == 1 and _is_method(statement):
+                methods[statement.name] = self.aside([statement])
             else:
                 self.node(statement)
         self.inner.pop()
@@ -364,3 +369,13 @@ class Writer:
         self.write("(as", self.local(node.name or "") or "_")
         self.node(node.pattern)
         self.write(")")
+
+
+def _is_method(node: ast.stmt) -> bool:
+    """Whether a statement of a class defines what runs only when its name is read."""
+    return (
+        isinstance(node, ast.FunctionDef)
+        and not node.name.startswith(("_", "model_"))
+        and {dotted(one) for one in node.decorator_list}
+        <= {"property", "cached_property", "classmethod", "staticmethod"}
+    )
