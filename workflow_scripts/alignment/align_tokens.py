@@ -1,72 +1,39 @@
 """Alignment paths between spoken and written questions, by layer, with their shuffled-pair null (paper, section 5).
 
-For every question, layer l = 0..L and metric f (cosine, Euclidean distance), with A_l[i, j] = f(h^s_{l,i}, h^t_{l,j}):
+For every question, layer l = 0..L and metric f (cosine, Euclidean distance), with A_l[i, j] = f(h^s_{l,i}, h^t_{l,j}): the
+path i*_{l,j} = argmax_i A_l[i, j] (argmin for the distance), one speech frame per text token; the path score
+A_l[i*_j, j], whose mean over text tokens averages to the APS over layers 1..L and questions; and all other measures of
+level `token` (`measures.registry`).
 
-    path           i*_{l,j} = argmax_i A_l[i, j] (argmin for the distance): one speech frame per text token
-    path score     A_l[i*_j, j]; its mean over text tokens averages to the APS over layers 1..L and questions
-    monotonicity   rho_l = Spearman(j, i*_{l,j})
-    consistency    share of text tokens on whose frame the two metrics agree
-
-Ours: `path_score_centred`, the cosine path score after the mean of each form over the positions of the other half of
-the shard is subtracted; violations, collisions, and scores of paths that may not run back (`measures.path_quality`);
-other readings of the path score (`measures.pair_alignment.OWN_ONLY`), on true pairs only; errors of the paths in time
-(`word_truth`), beside two paths that need no model.
-
-The null (ours) gives the same statistics for the speech of question i and the text of question pi(i), over B
-derangements pi among questions of like length. One layer is in memory at a time; all pairs of a length bin are compared
-once, whatever B is.
+The null gives the same statistics for the speech of question i and the text of question pi(i), over B derangements pi
+among questions of like length. One layer is in memory at a time; all pairs of a length bin are compared once, whatever B
+is.
 """
 
 import logging
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from workflow_scripts.alignment.word_truth import TIME_MEASURES, read_truth
+from workflow_scripts.alignment.word_truth import read_truth
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.inherited import inherited
 from workflow_scripts.artifacts.logs import progress
-from workflow_scripts.artifacts.measurements import ALIGNMENT, Measured, Measurements, write_measurements
+from workflow_scripts.artifacts.measurements import ALIGNMENT, Measurements, measured, write_measurements
 from workflow_scripts.artifacts.provenance import provenance
 from workflow_scripts.artifacts.states import StateReader
-from workflow_scripts.measures import (
-    Bin,
-    InvalidStates,
-    PairMeasurements,
-    Prepared,
-    halves,
-    plan_pairs,
-    prepare,
-    token_similarity,
-)
-from workflow_scripts.measures.pair_alignment import (
-    OWN_ONLY,
-    PAIR_KINDS,
-    StackedTexts,
-    align_pairs,
-    best_cosines,
-    chunks,
-    stack_texts,
-)
-from workflow_scripts.measures.shuffle_null import Kind
+from workflow_scripts.measures.centring import halves
+from workflow_scripts.measures.pair_alignment import METRICS, OwnPath, align_pairs, chunks, stack_texts
+from workflow_scripts.measures.pair_null import Bin, PairMeasurements, plan_pairs
+from workflow_scripts.measures.registry import of_level
+from workflow_scripts.measures.states import InvalidStates, Prepared, prepare
+from workflow_scripts.measures.time_truth import TimedQuestion
+from workflow_scripts.measures.token_alignment import token_similarity
 
 logger = logging.getLogger(__name__)
 
-METRICS = ("cosine", "euclidean")
-CENTRED = "path_score_centred"
-KINDS: dict[str, Kind] = PAIR_KINDS | {CENTRED: "cosine"}
-"""The measures with a null, and how each compares with it: `cosine` higher is better, `distance` lower."""
 FLOAT16_MAX = float(np.finfo(np.float16).max)
-
-
-@dataclass
-class _Paths:
-    """Paths and scores along the questions' own texts: metric -> question -> one (T_t,) array per layer."""
-
-    i_star: dict[str, list[list[np.ndarray]]]
-    score: dict[str, list[list[np.ndarray]]]
-    own: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def align_tokens(
@@ -104,35 +71,29 @@ def measure_alignment(
     plan, half = plan_pairs(T_s, T_t, draws, seed), halves(reader.ids, seed)
     drawn = len(plan[0].partners)
     truth = None if words is None else read_truth(reader, words)
-    found = PairMeasurements(KINDS, n, depth, drawn)
-    kept = _Paths(*({metric: [[] for _ in range(n)] for metric in METRICS} for _ in range(2)))
-    kept.own = {name: np.full((n, depth), np.nan) for name in OWN_ONLY}
+    found = PairMeasurements(of_level("token"), n, depth, drawn)
+    # Metric -> question -> one (T_t,) array per layer.
+    i_star, scores = ({metric: [[] for _ in range(n)] for metric in METRICS} for _ in range(2))
     shown = range(min(examples, n))
     matrices: list[dict[str, list[np.ndarray]]] = [{metric: [] for metric in METRICS} for _ in shown]
     zero_norms = 0
     for layer in progress(reader.layers, len(reader.layers), "layers aligned"):
         speech, text = (_prepared(reader, form, layer) for form in ("speech", "text"))
         zero_norms += sum(one.zero_norms for one in speech + text)
-        centred = [_centred(form, half) for form in (speech, text)]
+        centred = tuple(_centred(form, half) for form in (speech, text)) if n > 1 else None
         for one in plan:
-            _align_bin(layer, one, speech, text, found, kept)
-            _align_centred(layer, one, *centred, found)
+            for number, own in _align_bin(layer, one, (speech, text), centred, truth and truth.questions, found):
+                for metric in METRICS:
+                    i_star[metric][number].append(own.i_star[metric])
+                    scores[metric][number].append(own.scores[metric].astype(np.float32))
         for number in shown:
             similarity = token_similarity(speech[number], text[number])
             for metric in METRICS:
                 # Drawings need no distance beyond float16; clipping keeps the file free of infinities.
                 matrix = np.clip(getattr(similarity, metric)[0], -FLOAT16_MAX, FLOAT16_MAX)
                 matrices[number][metric].append(matrix.astype(np.float16))
-    nothing = np.full((n, depth), np.nan)
-    paths = {metric: [_placed(one, reader.layers, depth, 0) for one in kept.i_star[metric]] for metric in METRICS}
-    timed = dict.fromkeys(TIME_MEASURES, nothing) if truth is None else truth.measures(paths, T_s)
-    absent = np.setdiff1d(np.arange(depth), reader.layers)
-    for values in timed.values():
-        values[:, absent] = np.nan
-    measures = {name: Measured(found.raw[name], found.mean[name], found.sd[name], found.p[name]) for name in KINDS} | {
-        name: Measured(values, nothing, nothing, nothing) for name, values in (kept.own | timed).items()
-    }
-    undefined = {name: int(np.isnan(found.raw[name]).sum()) for name in KINDS}
+    measures = measured(found)
+    undefined = {name: int(np.isnan(found.raw[name]).sum()) for name in found.mean}
     logger.info("%d questions in %d length bins; undefined: %s", n, len(plan), undefined)
     return Measurements(
         ids=reader.ids,
@@ -145,16 +106,14 @@ def measure_alignment(
             "seed": seed,
             "distinct_null_pairs": sum(int((one.counts > 0).sum()) for one in plan),
             "undefined": undefined,
-            "undefined_null": {name: int(np.isnan(found.mean[name]).sum()) for name in KINDS},
+            "undefined_null": {name: int(np.isnan(null).sum()) for name, null in found.mean.items()},
             "zero_norms": zero_norms,
             **({} if truth is None else truth.facts()),
             "provenance": provenance({"draws": draws, "seed": seed, "examples": examples}),
         },
-        draws={name: (found.draw_sum[name], found.draw_count[name]) for name in KINDS},
-        paths=paths,
-        scores={
-            metric: [_placed(one, reader.layers, depth, np.nan) for one in kept.score[metric]] for metric in METRICS
-        },
+        draws={name: (found.draw_sum[name], found.draw_count[name]) for name in found.draw_sum},
+        paths={metric: [_placed(one, reader.layers, depth, 0) for one in i_star[metric]] for metric in METRICS},
+        scores={metric: [_placed(one, reader.layers, depth, np.nan) for one in scores[metric]] for metric in METRICS},
         examples={
             reader.ids[number]: {m: _placed(one, reader.layers, depth, 0) for m, one in matrices[number].items()}
             for number in shown
@@ -185,30 +144,37 @@ def _prepared(reader: StateReader, form: str, layer: int) -> list[Prepared]:
 
 
 def _align_bin(
-    layer: int, one: Bin, speech: list[Prepared], text: list[Prepared], found: PairMeasurements, kept: _Paths
-) -> None:
-    """Every measure of all pairs of a bin at one layer; paths, and readings without null, of the true pairs."""
-    texts = stack_texts([text[number] for number in one.members])
-    spoken = [speech[number] for number in one.members]
-    parts: dict[str, list[np.ndarray]] = {name: [] for name in PAIR_KINDS}
-    for chunk in chunks(np.array([each.positions for each in spoken]), texts.lengths):
-        own = np.arange(len(spoken))[chunk]
-        aligned = align_pairs(spoken[chunk], texts, own)
-        for name, values in aligned.values.items():
-            parts[name].append(values)
-        for name, values in aligned.own.items():
-            kept.own[name][one.members[own], layer] = values
-        for place, number in enumerate(one.members[own]):
-            for metric in METRICS:
-                kept.i_star[metric][number].append(aligned.i_star[metric][place])
-                kept.score[metric][number].append(aligned.path_score[metric][place].astype(np.float32))
+    layer: int,
+    one: Bin,
+    forms: tuple[list[Prepared], list[Prepared]],
+    centred: tuple[list[Prepared], list[Prepared]] | None,
+    times: list[TimedQuestion] | None,
+    found: PairMeasurements,
+) -> list[tuple[int, OwnPath]]:
+    """Every measure of all pairs of a bin at one layer; gives the questions with the paths along their own texts."""
+    speech, texts = [forms[0][number] for number in one.members], stack_texts([forms[1][k] for k in one.members])
+    centred_texts = None if centred is None else stack_texts([centred[1][number] for number in one.members])
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in found.measures}
+    paths: list[tuple[int, OwnPath]] = []
+    for chunk in chunks(np.array([each.positions for each in speech]), texts.lengths):
+        own = np.arange(len(speech))[chunk]
+        members = one.members[own]
+        pairs = align_pairs(
+            speech[chunk],
+            texts,
+            own,
+            None if centred is None else ([centred[0][number] for number in members], centred_texts),
+            None if times is None else [times[number] for number in members],
+        )
+        for name, measure in found.measures.items():
+            parts[name].append(measure.function(pairs))
+        paths += zip(members, pairs.own)
     found.add(layer, one, {name: np.concatenate(values) for name, values in parts.items()})
+    return paths
 
 
-def _centred(form: list[Prepared], half: np.ndarray) -> list[Prepared] | None:
-    """States without the mean over all positions of the other half's questions; None without another half."""
-    if len(form) < 2:
-        return None
+def _centred(form: list[Prepared], half: np.ndarray) -> list[Prepared]:
+    """States without the mean over all positions of the other half's questions."""
     total = np.stack([one.states[0].sum(axis=0, dtype=np.float64) for one in form])
     positions = np.array([one.positions for one in form])
     centred = []
@@ -219,15 +185,6 @@ def _centred(form: list[Prepared], half: np.ndarray) -> list[Prepared] | None:
         norms = np.sqrt(np.einsum("ltd,ltd->lt", states, states, dtype=np.float64))
         centred.append(replace(one, states=states, norms=norms))
     return centred
-
-
-def _align_centred(
-    layer: int, one: Bin, speech: list[Prepared] | None, text: list[Prepared] | None, found: PairMeasurements
-) -> None:
-    if speech is None or text is None:
-        return
-    texts: StackedTexts = stack_texts([text[number] for number in one.members])
-    found.add(layer, one, {CENTRED: np.stack([best_cosines(speech[number], texts) for number in one.members])})
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """similarity.h5 and alignment.h5: per sample and layer, never pre-averaged, each with its shuffled-pair null.
 
+The measures are those of `measures.registry`, of levels `pair` and `shard` in one file and `token` in the other.
+
 similarity.h5   `/{measure} (N, L+1)` and its null `/null/{measure}/{mean,sd,p}`, each (N, L+1); of measures with null
-                `/draws/{measure}/{sum,count} (B, L+1)`; `/shard/{name}` what exists for the shard as a whole, such as
-                CKA (L+1, L+1)
-alignment.h5    the same for `path_score_{metric}`, `monotonicity_{metric}`, `consistency` and others; ragged
-                `/path/{metric}` and `/score/{metric}` (L+1, sum T_t) with `/offsets (N+1,)`;
+                `/draws/{measure}/{sum,count} (B, L+1)`; `/shard/{measure}` what exists for the shard as a whole, such as
+                CKA (L+1, L+1), and its draws `/shard/{measure}_draws (B, L+1)`
+alignment.h5    the same; ragged `/path/{metric}` and `/score/{metric}` (L+1, sum T_t) with `/offsets (N+1,)`;
                 `/examples/{id}/{metric}` token matrices; `/words/{frame,first,last,centre} (sum T_t)` and
                 `/position_seconds (N,)`, where the tokens' words are spoken (measures.time_truth)
 """
@@ -21,6 +22,7 @@ from workflow_scripts.artifacts.files import ArtifactError
 
 SIMILARITY = "similarity/2"
 ALIGNMENT = "alignment/3"
+DRAWS = "_draws"
 READINGS = "readings/1"
 """Scores of a few questions under other positions or states, in the same layout, without null."""
 
@@ -41,6 +43,13 @@ class Measured:
     p: np.ndarray
 
 
+def measured(found: Any) -> dict[str, Measured]:
+    """Raw values with their nulls from a `measures.pair_null.PairMeasurements`; NaN for measures without null."""
+    nothing = np.full(next(iter(found.raw.values())).shape, np.nan)
+    nulls = (found.mean, found.sd, found.p)
+    return {name: Measured(raw, *(part.get(name, nothing) for part in nulls)) for name, raw in found.raw.items()}
+
+
 @dataclass(frozen=True)
 class Measurements:
     """Contents of a similarity or alignment file.
@@ -54,7 +63,7 @@ class Measurements:
         example_tokens: id -> text tokens of the example.
         attributes: provenance, null draws and seed, counts of undefined values.
         draws: measure -> sum over questions and number of defined values of each draw of the null, (B, L+1) each.
-        shard: results for the shard as a whole, by name.
+        shard: measure of the shard as a whole -> its values, (L+1,) or (L+1, L+1) with them on the diagonal, and draws.
         words: alignment only; `frame`, `first`, `last`, `centre` of measures.time_truth.TimedTokens, one (T_t,) array
             per question; empty if there are no word times.
         position_seconds: alignment only; seconds that one speech position covers, (N,); None if unknown.
@@ -66,7 +75,7 @@ class Measurements:
     T_t: np.ndarray
     attributes: Mapping[str, Any]
     draws: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
-    shard: dict[str, np.ndarray] = field(default_factory=dict)
+    shard: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
     paths: dict[str, list[np.ndarray]] = field(default_factory=dict)
     scores: dict[str, list[np.ndarray]] = field(default_factory=dict)
     examples: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
@@ -88,8 +97,9 @@ def write_measurements(path: Path, schema: str, content: Measurements) -> None:
         for name, (total, count) in content.draws.items():
             file.create_dataset(f"draws/{name}/sum", data=np.asarray(total, dtype=np.float64), **packed)
             file.create_dataset(f"draws/{name}/count", data=np.asarray(count, dtype=np.int64), **packed)
-        for name, values in content.shard.items():
+        for name, (values, draws) in content.shard.items():
             file[f"shard/{name}"] = np.asarray(values, dtype=np.float32)
+            file[f"shard/{name}{DRAWS}"] = np.asarray(draws, dtype=np.float32)
         if content.paths:
             file["offsets"] = hdf5.offsets_of([int(n) for n in content.T_t])
         for name, blocks in content.words.items():
@@ -125,7 +135,11 @@ def read_measurements(path: Path, schema: str) -> Measurements:
                 name: (group["sum"][:], group["count"][:].astype(np.float64))
                 for name, group in file.get("draws", {}).items()
             },
-            shard={name: data[:] for name, data in file.get("shard", {}).items()},
+            shard={
+                name: (data[:], file[f"shard/{name}{DRAWS}"][:])
+                for name, data in file.get("shard", {}).items()
+                if not name.endswith(DRAWS)
+            },
             paths=_split(file, "path", offsets),
             scores=_split(file, "score", offsets),
             words=_split(file, "words", offsets),

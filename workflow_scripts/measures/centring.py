@@ -11,8 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-Centring = Literal["none", "common", "modality"]
-CENTRINGS: tuple[Centring, ...] = ("none", "common", "modality")
+Centring = Literal["common", "modality"]
 
 
 def halves(ids: Sequence[str], seed: int) -> np.ndarray:
@@ -29,18 +28,14 @@ def held_out_means(
     """What is taken from speech and text of each question: (n, d) float64 twice.
 
     speech, text (n, d): one vector per question, such as its mean state. `common`: the mean over both forms of the
-    other half; `modality`: the mean over the same form of the other half; `none`: zeros. NaN for a single question,
-    which has no other half. Raises ValueError for another mode or shapes that differ.
+    other half; `modality`: the mean over the same form of the other half. NaN for a single question, which has no other
+    half. Raises ValueError for shapes that differ.
     """
     speech, text = np.asarray(speech, dtype=np.float64), np.asarray(text, dtype=np.float64)
     if speech.ndim != 2 or speech.shape != text.shape or half.shape != speech.shape[:1]:
         raise ValueError(
             f"speech {speech.shape}, text {text.shape}, halves {half.shape}: expected (n, d) twice and (n,)"
         )
-    if centring not in CENTRINGS:
-        raise ValueError(f"centring is {centring!r}, expected one of {CENTRINGS}")
-    if centring == "none":
-        return np.zeros_like(speech), np.zeros_like(text)
     taken = []
     for form in (speech, text):
         mean = np.full((2, form.shape[1]), np.nan)

@@ -10,10 +10,30 @@ Source: HSIC_u is the unbiased estimator of Song et al. (2012); CKA of Kornblith
 HSIC_u is an inner product of `U-centred` matrices (Szekely and Rizzo 2014), so all pairs of layers are one product.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
 FEWEST = 4
 """Questions below which HSIC_u does not exist."""
+
+
+@dataclass(frozen=True)
+class ShardGrams:
+    """What a measure of level `shard` is computed from: questions against questions, by layer.
+
+    speech, text: (L+1, n, n) U-centred Gram matrices of the questions' mean vectors. partners: (B, n) the text that each
+    question's speech is drawn with.
+    """
+
+    speech: np.ndarray
+    text: np.ndarray
+    partners: np.ndarray
+
+
+def cka(grams: ShardGrams) -> tuple[np.ndarray, np.ndarray]:
+    """CKA_u of every speech layer with every text layer, (L+1, L+1), and its draws on equal layers, (B, L+1)."""
+    return layer_cka(grams.speech, grams.text), null_cka(grams.speech, grams.text, grams.partners)
 
 
 def u_centred_gram(values: np.ndarray) -> np.ndarray:
@@ -49,13 +69,3 @@ def null_cka(speech: np.ndarray, text: np.ndarray, partners: np.ndarray) -> np.n
     for draw, other in enumerate(partners):
         drawn[draw] = np.einsum("lij,lij->l", speech, text[:, other[:, None], other[None, :]])
     return drawn
-
-
-def debiased_cka(x: np.ndarray, y: np.ndarray) -> float:
-    """CKA_u of x (n, d_x) and y (n, d_y), rows being the same questions; NaN for n < 4 or constant values.
-
-    Raises ValueError if the numbers of rows differ.
-    """
-    if len(x) != len(y):
-        raise ValueError(f"x has {len(x)} rows and y {len(y)}; they must be the same questions")
-    return float(layer_cka(u_centred_gram(x)[None], u_centred_gram(y)[None])[0, 0])

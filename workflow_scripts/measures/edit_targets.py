@@ -5,11 +5,12 @@ paths become one and how a frame shared by several text tokens is treated; the r
 stated below.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from workflow_scripts.measures.states import mean_over_layers
+from workflow_scripts.measures.reading import averaged_layers, mean_over_layers, nan_mean
 
 
 @dataclass(frozen=True)
@@ -44,25 +45,27 @@ class EditTargets:
     exhausted: bool
 
 
-def vote_path(i_star: np.ndarray, path_score: np.ndarray) -> VotedPath:
+def vote_path(i_star: np.ndarray, path_score: np.ndarray, kept: Sequence[int] | None = None) -> VotedPath:
     """Most frequent frame over layers 1..L for each text token, from `i_star` and `path_score` (L+1, T_t).
 
-    Equal counts: the frame with the higher mean path score among the layers that chose it; still equal: the
-    earlier frame. Pass cosine paths (higher is better). Raises ValueError if shapes differ or there is only
-    layer 0.
+    kept: layers of 0 .. L whose paths are known (`activations.layers`); others have no vote. Equal counts: the frame with
+    the higher mean path score among the layers that chose it; still equal: the earlier frame. Pass scores of which higher
+    is better. Raises ValueError if shapes differ or no layer votes.
     """
     i_star, path_score = np.asarray(i_star), np.asarray(path_score, dtype=np.float64)
     if i_star.ndim != 2 or i_star.shape != path_score.shape or 0 in i_star.shape:
         raise ValueError(f"i_star has shape {i_star.shape}, path_score {path_score.shape}; expected (L+1, T_t) twice")
-    scores = mean_over_layers(path_score)
-    voters, tokens = i_star.shape[0] - 1, i_star.shape[1]
+    voters = averaged_layers(len(i_star), kept)
+    if not voters:
+        raise ValueError(f"no layer 1..L among those kept, {kept}: a vote needs at least one")
+    i_star, path_score, tokens = i_star[voters], path_score[voters], i_star.shape[1]
     size = int(i_star.max()) + 1
-    cell = (i_star[1:].astype(np.int64) + size * np.arange(tokens)).ravel()
+    cell = (i_star.astype(np.int64) + size * np.arange(tokens)).ravel()
     counts = np.bincount(cell, minlength=tokens * size).reshape(tokens, size)
-    sums = np.bincount(cell, weights=path_score[1:].ravel(), minlength=tokens * size).reshape(tokens, size)
+    sums = np.bincount(cell, weights=path_score.ravel(), minlength=tokens * size).reshape(tokens, size)
     most = counts.max(axis=1, keepdims=True)
     mean = np.where(counts == most, sums / most, -np.inf)
-    return VotedPath(frames=np.argmax(mean, axis=1).astype(np.int32), votes=most[:, 0] / voters, scores=scores)
+    return VotedPath(np.argmax(mean, axis=1).astype(np.int32), most[:, 0] / len(voters), nan_mean(path_score))
 
 
 def path_entry_scores(cosine: np.ndarray, path: np.ndarray) -> np.ndarray:

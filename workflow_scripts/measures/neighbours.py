@@ -6,7 +6,7 @@ else that leaves the order of similarities alone. Chance: k / (n - 1) and 1 / n.
 
 import numpy as np
 
-from workflow_scripts.measures.pooled_pairs import cosine_pairs
+from workflow_scripts.measures.vectors import cosine_pairs
 
 NEIGHBOURS = 10
 """k; of a smaller shard, at most n - 2, so that not every other question is a neighbour."""

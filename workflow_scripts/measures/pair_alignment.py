@@ -1,38 +1,28 @@
-"""Token-level measures of all speech-text pairs of a bin at one layer: matrices (m, m), true pairs on the diagonal.
+"""Token-level alignment of all speech-text pairs of a bin at one layer, true pairs on the diagonal.
 
-The same numbers as `token_alignment` and `path_quality` on each pair (a test compares them). The texts are stacked, so
-that one matrix product per spoken question serves every pair, and nothing but the best frame of each text token is
-turned into a distance.
+Source: arXiv 2510.12116, section on token-level analysis.
+
+    A[i, j] = f(h^s_i, h^t_j)      token matrix (T_s, T_t) for f = cosine or Euclidean distance
+    i*_j    = argmax_i A[i, j]     (argmin for the distance): one speech frame per text token
+
+The texts are stacked, so that one matrix product per spoken question serves every pair, and nothing but the best frame of
+each text token is turned into a distance. Near ties of the argmax are decided in float64 (`exact_best`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from workflow_scripts.measures.exact_best import most_similar_frames, nearest_frames
-from workflow_scripts.measures.path_quality import BELOW_ANY, monotone_scores, warping_costs
-from workflow_scripts.measures.path_statistics import collisions, consistency, monotonicity, violations
-from workflow_scripts.measures.shuffle_null import Kind
+from workflow_scripts.measures.path_quality import BELOW_ANY, monotone_scores
 from workflow_scripts.measures.states import Prepared
+from workflow_scripts.measures.time_truth import UNDEFINED, TimedQuestion, TimeScores
 from workflow_scripts.measures.token_alignment import CANCELLATION
 
-PAIR_KINDS: dict[str, Kind] = {
-    "path_score_cosine": "cosine",
-    "path_score_euclidean": "distance",
-    "monotonicity_cosine": "cosine",
-    "monotonicity_euclidean": "cosine",
-    "consistency": "cosine",
-    "violations": "distance",
-    "collisions": "distance",
-    "monotone_score": "cosine",
-    "monotone_loss": "distance",
-    "dtw_cost": "distance",
-}
-"""The measures, and how each compares with its null: `cosine` higher is better, `distance` lower."""
-
-OWN_ONLY = ("path_score_frame_to_text", "path_score_mutual", "path_score_euclidean_on_cosine_path")
-"""Readings of the path that the paper leaves open, of true pairs only: see `_other_readings`."""
+METRICS = ("cosine", "euclidean")
 
 BLOCK = 8_000_000
 """Entries of the padded token matrices held at once (32 MB)."""
@@ -54,18 +44,65 @@ class StackedTexts:
 
 
 @dataclass(frozen=True)
-class PairAlignment:
-    """Spoken questions against the texts of their bin.
+class OwnPath:
+    """One spoken question with its own text.
 
-    values: measure of `PAIR_KINDS` -> (m_s, m_t) float64.
-    i_star, path_score: metric -> per spoken question, path and score along its own text, (T_t,).
-    own: measure of `OWN_ONLY` -> (m_s,).
+    cosine          (T_t, T_s) float32, token matrix of cosines
+    i_star, scores  metric -> (T_t,), the path and the similarity along it
+    on_cosine_path  (T_t,) Euclidean distance along the cosine path
+    times           where its words are spoken; None if unknown
     """
 
-    values: dict[str, np.ndarray]
-    i_star: dict[str, list[np.ndarray]]
-    path_score: dict[str, list[np.ndarray]]
-    own: dict[str, np.ndarray]
+    cosine: np.ndarray
+    i_star: dict[str, np.ndarray]
+    scores: dict[str, np.ndarray]
+    on_cosine_path: np.ndarray
+    times: TimedQuestion | None
+
+    def time_scores(self, path: str) -> TimeScores:
+        """Of the path of a metric, or of one that needs no model: `uniform`, `proportional`."""
+        if self.times is None:
+            return UNDEFINED
+        return self.times.baselines[path] if path in self.times.baselines else self.times.of(self.i_star[path])
+
+
+@dataclass(frozen=True)
+class TokenPairs:
+    """Spoken questions against the texts of their bin at one layer: what a measure of level `token` is computed from.
+
+    i_star   metric -> (m_s, m_t, tokens) paths, filled up behind T_t
+    scores   metric -> (m_s, m_t) mean similarity along them
+    cosine   (m_s, m_t, tokens, frames) float32, filled up with `BELOW_ANY` along frames
+    T_s, T_t (m_s,), (m_t,)
+    own      per spoken question, its own text
+    centred  (m_s, m_t) mean best cosine after centring; None without another half
+    """
+
+    i_star: dict[str, np.ndarray]
+    scores: dict[str, np.ndarray]
+    cosine: np.ndarray
+    T_s: np.ndarray
+    T_t: np.ndarray
+    own: list[OwnPath]
+    centred: np.ndarray | None = None
+
+    @property
+    def frames(self) -> int:
+        return self.cosine.shape[-1]
+
+    @cached_property
+    def lengths(self) -> np.ndarray:
+        """T_t of every pair, (m_s, m_t)."""
+        return np.broadcast_to(self.T_t, self.scores["cosine"].shape)
+
+    def of_paths(self, statistic: Callable[..., np.ndarray], *metrics: str, **options: Any) -> np.ndarray:
+        """A statistic of `path_statistics` on every pair, (m_s, m_t)."""
+        rows = [self.i_star[metric].reshape(-1, self.i_star[metric].shape[-1]) for metric in metrics]
+        return statistic(*rows, lengths=self.lengths.ravel(), **options).reshape(self.lengths.shape)
+
+    @cached_property
+    def monotone_score(self) -> np.ndarray:
+        return monotone_scores(self.cosine, self.lengths)
 
 
 def stack_texts(text: Sequence[Prepared]) -> StackedTexts:
@@ -89,8 +126,16 @@ def chunks(T_s: np.ndarray, T_t: np.ndarray) -> list[slice]:
     return [slice(start, start + size) for start in range(0, len(T_s), size)]
 
 
-def align_pairs(speech: Sequence[Prepared], texts: StackedTexts, own: np.ndarray) -> PairAlignment:
+def align_pairs(
+    speech: Sequence[Prepared],
+    texts: StackedTexts,
+    own: np.ndarray,
+    centred: tuple[Sequence[Prepared], StackedTexts] | None = None,
+    times: Sequence[TimedQuestion | None] | None = None,
+) -> TokenPairs:
     """Align spoken questions, `prepare`d from (1, T_s, d), with all texts; own (m_s,): place of each one's own text.
+
+    centred: the same questions and texts after centring. times: when the words of each spoken question are spoken.
 
     i*_j = argmax_i cos(s_i, t_j), and argmin_i ||s_i - t_j|| (paper, section on token-level analysis), exact up to ties
     of equal vectors (`exact_best`). Zero vectors have cosine 0.
@@ -100,9 +145,7 @@ def align_pairs(speech: Sequence[Prepared], texts: StackedTexts, own: np.ndarray
     paths = {metric: np.empty((*pairs, texts.place.shape[1]), dtype=np.int64) for metric in ("cosine", "euclidean")}
     means = {metric: np.empty(pairs) for metric in paths}
     matrices = np.full((*pairs, texts.place.shape[1], most), BELOW_ANY, dtype=np.float32)
-    i_star: dict[str, list[np.ndarray]] = {metric: [] for metric in paths}
-    path_score: dict[str, list[np.ndarray]] = {metric: [] for metric in paths}
-    others: dict[str, list[float]] = {name: [] for name in OWN_ONLY}
+    true_pairs = []
     for number, spoken in enumerate(speech):
         inner = texts.states @ spoken.states[0].T
         found = {
@@ -121,17 +164,17 @@ def align_pairs(speech: Sequence[Prepared], texts: StackedTexts, own: np.ndarray
         for metric, frames in found.items():
             paths[metric][number] = frames[texts.place]
             means[metric][number] = np.add.reduceat(score[metric], texts.starts[:-1]) / texts.lengths
-            i_star[metric].append(frames[mine].astype(np.int32))
-            path_score[metric].append(score[metric][mine])
-        on_cosine = _distances(inner, spoken, texts, found["cosine"], mine)
-        for name, value in zip(OWN_ONLY, (*_other_readings(cosine[mine]), on_cosine.mean())):
-            others[name].append(float(value))
-    return PairAlignment(
-        _values(paths, means, matrices, T_s, texts.lengths),
-        i_star,
-        path_score,
-        {name: np.array(values) for name, values in others.items()},
-    )
+        true_pairs.append(
+            OwnPath(
+                cosine[mine].copy(),
+                {metric: frames[mine].astype(np.int32) for metric, frames in found.items()},
+                {metric: values[mine] for metric, values in score.items()},
+                _distances(inner, spoken, texts, found["cosine"], mine),
+                None if times is None else times[number],
+            )
+        )
+    best = None if centred is None else np.stack([best_cosines(spoken, centred[1]) for spoken in centred[0]])
+    return TokenPairs(paths, means, matrices, T_s, texts.lengths, true_pairs, best)
 
 
 def best_cosines(speech: Prepared, texts: StackedTexts) -> np.ndarray:
@@ -139,42 +182,6 @@ def best_cosines(speech: Prepared, texts: StackedTexts) -> np.ndarray:
     best = (texts.states @ speech.states[0].T * _reciprocal(speech.norms[0]).astype(np.float32)).max(axis=1)
     best = np.clip(best * _reciprocal(texts.norms), -1.0, 1.0)
     return np.add.reduceat(best, texts.starts[:-1]) / texts.lengths
-
-
-def _values(
-    paths: dict[str, np.ndarray], means: dict[str, np.ndarray], matrices: np.ndarray, T_s: np.ndarray, T_t: np.ndarray
-) -> dict[str, np.ndarray]:
-    """Every measure (m_s, m_t) from paths (m_s, m_t, tokens), mean scores and padded cosines."""
-    pairs, frames = means["cosine"].shape, matrices.shape[-1]
-    lengths, T_s = np.broadcast_to(T_t, pairs), np.broadcast_to(T_s[:, None], pairs)
-    rows = {metric: path.reshape(-1, path.shape[-1]) for metric, path in paths.items()}
-    flat = lengths.ravel()
-    monotone = monotone_scores(matrices, lengths)
-    found = {f"path_score_{metric}": value for metric, value in means.items()}
-    for metric, path in rows.items():
-        found[f"monotonicity_{metric}"] = monotonicity(path, frames, flat).reshape(pairs)
-    found["consistency"] = consistency(rows["cosine"], rows["euclidean"], lengths=flat).reshape(pairs)
-    found["violations"] = violations(rows["cosine"], flat).reshape(pairs)
-    found["collisions"] = collisions(rows["cosine"], frames, flat).reshape(pairs)
-    found["monotone_score"] = monotone
-    found["monotone_loss"] = np.maximum(means["cosine"] - monotone, 0.0)
-    found["dtw_cost"] = warping_costs(matrices, lengths, T_s)
-    return found
-
-
-def _other_readings(text_by_speech: np.ndarray) -> tuple[float, float]:
-    """Path score with the argmax in the other direction, and on mutually best pairs, from cosines (T_t, T_s).
-
-    Frame to text: mean over frames of the best cosine of any token. Mutual: mean over pairs that are each other's best;
-    the largest entry is always one.
-    """
-    best_token, best_frame = text_by_speech.argmax(axis=0), text_by_speech.argmax(axis=1)
-    tokens = np.arange(len(best_frame))
-    mutual = best_token[best_frame] == tokens
-    return (
-        text_by_speech.max(axis=0).mean(dtype=np.float64),
-        text_by_speech[tokens[mutual], best_frame[mutual]].mean(dtype=np.float64),
-    )
 
 
 def _distances(

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from workflow_scripts.measures.shuffle_null import Kind, derangements_of_bins
+from workflow_scripts.measures.registry import Measure
+from workflow_scripts.measures.shuffle_null import derangements_of_bins
 
 
 @dataclass(frozen=True)
@@ -48,39 +49,44 @@ def _bin(members: np.ndarray, partners: np.ndarray) -> Bin:
 
 
 class PairMeasurements:
-    """Values and null of measures over all questions, filled bin by bin and layer by layer.
+    """Values of measures over all questions, with the null of those that have one, filled bin by bin, layer by layer.
 
     Attributes:
-        raw, mean, sd, p: measure -> (N, L+1) float64, NaN where undefined or without null.
-        draw_sum, draw_count: measure -> (B, L+1): sum over questions of the values of a draw, and how many are defined;
-            what a mean over questions and its null need, whatever shards they are in.
+        raw: measure -> (N, L+1) float64, NaN where undefined.
+        mean, sd, p: the same, for measures with a null; NaN without draws.
+        draw_sum, draw_count: measure with a null -> (B, L+1): sum over questions of the values of a draw, and how many
+            are defined; what a mean over questions and its null need, whatever shards they are in.
     """
 
-    def __init__(self, kinds: Mapping[str, Kind], n: int, depth: int, draws: int):
-        self.kinds = dict(kinds)
-        self.raw, self.mean, self.sd, self.p = (
-            {name: np.full((n, depth), np.nan) for name in self.kinds} for _ in range(4)
-        )
-        self.draw_sum, self.draw_count = ({name: np.zeros((draws, depth)) for name in self.kinds} for _ in range(2))
+    def __init__(self, measures: Mapping[str, Measure], n: int, depth: int, draws: int):
+        self.measures = dict(measures)
+        with_null = [name for name, measure in self.measures.items() if measure.has_null]
+        self.raw = {name: np.full((n, depth), np.nan) for name in self.measures}
+        self.mean, self.sd, self.p = ({name: np.full((n, depth), np.nan) for name in with_null} for _ in range(3))
+        self.draw_sum, self.draw_count = ({name: np.zeros((draws, depth)) for name in with_null} for _ in range(2))
 
     def add(self, layer: int, one: Bin, values: Mapping[str, np.ndarray]) -> None:
-        """Take the values (m, m) of all pairs of a bin at one layer: row = speech, column = text."""
-        for name, matrix in values.items():
-            matrix = np.asarray(matrix, dtype=np.float64)
-            at = one.members, layer
-            self.raw[name][at] = np.diagonal(matrix)
+        """Take the values of a bin at one layer: (m, m), row = speech, column = text, or (m,) for measures without null."""
+        at = one.members, layer
+        for name, found in values.items():
+            found = np.asarray(found, dtype=np.float64)
+            if not self.measures[name].has_null:
+                self.raw[name][at] = found
+                continue
+            self.raw[name][at] = np.diagonal(found)
             if len(one.partners) == 0:
                 continue
-            self.mean[name][at], self.sd[name][at], self.p[name][at] = null_of_pairs(
-                matrix, one.counts, self.kinds[name]
-            )
-            drawn = matrix[np.arange(one.members.size), one.partners]
+            better = self.measures[name].higher_is_better
+            self.mean[name][at], self.sd[name][at], self.p[name][at] = null_of_pairs(found, one.counts, better)
+            drawn = found[np.arange(one.members.size), one.partners]
             defined = ~np.isnan(drawn)
             self.draw_sum[name][:, layer] += np.where(defined, drawn, 0.0).sum(axis=1)
             self.draw_count[name][:, layer] += defined.sum(axis=1)
 
 
-def null_of_pairs(values: np.ndarray, counts: np.ndarray, kind: Kind) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def null_of_pairs(
+    values: np.ndarray, counts: np.ndarray, higher_is_better: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mean, SD and p of each question from `values` (m, m) and `counts` (m, m), the numbers of draws: (m,) each.
 
     SD with B - 1. p = (k + 1) / (B + 1), k draws at least as good as the diagonal; undefined draws count as at least as
@@ -96,7 +102,7 @@ def null_of_pairs(values: np.ndarray, counts: np.ndarray, kind: Kind) -> tuple[n
     square = (weight * np.where(defined, filled - np.where(number > 0, mean, 0.0)[:, None], 0.0) ** 2).sum(axis=1)
     variance = np.divide(square, number - 1, out=np.full(len(values), np.nan), where=number > 1)
     with np.errstate(invalid="ignore"):
-        worse = values < raw[:, None] if kind == "cosine" else values > raw[:, None]
+        worse = values < raw[:, None] if higher_is_better else values > raw[:, None]
     k = total - (counts * worse).sum(axis=1)
     p = np.where(np.isnan(raw), np.nan, (k + 1) / (total + 1))
     return mean, np.sqrt(variance), p

@@ -7,13 +7,9 @@ because the best of T_s frames is better when T_s is larger.
 """
 
 from dataclasses import dataclass
-from typing import Literal
-
 import numpy as np
 
-from workflow_scripts.measures.states import nan_mean
-
-Kind = Literal["cosine", "distance"]
+from workflow_scripts.measures.reading import averaged_layers, nan_mean
 
 SAMPLES_PER_BIN = 8
 """Length bins are made as fine as this mean occupancy allows."""
@@ -26,32 +22,12 @@ MOST_SAMPLES_PER_BIN = 64
 
 
 @dataclass(frozen=True)
-class NullSummary:
-    """A statistic and its null. Shapes `...` are those of one sample's value: () or (L+1,), for instance.
-
-    raw         mean over samples of the matched pairs
-    mean, sd    of the B draws' sample means (sd with B - 1; NaN for one draw)
-    calibrated  see `calibrate`
-    p           (k + 1) / (B + 1), k draws at least as good as raw; one-sided; NaN where raw is undefined
-    samples     number of samples with a defined matched value
-    draws       B
-    """
-
-    raw: np.ndarray
-    mean: np.ndarray
-    sd: np.ndarray
-    calibrated: np.ndarray
-    p: np.ndarray
-    samples: np.ndarray
-    draws: int
-
-
-@dataclass(frozen=True)
 class BestLayer:
-    """The best of the layers 1..L and its p value with the choice of layer repeated in every draw."""
+    """The best of the layers 1..L; the mean of the draws' own best, and p with the choice repeated in every draw."""
 
     layer: int
     raw: float
+    null: float
     p: float
 
 
@@ -110,24 +86,22 @@ def length_bins(T_s: np.ndarray, T_t: np.ndarray, quantiles: int | None = None) 
     return _merge_singletons(labels, ranks)
 
 
-def calibrate(raw: np.ndarray, null_mean: np.ndarray, kind: Kind) -> np.ndarray:
-    """Express a value by its chance level: 0 is chance and 1 perfect for scores; 1 is chance, 0 perfect for
-    distances.
+def calibrate(raw: np.ndarray, null_mean: np.ndarray, higher_is_better: bool) -> np.ndarray:
+    """A value on a scale whose fixed points are chance and perfect agreement.
 
-    kind "cosine": (raw - null) / (1 - null), for any score with maximum 1 (cosine, APS, monotonicity,
-    consistency). kind "distance": raw / null. NaN where the denominator is 0. Raises ValueError for another
-    kind.
+    Higher is better (any score with maximum 1): (raw - null) / (1 - null); chance is 0, perfect 1. Lower is better
+    (distances): raw / null; chance is 1, perfect 0. NaN where the null leaves no room: 1 or more, or 0 or less.
     """
     raw, null_mean = np.asarray(raw, dtype=np.float64), np.asarray(null_mean, dtype=np.float64)
-    if _higher_is_better(kind):
+    if higher_is_better:
         numerator, denominator = raw - null_mean, 1 - null_mean
     else:
         numerator, denominator = np.broadcast_arrays(raw, null_mean)
     undefined = np.full(np.broadcast_shapes(numerator.shape, denominator.shape), np.nan)
-    return np.divide(numerator, denominator, out=undefined, where=denominator != 0)
+    return np.divide(numerator, denominator, out=undefined, where=denominator > 0)
 
 
-def p_value(raw: np.ndarray, null: np.ndarray, kind: Kind) -> np.ndarray:
+def p_value(raw: np.ndarray, null: np.ndarray, higher_is_better: bool) -> np.ndarray:
     """(k + 1) / (B + 1) with k the number of null values (B, ...) at least as good as raw (...); NaN if raw
     is NaN.
 
@@ -135,31 +109,9 @@ def p_value(raw: np.ndarray, null: np.ndarray, kind: Kind) -> np.ndarray:
     B = 20 cannot go below 0.048; use B >= 199 where p itself matters.
     """
     raw, null = np.asarray(raw, dtype=np.float64), np.asarray(null, dtype=np.float64)
-    worse = null < raw if _higher_is_better(kind) else null > raw
+    worse = null < raw if higher_is_better else null > raw
     k = null.shape[0] - worse.sum(axis=0)
     return np.where(np.isnan(raw), np.nan, (k + 1) / (null.shape[0] + 1))
-
-
-def summarise_null(raw: np.ndarray, draws: np.ndarray, kind: Kind) -> NullSummary:
-    """Sample mean of a measure against its null, from matched values (n, ...) and mismatched ones (B, n,
-    ...).
-
-    NaN entries (undefined monotonicity) are left out of the sample means. Raises ValueError if the shapes
-    differ.
-    """
-    raw, draws = _checked(raw, draws)
-    raw_mean = nan_mean(raw)
-    null = nan_mean(np.moveaxis(draws, 1, 0))
-    null_mean = nan_mean(null)
-    return NullSummary(
-        raw=raw_mean,
-        mean=null_mean,
-        sd=_nan_sd(null),
-        calibrated=calibrate(raw_mean, null_mean, kind),
-        p=p_value(raw_mean, null, kind),
-        samples=(~np.isnan(raw)).sum(axis=0),
-        draws=draws.shape[0],
-    )
 
 
 def null_per_sample(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -169,39 +121,26 @@ def null_per_sample(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return nan_mean(draws), _nan_sd(draws)
 
 
-def best_layer(raw: np.ndarray, draws: np.ndarray, kind: Kind) -> BestLayer:
-    """Best layer among 1..L by sample mean, from raw (n, L+1) and draws (B, n, L+1).
+def best_layer(raw: np.ndarray, draws: np.ndarray, higher_is_better: bool) -> BestLayer:
+    """Best of the averaged layers from means over samples, raw (L+1,) and of each draw (B, L+1).
 
-    Every draw picks its own best layer, so p is honest about the choice. Raises ValueError on shapes that
-    differ, or if no layer 1..L is defined.
+    Every draw picks its own best layer, so p is honest about the choice. Raises ValueError if no layer is defined.
     """
-    raw, draws = _checked(raw, draws)
-    return best_layer_of_means(nan_mean(raw), nan_mean(np.moveaxis(draws, 1, 0)), kind)
-
-
-def best_layer_of_means(raw: np.ndarray, draws: np.ndarray, kind: Kind) -> BestLayer:
-    """The same from means over samples: raw (L+1,) and of each draw (B, L+1)."""
-    sign = 1.0 if _higher_is_better(kind) else -1.0
-    means = sign * np.asarray(raw, dtype=np.float64)[1:]
+    sign = 1.0 if higher_is_better else -1.0
+    layers = averaged_layers(len(raw))
+    means = sign * np.asarray(raw, dtype=np.float64)[layers]
     if means.size == 0 or np.isnan(means).all():
         raise ValueError("no layer 1..L has a defined mean; there is no best layer")
-    null = sign * np.asarray(draws, dtype=np.float64)[:, 1:]
-    null_best = np.max(np.where(np.isnan(null), -np.inf, null), axis=1)
-    layer = int(np.nanargmax(means))
-    return BestLayer(layer + 1, float(sign * means[layer]), float(p_value(means[layer], null_best, "cosine")))
-
-
-def _higher_is_better(kind: Kind) -> bool:
-    if kind not in ("cosine", "distance"):
-        raise ValueError(f"kind is {kind!r}, expected 'cosine' (a score with maximum 1) or 'distance'")
-    return kind == "cosine"
-
-
-def _checked(raw: np.ndarray, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    raw, draws = np.asarray(raw, dtype=np.float64), np.asarray(draws, dtype=np.float64)
-    if raw.ndim < 1 or draws.shape[1:] != raw.shape or 0 in draws.shape:
-        raise ValueError(f"matched values have shape {raw.shape}, draws {draws.shape}; expected (n, ...), (B, n, ...)")
-    return raw, draws
+    null = sign * np.asarray(draws, dtype=np.float64)[:, layers]
+    chosen = np.max(np.where(np.isnan(null), -np.inf, null), axis=1)
+    place = int(np.nanargmax(means))
+    finite = chosen[np.isfinite(chosen)]
+    return BestLayer(
+        layers[place],
+        float(sign * means[place]),
+        float(sign * finite.mean()) if finite.size else float("nan"),
+        float(p_value(means[place], chosen, True)),
+    )
 
 
 def _nan_sd(values: np.ndarray) -> np.ndarray:

@@ -45,6 +45,11 @@ class Prepared:
         """Number of zero vectors over all layers and positions."""
         return int(np.count_nonzero(self.norms == 0))
 
+    def at(self, layer: int) -> "Prepared":
+        """One layer alone, (1, T, d)."""
+        only = slice(layer, layer + 1)
+        return Prepared(self.states[only], self.norms[only], self.first_equal[only])
+
     @property
     def positions(self) -> int:
         """T."""
@@ -95,27 +100,6 @@ def prepare_pair(speech: np.ndarray | Prepared, text: np.ndarray | Prepared) -> 
             " both must come from the same model"
         )
     return speech, text
-
-
-def mean_over_layers(values: np.ndarray) -> np.ndarray:
-    """Mean over layers 1..L of `values` (L+1, ...), the paper's aggregate; layer 0 (embeddings) is left out.
-
-    NaN entries (undefined Spearman) are skipped; all NaN gives NaN. Raises ValueError if there is only
-    layer 0.
-    """
-    values = np.asarray(values, dtype=np.float64)
-    if values.shape[0] < 2:
-        raise ValueError(f"a mean over layers 1..L needs at least two layer indices, got {values.shape[0]}")
-    return nan_mean(values[1:])
-
-
-def nan_mean(values: np.ndarray) -> np.ndarray:
-    """Mean over the first axis without NaN entries; NaN where nothing is left (numpy's nanmean warns
-    there)."""
-    defined = ~np.isnan(values)
-    total = np.where(defined, values, 0.0).sum(axis=0)
-    count = defined.sum(axis=0)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def _check_norms(norms: np.ndarray, name: str) -> None:

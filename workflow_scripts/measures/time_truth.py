@@ -14,6 +14,7 @@ expectation. Proportional: i_j = floor((j + 1/2) T_s / T_t), a constant speaking
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -50,6 +51,31 @@ class TimeScores:
     error: np.ndarray
     median: np.ndarray
     hit: np.ndarray
+
+
+UNDEFINED = TimeScores(*(np.full(1, np.nan) for _ in range(3)))
+"""Of a question without times."""
+
+
+@dataclass(frozen=True)
+class TimedQuestion:
+    """One question with the times of its words: its tokens, T_s speech positions and the seconds that each covers."""
+
+    tokens: TimedTokens
+    T_s: int
+    step: float
+
+    @cached_property
+    def baselines(self) -> dict[str, TimeScores]:
+        """Scores of the two paths that need no model, the same at every layer."""
+        return {
+            "uniform": uniform_scores(self.tokens, self.T_s, self.step),
+            "proportional": proportional_scores(self.tokens, self.T_s, self.step),
+        }
+
+    def of(self, i_star: np.ndarray) -> TimeScores:
+        """Scores of one path (T_t,)."""
+        return time_scores(i_star[None], self.tokens, self.step)
 
 
 def position_seconds(seconds: np.ndarray, T_s: np.ndarray) -> np.ndarray:

@@ -1,29 +1,13 @@
 """Sequence-level similarity of spoken and written questions by layer, with its shuffled-pair null (paper, section 5).
 
-For every question and layer l = 0..L, hbar^s_l and hbar^t_l being the means of the states over positions:
-
-    cosine, euclidean          of hbar^s_l and hbar^t_l; their means over layers 1..L and questions are Sim
-    norm_speech, norm_text     ||hbar^s_l||, ||hbar^t_l||
-    token_norm_speech, ..text  mean ||h_{l,i}|| over positions
-    log_norm_ratio             log(||hbar^s_l|| / ||hbar^t_l||)
-
-Ours, beside the norms (||s - t||^2 = ||s||^2 + ||t||^2 - 2 ||s|| ||t|| cos, so growing norms alone raise the distance):
-
-    length_free_distance       euclidean / sqrt(||s|| ||t||)
-    cosine_common, _modality   after the mean over both forms, or of each form, in the other half is taken away
-    cosine_trimmed             without the dimensions of massive activations
-    mutual_knn, retrieval      utterance level: shared nearest neighbours, and whether speech finds its own text first
-    cosine_median, _last,      other readings of the sequence mean: median over positions, last position, mean without
-    _without_first             the first position (a sink); they have no null
-    shard: cka                 debiased linear CKA of every speech layer (rows) and text layer; null of its diagonal
+For every question and layer l = 0..L: all measures of level `pair` (`measures.registry`), from the sequence vectors of both
+forms; their means over layers 1..L and questions are Sim. For the shard as a whole: those of level `shard`.
 
 The null pairs the speech of question i with the text of question pi(i), over B derangements pi among questions of like
-length. One layer is in memory at a time, and the mean vectors of at most `MOST_UTTERANCES` questions at all layers.
+length. One layer is in memory at a time, and questions against questions (at most `MAX_UTTERANCES`) at all layers.
 """
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -31,60 +15,21 @@ import numpy as np
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.inherited import inherited
 from workflow_scripts.artifacts.logs import progress
-from workflow_scripts.artifacts.measurements import SIMILARITY, Measured, Measurements, write_measurements
+from workflow_scripts.artifacts.measurements import SIMILARITY, Measurements, measured, write_measurements
 from workflow_scripts.artifacts.provenance import provenance
 from workflow_scripts.artifacts.states import StateReader
-from workflow_scripts.measures import (
-    Bin,
-    InvalidStates,
-    PairMeasurements,
-    Prepared,
-    compare_means,
-    cosine_pairs,
-    halves,
-    held_out_means,
-    layer_cka,
-    massive_dimensions,
-    mutual_neighbours,
-    neighbours_used,
-    null_cka,
-    plan_pairs,
-    pooled_pairs,
-    prepare,
-    retrieval_at_1,
-    sequence_means,
-    u_centred_gram,
-)
-from workflow_scripts.measures.shuffle_null import Kind
+from workflow_scripts.measures.centring import halves
+from workflow_scripts.measures.cka import ShardGrams, u_centred_gram
+from workflow_scripts.measures.neighbours import neighbours_used
+from workflow_scripts.measures.pair_null import Bin, PairMeasurements, plan_pairs
+from workflow_scripts.measures.pooled_pairs import PooledForm, PooledLayer, PooledPairs, pool_states
+from workflow_scripts.measures.registry import of_level
+from workflow_scripts.measures.states import InvalidStates, prepare
 
 logger = logging.getLogger(__name__)
 
-KINDS: dict[str, Kind] = {
-    "cosine": "cosine",
-    "euclidean": "distance",
-    "length_free_distance": "distance",
-    "cosine_common": "cosine",
-    "cosine_modality": "cosine",
-    "cosine_trimmed": "cosine",
-    "mutual_knn": "cosine",
-    "retrieval": "cosine",
-}
-"""Measures with a null, and how they compare with it: `cosine` higher is better, `distance` lower."""
-NORMS = ("norm_speech", "norm_text", "token_norm_speech", "token_norm_text", "log_norm_ratio")
-READINGS = ("cosine_median", "cosine_last", "cosine_without_first")
-MOST_UTTERANCES = 400
+MAX_UTTERANCES = 400
 """Questions of a shard that CKA, mutual kNN and retrieval use, a seeded choice: they compare all with all."""
-
-
-@dataclass(frozen=True)
-class _Pooled:
-    """One layer of one form, (N, d) each: mean, median and last state, mean without the first; `norms` (N,)."""
-
-    mean: np.ndarray
-    median: np.ndarray
-    last: np.ndarray
-    without_first: np.ndarray
-    norms: np.ndarray
 
 
 def measure_similarity(states: Path, similarity: Path, *, draws: int, seed: int, massive: int) -> None:
@@ -116,33 +61,21 @@ def pooled_measurements(reader: StateReader, *, draws: int, seed: int, massive: 
     T_s, T_t = np.diff(reader.offsets("speech")), np.diff(reader.offsets("text"))
     plan, half = plan_pairs(T_s, T_t, draws, seed), halves(reader.ids, seed)
     drawn = len(plan[0].partners)
-    found = PairMeasurements(KINDS, n, depth, drawn)
-    plain = {name: np.full((n, depth), np.nan) for name in (*NORMS, *READINGS)}
-    chosen = np.sort(np.random.default_rng(seed).permutation(n)[:MOST_UTTERANCES])
+    found = PairMeasurements(of_level("pair"), n, depth, drawn)
+    chosen = np.sort(np.random.default_rng(seed).permutation(n)[:MAX_UTTERANCES])
     grams = np.full((2, depth, len(chosen), len(chosen)), np.nan)
     zero_norms = 0
     for layer in progress(reader.layers, len(reader.layers), "layers compared"):
-        speech, text = (_pool(reader, form, layer) for form in ("speech", "text"))
-        # The rows of `compare_means` are questions here: each is compared within its row only.
-        matched = compare_means(speech.mean, text.mean, speech.norms, text.norms)
-        zero_norms += matched.zero_norms
-        for name in NORMS:
-            plain[name][:, layer] = getattr(matched, name)
-        for name in READINGS:
-            pair = (getattr(form, name.removeprefix("cosine_")) for form in (speech, text))
-            plain[name][:, layer] = compare_means(*pair, speech.norms, text.norms).cosine
-        compared = _compared(speech.mean, text.mean, half, massive)
-        near = {
-            "mutual_knn": mutual_neighbours(speech.mean[chosen], text.mean[chosen]),
-            "retrieval": retrieval_at_1(speech.mean[chosen], text.mean[chosen]),
-        }
+        pooled = PooledLayer(_pool(reader, "speech", layer), _pool(reader, "text", layer), half, massive, chosen)
+        zero_norms += pooled.zero_norms
         for one in plan:
-            found.add(layer, one, _pairs(one, compared) | {k: _of_bin(v, chosen, n, one) for k, v in near.items()})
-        for number, form in enumerate((speech, text)):
+            pairs = PooledPairs(pooled, one.members)
+            found.add(layer, one, {name: measure.function(pairs) for name, measure in found.measures.items()})
+        for number, form in enumerate((pooled.speech, pooled.text)):
             grams[number, layer] = u_centred_gram(form.mean[chosen])
-    nothing, shard = np.full((n, depth), np.nan), _cka(*grams, plan, chosen, n)
-    measures = {name: Measured(found.raw[name], found.mean[name], found.sd[name], found.p[name]) for name in KINDS}
-    measures |= {name: Measured(values, nothing, nothing, nothing) for name, values in plain.items()}
+    shard_grams = ShardGrams(*grams, _partners(plan, chosen, n))
+    shard = {name: measure.function(shard_grams) for name, measure in of_level("shard").items()}
+    measures = measured(found)
     return Measurements(
         ids=reader.ids,
         measures=measures,
@@ -152,86 +85,47 @@ def pooled_measurements(reader: StateReader, *, draws: int, seed: int, massive: 
         | {
             "null_draws": drawn,
             "seed": seed,
-            "undefined": {name: int(np.isnan(measured.raw).sum()) for name, measured in measures.items()}
-            | {"cka": int(np.isnan(shard["cka"]).sum())},
-            "undefined_null": {name: int(np.isnan(found.mean[name]).sum()) for name in KINDS},
+            "undefined": {name: int(np.isnan(values.raw).sum()) for name, values in measures.items()}
+            | {name: int(np.isnan(values).sum()) for name, (values, _) in shard.items()},
+            "undefined_null": {name: int(np.isnan(found.mean[name]).sum()) for name in found.mean},
             "zero_norms": zero_norms,
             "neighbours": neighbours_used(len(chosen)),
             "utterances": len(chosen),
             "massive_dimensions": massive,
             "provenance": provenance({"draws": draws, "seed": seed, "massive": massive}),
         },
-        draws={name: (found.draw_sum[name], found.draw_count[name]) for name in KINDS},
+        draws={name: (found.draw_sum[name], found.draw_count[name]) for name in found.draw_sum},
         shard=shard,
     )
 
 
-def _compared(
-    speech: np.ndarray, text: np.ndarray, half: np.ndarray, massive: int
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Vectors (N, d) of both forms to be compared, by what was done to them."""
-    kept = np.delete(np.arange(speech.shape[1]), massive_dimensions(speech, text, massive))
-    vectors = {"none": (speech, text), "cosine_trimmed": (speech[:, kept], text[:, kept])}
-    for centring in ("common", "modality"):
-        taken = held_out_means(speech, text, half, centring)
-        vectors[f"cosine_{centring}"] = (speech - taken[0], text - taken[1])
-    return vectors
-
-
-def _pairs(one: Bin, compared: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Values (m, m) of all pairs of a bin."""
-    values: dict[str, np.ndarray] = {}
-    for name, (speech, text) in compared.items():
-        pair = speech[one.members], text[one.members]
-        values |= pooled_pairs(*pair) if name == "none" else {name: cosine_pairs(*pair)}
-    return values
-
-
-def _of_bin(values: np.ndarray, chosen: np.ndarray, n: int, one: Bin) -> np.ndarray:
-    """The bin's part (m, m) of values between the chosen questions; NaN for questions that were not chosen."""
-    place = np.full(n, len(chosen))
-    place[chosen] = np.arange(len(chosen))
-    padded = np.full((len(chosen) + 1, len(chosen) + 1), np.nan)
-    padded[:-1, :-1] = values
-    return padded[np.ix_(place[one.members], place[one.members])]
-
-
-def _cka(speech: np.ndarray, text: np.ndarray, plan: list[Bin], chosen: np.ndarray, n: int) -> dict[str, np.ndarray]:
-    """CKA of every layer with every layer, and the null's draws on equal layers."""
-    partners = np.tile(np.arange(n), (len(plan[0].partners), 1))
-    for one in plan:
-        partners[:, one.members] = one.members[one.partners]
-    found = {"cka": layer_cka(speech, text)}
-    if len(chosen) == n:
-        found["cka_draws"] = null_cka(speech, text, partners)
-        return found
-    # Among chosen questions only, a derangement of the shard is none: a plain permutation of them takes its place.
-    rng = np.random.default_rng(n)
-    found["cka_draws"] = null_cka(speech, text, np.stack([rng.permutation(len(chosen)) for _ in partners]))
-    return found
-
-
-def _pool(reader: StateReader, form: str, layer: int) -> _Pooled:
+def _pool(reader: StateReader, form: str, layer: int) -> PooledForm:
     """Every question's vectors of one layer and form."""
     block, offsets = reader.layer(form, layer), reader.offsets(form)
-    kept = [np.empty((len(reader.ids), block.shape[1])) for _ in range(4)]
-    norms = np.empty(len(reader.ids))
-    for number, name in enumerate(reader.ids):
+    states = []
+    for name, start, end in zip(reader.ids, offsets[:-1], offsets[1:]):
         try:
-            one = prepare(block[None, offsets[number] : offsets[number + 1]], f"{form} states")
+            states.append(prepare(block[None, start:end], f"{form} states"))
         except InvalidStates as error:
             raise ArtifactError(f"{reader.path}: question {name!r}, layer {layer}: {error}") from error
-        for values, found in zip(kept, _vectors(one)):
-            values[number] = found
-        norms[number] = one.norms.mean()
-    return _Pooled(*kept, norms)
+    return pool_states(states)
 
 
-def _vectors(one: Prepared) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Mean, median and last vector, and the mean without the first; a single position is its own everything."""
-    states, mean = one.states[0], sequence_means(one)[0]
-    rest = (mean * len(states) - states[0]) / (len(states) - 1) if len(states) > 1 else mean
-    return mean, np.median(np.ascontiguousarray(states.T), axis=1), states[-1], rest
+def _partners(plan: list[Bin], chosen: np.ndarray, n: int) -> np.ndarray:
+    """The text that each chosen question's speech is drawn with, (B, chosen), as places among the chosen.
+
+    Among chosen questions only, a derangement of the shard is none: a plain permutation of them takes its place.
+    """
+    draws = len(plan[0].partners)
+    if len(chosen) < n:
+        rng = np.random.default_rng(n)
+        return np.array([rng.permutation(len(chosen)) for _ in range(draws)], dtype=np.int64).reshape(
+            draws, len(chosen)
+        )
+    partners = np.tile(np.arange(n), (draws, 1))
+    for one in plan:
+        partners[:, one.members] = one.members[one.partners]
+    return partners
 
 
 if __name__ == "__main__":
