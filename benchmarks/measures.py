@@ -51,7 +51,8 @@ def transcribed(path: Path, draws: int, seed: int) -> dict[str, dict[str, Any]]:
 
     from benchmarks.transcription import all_measures
     from workflow_scripts.artifacts.states import StateReader
-    from workflow_scripts.measures import derangements, halves
+    from workflow_scripts.measures.centring import halves
+    from workflow_scripts.measures.shuffle_null import derangements
 
     states = {}
     with StateReader(path) as reader:

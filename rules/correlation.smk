@@ -5,7 +5,6 @@ rule build_alignment_table:
     output:
         layers="results/correlation/layers.csv",
         checkpoints="results/correlation/checkpoints.csv",
-        chance="results/correlation/chance.csv",
         cka="results/correlation/cka.csv",
     log:
         "logs/correlation/alignment_table.log",
@@ -82,7 +81,7 @@ rule judge_claims:
         "../workflow_scripts/correlation/judge_claims.py"
 
 
-rule vary_readings:
+rule sensitivity:
     input:
         similarity=plan.all_measured("similarity"),
         alignment=plan.all_measured("alignment"),
@@ -91,9 +90,9 @@ rule vary_readings:
     output:
         sensitivity="results/tables/sensitivity.csv",
     log:
-        "logs/correlation/vary_readings.log",
+        "logs/correlation/sensitivity.log",
     benchmark:
-        "results/rule_times/correlation/vary_readings.tsv"
+        "results/rule_times/correlation/sensitivity.tsv"
     conda:
         "../envs/analysis.yaml"
     threads: 1
@@ -101,12 +100,12 @@ rule vary_readings:
         mem_mb=2000,
         runtime=20,
     params:
-        code=plan.code("correlation/vary_readings.py"),
+        code=plan.code("correlation/sensitivity.py"),
         models=plan.models,
     message:
         "What each open reading does to APS and Sim"
     script:
-        "../workflow_scripts/correlation/vary_readings.py"
+        "../workflow_scripts/correlation/sensitivity.py"
 
 
 rule regress_answers:

@@ -6,13 +6,18 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from tests.measures.one_question import token_alignment
 from tests.planted_states import plant_text, random_states, write_planted
-from workflow_scripts.alignment.align_tokens import CENTRED, KINDS, align_tokens
+from workflow_scripts.alignment.align_tokens import align_tokens
 from workflow_scripts.artifacts.measurements import ALIGNMENT, read_measurements
 from workflow_scripts.artifacts.states import StateReader
-from workflow_scripts.measures import calibrate, derangements, path_quality, token_alignment, token_similarity
-from workflow_scripts.measures.pair_alignment import PAIR_KINDS
+from workflow_scripts.measures.one_pair import measure_pair
+from workflow_scripts.measures.registry import MEASURES, Measure, of_level
+from workflow_scripts.measures.shuffle_null import calibrate, derangements
+from workflow_scripts.measures.token_alignment import token_similarity
 
+CENTRED = "path_score_centred"
+WITH_NULL = [name for name, measure in of_level("token").items() if measure.has_null]
 LENGTHS_S, LENGTHS_T = [20, 31, 25, 44, 38, 29, 33], [6, 9, 7, 12, 10, 8, 11]
 
 
@@ -20,20 +25,6 @@ def measured(tmp_path, speech, text, draws=20, seed=0, examples=1):
     states = write_planted(tmp_path / "states.h5", speech, text)
     align_tokens(states, tmp_path / "alignment.h5", draws=draws, seed=seed, examples=examples)
     return read_measurements(tmp_path / "alignment.h5", ALIGNMENT)
-
-
-def statistics(pair):
-    """The measures of one pair by the plain functions, (L+1,) each."""
-    found, quality = token_alignment(*pair), path_quality(token_similarity(*pair).cosine)
-    return {
-        "path_score_cosine": found.cosine.aps_by_layer,
-        "path_score_euclidean": found.euclidean.aps_by_layer,
-        "monotonicity_cosine": found.cosine.monotonicity,
-        "monotonicity_euclidean": found.euclidean.monotonicity,
-        "consistency": found.consistency,
-        **{name: getattr(quality, name) for name in ("violations", "collisions")},
-        **{name: getattr(quality, name) for name in ("monotone_score", "monotone_loss", "dtw_cost")},
-    }
 
 
 def test_a_planted_path_is_recovered_with_perfect_scores(tmp_path):
@@ -79,9 +70,9 @@ def test_values_and_null_equal_the_plain_measure_pair_by_pair(tmp_path, offset):
             expected = getattr(own, metric)
             np.testing.assert_array_equal(found.paths[metric][number], expected.i_star)
             np.testing.assert_allclose(found.scores[metric][number], expected.path_score, rtol=1e-4, atol=1e-5)
-        raw = statistics((spoken, text[number]))
-        null = [statistics((spoken, text[other])) for other in partners[:, number]]
-        for name in PAIR_KINDS:
+        raw = measure_pair(spoken, text[number])
+        null = [measure_pair(spoken, text[other]) for other in partners[:, number]]
+        for name in set(WITH_NULL) - {CENTRED}:
             values = np.stack([one[name] for one in null])
             measure = found.measures[name]
             np.testing.assert_allclose(measure.raw[number], raw[name], rtol=1e-4, atol=1e-5, err_msg=name)
@@ -90,15 +81,31 @@ def test_values_and_null_equal_the_plain_measure_pair_by_pair(tmp_path, offset):
     assert found.attributes["distinct_null_pairs"] == sum(len(set(column)) for column in partners.T.tolist())
 
 
+def test_a_measure_that_is_added_to_the_registry_is_in_the_file_with_its_null(tmp_path, monkeypatch):
+    """One function and one entry are enough."""
+    toy = Measure(
+        "toy", "token", lambda pairs: 2 * pairs.scores["cosine"], True, True, "toy", "", "twice the path score"
+    )
+    own = Measure("toy_own", "token", lambda pairs: pairs.T_s, None, False, "toy", "", "frames")
+    monkeypatch.setitem(MEASURES, "toy", toy)
+    monkeypatch.setitem(MEASURES, "toy_own", own)
+    found = measured(tmp_path, random_states(LENGTHS_S, 7), random_states(LENGTHS_T, 8))
+    toy, plain = found.measures["toy"], found.measures["path_score_cosine"]
+    np.testing.assert_allclose(toy.raw, 2 * plain.raw, rtol=1e-6)
+    np.testing.assert_allclose(toy.null_mean, 2 * plain.null_mean, rtol=1e-6)
+    np.testing.assert_array_equal(toy.p, plain.p)
+    np.testing.assert_array_equal(found.measures["toy_own"].raw, np.tile(np.array(LENGTHS_S)[:, None], (1, 4)))
+
+
 def test_unrelated_pairs_are_at_chance_after_calibration(tmp_path):
     lengths = list(range(20, 50))
     speech, text = random_states(lengths, 7), random_states([n // 2 for n in lengths], 8)
     found = measured(tmp_path, speech, text).measures
     raw, null = found["path_score_cosine"].raw.mean(axis=0), found["path_score_cosine"].null_mean.mean(axis=0)
     assert (raw > 0.25).all()  # the best of many frames is similar by chance alone
-    assert np.abs(calibrate(raw, null, "cosine")).max() < 0.03
+    assert np.abs(calibrate(raw, null, True)).max() < 0.03
     distance = found["path_score_euclidean"]
-    ratio = calibrate(distance.raw.mean(axis=0), distance.null_mean.mean(axis=0), "distance")
+    ratio = calibrate(distance.raw.mean(axis=0), distance.null_mean.mean(axis=0), False)
     np.testing.assert_allclose(ratio, 1, atol=0.02)
     assert 0.3 < np.nanmean(found["path_score_cosine"].p) < 0.7
 
@@ -122,7 +129,7 @@ def test_a_single_question_has_values_but_no_null_and_that_is_counted(tmp_path):
     assert np.isfinite(found.measures["path_score_cosine"].raw).all()
     assert all(np.isnan(values.null_mean).all() and np.isnan(values.p).all() for values in found.measures.values())
     assert found.attributes["null_draws"] == 0
-    assert json.loads(found.attributes["undefined_null"]) == dict.fromkeys(KINDS, 4)
+    assert json.loads(found.attributes["undefined_null"]) == dict.fromkeys(WITH_NULL, 4)
 
 
 def test_monotonicity_of_short_texts_and_constant_paths_is_undefined_and_counted(tmp_path):
@@ -133,7 +140,7 @@ def test_monotonicity_of_short_texts_and_constant_paths_is_undefined_and_counted
     assert np.isnan(rho[[0, 4]]).all() and np.isfinite(rho[[1, 2, 3, 5, 6]]).all()
     assert (found.paths["cosine"][4] == 0).all()
     undefined = json.loads(found.attributes["undefined"])
-    assert undefined == {**dict.fromkeys(KINDS, 0), "monotonicity_cosine": 8, "monotonicity_euclidean": 8}
+    assert undefined == {**dict.fromkeys(WITH_NULL, 0), "monotonicity_cosine": 8, "monotonicity_euclidean": 8}
 
 
 def test_zero_vectors_have_cosine_zero_and_are_counted(tmp_path):

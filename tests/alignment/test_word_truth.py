@@ -7,14 +7,17 @@ import pytest
 
 from tests.planted_states import plant_text, random_states, write_planted
 from workflow_scripts.alignment.align_tokens import align_tokens
-from workflow_scripts.alignment.word_truth import BASELINES, METRICS, PARTS, TIME_MEASURES, TIMED_SHARE
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.measurements import ALIGNMENT, read_measurements
 from workflow_scripts.artifacts.word_times import WORD_TIMES, TimedWord, WordTimes
-from workflow_scripts.measures import TimedTokens, time_scores, token_similarity
-from workflow_scripts.measures.time_truth import OUTSIDE, UNTIMED
-from workflow_scripts.measures.token_alignment import alignment_path
+from workflow_scripts.measures.pair_alignment import METRICS
+from workflow_scripts.measures.time_truth import OUTSIDE, UNTIMED, TimedTokens, time_scores
+from workflow_scripts.measures.token_alignment import alignment_path, token_similarity
 
+BASELINES = ("uniform", "proportional")
+PARTS = {"time_error_ms": "error", "time_error_median_ms": "median", "hit_rate": "hit"}
+TIMED_SHARE = "timed_share"
+TIME_MEASURES = (*(f"{name}_{of}" for name in PARTS for of in (*METRICS, *BASELINES)), TIMED_SHARE)
 STEP = 0.1  # of planted states: seconds = T_s / 10
 LENGTHS_S, LENGTHS_T = [20, 31, 25, 44], [6, 9, 7, 12]
 

@@ -5,16 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workflow_scripts.measures import (
-    all_entries,
-    bottom_k,
-    path_entry_scores,
-    random_k,
-    token_alignment,
-    token_similarity,
-    top_k,
-    vote_path,
-)
+from tests.measures.one_question import token_alignment
+from workflow_scripts.measures.edit_targets import all_entries, bottom_k, path_entry_scores, random_k, top_k, vote_path
+from workflow_scripts.measures.token_alignment import token_similarity
 
 entries = st.lists(st.tuples(st.integers(0, 6), st.integers(-5, 5)), min_size=1, max_size=15)
 
@@ -38,6 +31,12 @@ def test_equal_votes_go_to_the_more_similar_then_to_the_earlier_frame():
     i_star = np.array([[0, 0], [2, 8], [6, 5], [2, 8], [6, 5]])
     score = np.array([[0, 0], [0.1, 0.5], [0.4, 0.5], [0.3, 0.5], [0.2, 0.5]])
     assert vote_path(i_star, score).frames.tolist() == [6, 5]
+
+
+def test_only_layers_that_were_kept_vote():
+    i_star, score = np.array([[0], [5], [7], [5]]), np.array([[0.0], [np.nan], [0.4], [np.nan]])
+    voted = vote_path(i_star, score, kept=[0, 2])
+    assert (voted.frames.tolist(), voted.votes.tolist(), voted.scores.tolist()) == ([7], [1.0], [0.4])
 
 
 def test_negative_scores_do_not_lose_to_frames_without_votes():
@@ -111,7 +110,8 @@ def test_entry_scores_read_all_layers_at_the_voted_frame():
         (lambda: bottom_k(np.array([], int), np.array([]), 1), "T_t > 0"),
         (lambda: all_entries(np.array([1, 2]), np.array([1.0, np.nan])), "text token 1"),
         (lambda: vote_path(np.zeros((2, 3), int), np.zeros((2, 2))), "expected"),
-        (lambda: vote_path(np.zeros((1, 3), int), np.zeros((1, 3))), "at least two"),
+        (lambda: vote_path(np.zeros((1, 3), int), np.zeros((1, 3))), "at least one"),
+        (lambda: vote_path(np.zeros((3, 3), int), np.zeros((3, 3)), kept=[0]), r"those kept, \[0\]"),
     ],
 )
 def test_bad_requests_are_refused(call, message):

@@ -14,17 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from workflow_scripts.measures import (
-    cosine_pairs,
-    halves,
-    held_out_means,
-    layer_cka,
-    massive_dimensions,
-    mutual_neighbours,
-    retrieval_at_1,
-    u_centred_gram,
-)
+from workflow_scripts.measures.centring import halves, held_out_means, massive_dimensions
+from workflow_scripts.measures.cka import layer_cka, u_centred_gram
 from workflow_scripts.measures.divergence import kl_divergence, log_softmax
+from workflow_scripts.measures.neighbours import mutual_neighbours, retrieval_at_1
+from workflow_scripts.measures.vectors import cosine_pairs
 
 FOLDER = Path(__file__).parent / "golden"
 QUESTIONS = {

@@ -14,19 +14,11 @@ import numpy as np
 import pytest
 from scipy.stats import rankdata
 
-from workflow_scripts.measures import (
-    collisions,
-    dtw,
-    pooled_similarity,
-    proportional_scores,
-    text_monotone_path,
-    time_scores,
-    time_tokens,
-    token_alignment,
-    token_similarity,
-    uniform_scores,
-    violations,
-)
+from tests.measures.one_question import pooled_similarity, token_alignment
+from workflow_scripts.measures.monotone_paths import dtw, text_monotone_path
+from workflow_scripts.measures.path_statistics import collisions, violations
+from workflow_scripts.measures.time_truth import proportional_scores, time_scores, time_tokens, uniform_scores
+from workflow_scripts.measures.token_alignment import token_similarity
 
 FOLDER = Path(__file__).parent / "golden"
 SHAPES = {

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workflow_scripts.measures import dtw, frame_per_token, text_monotone_path
+from workflow_scripts.measures.monotone_paths import dtw, frame_per_token, text_monotone_path
 
 shapes = st.tuples(st.integers(1, 3), st.integers(1, 6), st.integers(1, 6))
 

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from workflow_scripts.measures import collisions, consistency, dtw, monotonicity, text_monotone_path, violations
+from workflow_scripts.measures.monotone_paths import dtw, text_monotone_path
 from workflow_scripts.measures.path_quality import BELOW_ANY, monotone_scores, path_quality, warping_costs
+from workflow_scripts.measures.path_statistics import collisions, consistency, monotonicity, violations
 
 
 @pytest.mark.parametrize(("T_s", "T_t"), [(1, 1), (1, 6), (7, 1), (5, 4), (30, 12)])

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from workflow_scripts.measures import collisions, consistency, monotonicity, violations
+from workflow_scripts.measures.path_statistics import collisions, consistency, monotonicity, violations
 
 paths = st.integers(4, 30).flatmap(
     lambda n: st.lists(st.lists(st.integers(0, 12), min_size=n, max_size=n), min_size=1, max_size=4)

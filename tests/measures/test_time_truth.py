@@ -3,15 +3,16 @@
 import numpy as np
 import pytest
 
-from workflow_scripts.measures import (
-    alignment_path,
+from workflow_scripts.measures.time_truth import (
+    OUTSIDE,
+    UNTIMED,
     position_seconds,
     proportional_scores,
     time_scores,
     time_tokens,
     uniform_scores,
 )
-from workflow_scripts.measures.time_truth import OUTSIDE, UNTIMED
+from workflow_scripts.measures.token_alignment import alignment_path
 
 STEP = 0.1
 # "one three?" as tokens: one | th | ree | ?

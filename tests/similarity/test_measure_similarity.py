@@ -7,8 +7,14 @@ import pytest
 
 from tests.planted_states import random_states, write_planted
 from workflow_scripts.artifacts.measurements import SIMILARITY, read_measurements
-from workflow_scripts.measures import calibrate, pooled_similarity
-from workflow_scripts.similarity.measure_similarity import KINDS, NORMS, measure_similarity
+from workflow_scripts.measures.cka import cka
+from workflow_scripts.measures.one_pair import measure_pair
+from workflow_scripts.measures.registry import MEASURES, Measure, of_level
+from workflow_scripts.measures.shuffle_null import calibrate
+from workflow_scripts.similarity.measure_similarity import measure_similarity
+
+WITH_NULL = [name for name, measure in of_level("pair").items() if measure.has_null]
+NORMS = ("norm_speech", "norm_text", "token_norm_speech", "token_norm_text", "log_norm_ratio")
 
 LENGTHS_S, LENGTHS_T = [20, 31, 25, 44, 38, 29], [6, 9, 7, 12, 10, 8]
 
@@ -35,11 +41,28 @@ def test_equal_means_are_found_at_the_layer_where_they_were_planted(tmp_path):
 def test_every_value_is_that_of_the_measure_on_the_question_alone(tmp_path):
     speech, text = random_states(LENGTHS_S, 3), random_states(LENGTHS_T, 4)
     found = measured(tmp_path, speech, text).measures
+    of_shards = {"cosine_common", "cosine_modality", "cosine_trimmed", "mutual_knn", "retrieval"}
     for number, pair in enumerate(zip(speech, text)):
-        alone = pooled_similarity(*pair)
-        for name in ("cosine", "euclidean", "length_free_distance", *NORMS):
-            values = found[name].raw[number]
-            np.testing.assert_allclose(values, getattr(alone, name), rtol=1e-5, atol=1e-6, err_msg=name)
+        alone = measure_pair(*pair, set(of_level("pair")) - of_shards)
+        for name, values in alone.items():
+            np.testing.assert_allclose(found[name].raw[number], values, rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+def test_a_measure_that_is_added_to_the_registry_is_in_the_file_with_its_null(tmp_path, monkeypatch):
+    """One function and one entry are enough."""
+
+    def speech_length(pairs):
+        return np.repeat(pairs.norms[0][:, None], len(pairs.members), axis=1)
+
+    toy = Measure("toy", "pair", speech_length, True, True, "toy", "", "the speech's length, whatever the text")
+    monkeypatch.setitem(MEASURES, "toy", toy)
+    monkeypatch.setitem(MEASURES, "toy_shard", Measure("toy_shard", "shard", cka, True, True, "toy", "", "CKA again"))
+    found = measured(tmp_path, random_states(LENGTHS_S, 3), random_states(LENGTHS_T, 4))
+    np.testing.assert_array_equal(found.measures["toy"].raw, found.measures["norm_speech"].raw)
+    np.testing.assert_allclose(found.measures["toy"].null_mean, found.measures["toy"].raw, rtol=1e-6)
+    assert (found.measures["toy"].p == 1).all() and found.draws["toy"][0].shape == (20, 4)
+    for one, other in zip(found.shard["toy_shard"], found.shard["cka"]):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_a_shared_direction_raises_the_raw_cosine_and_nothing_is_left_after_calibration(tmp_path):
@@ -50,7 +73,7 @@ def test_a_shared_direction_raises_the_raw_cosine_and_nothing_is_left_after_cali
     text = [one + common for one in random_states([n // 3 for n in lengths], 6)]
     found = measured(tmp_path, speech, text).measures["cosine"]
     assert found.raw.mean() > 0.9
-    calibrated = calibrate(found.raw.mean(axis=0), found.null_mean.mean(axis=0), "cosine")
+    calibrated = calibrate(found.raw.mean(axis=0), found.null_mean.mean(axis=0), True)
     assert np.abs(calibrated).max() < 0.15
 
 
@@ -59,7 +82,7 @@ def test_the_order_of_positions_does_not_matter(tmp_path):
     before = measured(tmp_path, speech, text).measures
     rng = np.random.default_rng(9)
     after = measured(tmp_path, [one[:, rng.permutation(one.shape[1])] for one in speech], text).measures
-    for name in (*KINDS, *NORMS, "cosine_median"):
+    for name in (*WITH_NULL, *NORMS, "cosine_median"):
         values = before[name]
         np.testing.assert_allclose(values.raw, after[name].raw, rtol=1e-4, atol=1e-5, err_msg=name)
         np.testing.assert_allclose(values.null_mean, after[name].null_mean, rtol=1e-4, atol=1e-5, err_msg=name)
@@ -82,7 +105,7 @@ def test_a_single_question_has_no_null_and_that_is_counted(tmp_path):
     assert np.isfinite(found.measures["cosine"].raw).all()
     assert np.isnan(found.measures["cosine"].null_mean).all() and np.isnan(found.measures["cosine"].p).all()
     assert found.attributes["null_draws"] == 0
-    assert json.loads(found.attributes["undefined_null"]) == dict.fromkeys(KINDS, 4)
+    assert json.loads(found.attributes["undefined_null"]) == dict.fromkeys(WITH_NULL, 4)
 
 
 def test_a_zero_mean_has_cosine_zero_and_is_counted(tmp_path):
@@ -148,9 +171,9 @@ def test_a_massive_dimension_makes_everything_similar_until_it_is_left_out(tmp_p
 def test_equal_forms_have_cka_one_and_find_each_other_at_once(tmp_path):
     text = random_states([12] * 15, 8)
     found = measured(tmp_path, [one.copy() for one in text], text)
-    np.testing.assert_allclose(np.diag(found.shard["cka"]), 1, atol=1e-6)
-    assert found.shard["cka"].shape == (4, 4) and np.abs(found.shard["cka"] - np.eye(4)).max() < 0.5
-    assert found.shard["cka_draws"].shape == (20, 4) and found.shard["cka_draws"].max() < 0.5
+    np.testing.assert_allclose(np.diag(found.shard["cka"][0]), 1, atol=1e-6)
+    assert found.shard["cka"][0].shape == (4, 4) and np.abs(found.shard["cka"][0] - np.eye(4)).max() < 0.5
+    assert found.shard["cka"][1].shape == (20, 4) and found.shard["cka"][1].max() < 0.5
     for name in ("mutual_knn", "retrieval"):
         np.testing.assert_allclose(found.measures[name].raw, 1)
     assert found.attributes["neighbours"] == 10
@@ -166,7 +189,7 @@ def test_unrelated_forms_retrieve_and_share_neighbours_at_chance(tmp_path):
 
 def test_a_small_shard_leaves_cka_undefined(tmp_path):
     found = measured(tmp_path, random_states([9, 8, 7], 11), random_states([4, 5, 6], 12))
-    assert np.isnan(found.shard["cka"]).all()
+    assert np.isnan(found.shard["cka"][0]).all()
     assert np.isfinite(found.measures["mutual_knn"].raw).all()
 
 

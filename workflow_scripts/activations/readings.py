@@ -25,7 +25,11 @@ from torch import Tensor
 
 from workflow_scripts.artifacts.hdf5 import bfloat16_to_float32
 from workflow_scripts.artifacts.measurements import Measured, Measurements
-from workflow_scripts.measures import pooled_similarity, token_similarity
+from workflow_scripts.measures.pooled_pairs import sequence_means
+from workflow_scripts.measures.reading import path_score
+from workflow_scripts.measures.states import prepare_pair
+from workflow_scripts.measures.token_alignment import token_similarity
+from workflow_scripts.measures.vectors import cosine_rows
 from workflow_scripts.speech_lm.protocol import Query, SpeechLM, SpeechLMError
 from workflow_scripts.speech_lm.shard_queries import SpokenShard
 
@@ -71,9 +75,14 @@ def measure_readings(
 
 def scores(speech: np.ndarray, text: np.ndarray) -> dict[str, np.ndarray]:
     """Path score and Sim, by cosine and Euclidean distance, of (L+1, T_s, d) and (L+1, T_t, d): (L+1,) each."""
-    token, pooled = token_similarity(speech, text), pooled_similarity(speech, text)
-    best = token.cosine.max(axis=1), token.euclidean.min(axis=1)
-    return dict(zip(SCORES, (*(one.mean(axis=1, dtype=np.float64) for one in best), pooled.cosine, pooled.euclidean)))
+    prepared = prepare_pair(speech, text)
+    token, (mean_s, mean_t) = token_similarity(*prepared), (sequence_means(form) for form in prepared)
+    return {
+        "path_score_cosine": path_score(token.cosine),
+        "path_score_euclidean": -path_score(-token.euclidean),
+        "cosine": cosine_rows(mean_s, mean_t),
+        "euclidean": np.linalg.norm(mean_s - mean_t, axis=1),
+    }
 
 
 def _question(

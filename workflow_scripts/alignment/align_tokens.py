@@ -1,13 +1,13 @@
 """Alignment paths between spoken and written questions, by layer, with their shuffled-pair null (paper, section 5).
 
-For every question, layer l = 0..L and metric f (cosine, Euclidean distance), with A_l[i, j] = f(h^s_{l,i}, h^t_{l,j}): the
-path i*_{l,j} = argmax_i A_l[i, j] (argmin for the distance), one speech frame per text token; the path score
+For every question, layer l = 0..L and metric f (cosine, Euclidean distance), with A_l[i, j] = f(h^s_{l,i}, h^t_{l,j}):
+the path i*_{l,j} = argmax_i A_l[i, j] (argmin for the distance), one speech frame per text token; the path score
 A_l[i*_j, j], whose mean over text tokens averages to the APS over layers 1..L and questions; and all other measures of
 level `token` (`measures.registry`).
 
 The null gives the same statistics for the speech of question i and the text of question pi(i), over B derangements pi
-among questions of like length. One layer is in memory at a time; all pairs of a length bin are compared once, whatever B
-is.
+among questions of like length. One layer is in memory at a time; all pairs of a length bin are compared once, whatever
+B is.
 """
 
 import logging

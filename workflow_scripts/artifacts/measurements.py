@@ -3,8 +3,8 @@
 The measures are those of `measures.registry`, of levels `pair` and `shard` in one file and `token` in the other.
 
 similarity.h5   `/{measure} (N, L+1)` and its null `/null/{measure}/{mean,sd,p}`, each (N, L+1); of measures with null
-                `/draws/{measure}/{sum,count} (B, L+1)`; `/shard/{measure}` what exists for the shard as a whole, such as
-                CKA (L+1, L+1), and its draws `/shard/{measure}_draws (B, L+1)`
+                `/draws/{measure}/{sum,count} (B, L+1)`; `/shard/{measure}` what exists for the shard as a whole, such
+                as CKA (L+1, L+1), and its draws `/shard/{measure}_draws (B, L+1)`
 alignment.h5    the same; ragged `/path/{metric}` and `/score/{metric}` (L+1, sum T_t) with `/offsets (N+1,)`;
                 `/examples/{id}/{metric}` token matrices; `/words/{frame,first,last,centre} (sum T_t)` and
                 `/position_seconds (N,)`, where the tokens' words are spoken (measures.time_truth)

@@ -92,7 +92,9 @@ TABLES: Mapping[str, Columns] = {
     "lens": _columns(
         "model checkpoint step layer n recall control difference difference_low difference_high", control=NUMBER
     ),
-    "claims": _columns("claim measure estimate low high n_runs n_checkpoints n verdict rule note"),
+    "claims": _columns(
+        "claim outcome measure statistic estimate low high n_runs n_checkpoints n verdict rule note", statistic=TEXT
+    ),
     "sensitivity": _columns(
         "score switch reading default value difference r2 r2_difference q2 n_checkpoints n_runs n", score=TEXT
     ),

@@ -3,12 +3,12 @@
 Paper (section 5; averaging order as read in its section 9.1): a checkpoint's Sim and APS are means over layers 1..L per
 sample, then over samples. Layer 0 (embeddings) is in layers.csv only. Where `activations.layers` keeps fewer, all means
 are over those. Subset `all` is the unweighted mean over subsets of the same column, as Overall is; its n is the sum.
-Undefined values (Spearman of a constant path or of fewer than four tokens, CKA of fewer than four questions) are left out
-of means, and n counts the questions with a defined value.
+Undefined values (Spearman of a constant path or of fewer than four tokens, CKA of fewer than four questions) are left
+out of means, and n counts the questions with a defined value.
 
 `calibrated` (`measures.shuffle_null`): 0 at chance and 1 perfect, for distances 1 at chance and 0 perfect, from the
-averaged value and null. checkpoints.csv has the p of the mean over questions, from as many draws of exchanged texts, and
-the best layer with a `best_p` that repeats the choice in every draw: it pays for being chosen. For `all`, draws are
+averaged value and null. checkpoints.csv has the p of the mean over questions, from as many draws of exchanged texts,
+and the best layer with a `best_p` that repeats the choice in every draw: it pays for being chosen. For `all`, draws are
 averaged over subsets one by one. cka.csv has the CKA of every speech layer with every text layer.
 """
 

@@ -1,4 +1,4 @@
-"""responses.csv, response_positions.csv and lens.csv: divergence between forms by checkpoint and position (ours).
+"""responses.csv, response_positions.csv and lens.csv: divergence between forms by checkpoint and position.
 
 A question's divergence is its mean over positions; a checkpoint's the mean over questions of a subset, then over
 subsets. The tail counts: the 80th and 95th percentile over positions of all questions stand beside the mean.
@@ -13,21 +13,8 @@ from scipy.stats import t
 
 from workflow_scripts.artifacts.responses import Responses, read_responses
 from workflow_scripts.artifacts.tables import write_table
-
-KINDS = ("forward", "reverse", "forgetting")
-PREFIXES = ("reference", "text", "speech")
-KEY = ("model", "checkpoint", "step")
-COLUMNS = (
-    *KEY,
-    "n",
-    *(f"kl_{kind}_{prefix}" for kind in ("forward", "reverse") for prefix in PREFIXES),
-    *("kl_forward_p80", "kl_forward_p95", "kl_forgetting"),
-    *("response_cosine", "response_cosine_null", "response_cosine_first", "response_cosine_last"),
-)
-POSITION_COLUMNS = (*KEY, "measure", "prefix", "position", "n", "mean", "p80", "p95")
-
-
-LENS_COLUMNS = (*KEY, "layer", "n", "recall", "control", "difference", "difference_low", "difference_high")
+from workflow_scripts.correlation.samples import step_of
+from workflow_scripts.measures.reading import mean_over_layers, nan_mean
 
 
 def build_response_table(responses: Sequence[Path], table: Path, positions: Path, lens: Path) -> None:
@@ -36,14 +23,13 @@ def build_response_table(responses: Sequence[Path], table: Path, positions: Path
     for path in responses:
         content = read_responses(path)
         checkpoint = str(content.attributes["checkpoint"])
-        step = int(checkpoint.removeprefix("step-")) if checkpoint.startswith("step-") else None
-        key = {"model": str(content.attributes["model"]), "checkpoint": checkpoint, "step": step}
+        key = {"model": str(content.attributes["model"]), "checkpoint": checkpoint, "step": step_of(checkpoint)}
         rows.append(key | checkpoint_row(content))
         looked += [key | row for row in lens_rows(content)]
         by_position += [key | row for row in position_rows(content)]
-    write_table(table, sorted(rows, key=_order), COLUMNS)
-    write_table(positions, sorted(by_position, key=_order), POSITION_COLUMNS)
-    write_table(lens, sorted(looked, key=_order), LENS_COLUMNS)
+    write_table(table, sorted(rows, key=_order), "responses")
+    write_table(positions, sorted(by_position, key=_order), "response_positions")
+    write_table(lens, sorted(looked, key=_order), "lens")
 
 
 def checkpoint_row(content: Responses) -> dict[str, Any]:
@@ -51,13 +37,13 @@ def checkpoint_row(content: Responses) -> dict[str, Any]:
     row: dict[str, Any] = {"n": len(content.ids)}
     for (kind, prefix), values in content.divergence.items():
         name = "kl_forgetting" if kind == "forgetting" else f"kl_{kind}_{prefix}"
-        row[name] = _over_subsets(_mean(values, 1), content.subsets)
+        row[name] = _over_subsets(nan_mean(np.float64(values), axis=1), content.subsets)
     if (values := content.divergence.get(("forward", "text"))) is not None:
         defined = values[~np.isnan(values)]
         for percent in (80, 95):
             row[f"kl_forward_p{percent}"] = float(np.percentile(defined, percent)) if defined.size else float("nan")
     for name, values in (("response_cosine", content.similarity), ("response_cosine_null", content.similarity_null)):
-        row[name] = _over_subsets(_mean(values[:, 1:], 1), content.subsets)
+        row[name] = _over_subsets(mean_over_layers(values, axis=1), content.subsets)
     for name, layer in (("first", 1), ("last", -1)):
         row[f"response_cosine_{name}"] = _over_subsets(content.similarity[:, layer], content.subsets)
     return row
@@ -99,17 +85,8 @@ def lens_rows(content: Responses) -> list[dict[str, Any]]:
 
 def _over_subsets(values: np.ndarray, subsets: Sequence[str]) -> float:
     names = np.array(subsets)
-    means = [_mean(values[names == name], 0) for name in sorted(set(subsets))]
-    return float(_mean(np.array(means, dtype=np.float64), 0))
-
-
-def _mean(values: np.ndarray, axis: int) -> Any:
-    """Mean of the defined values, NaN where there is none."""
-    values = np.asarray(values, dtype=np.float64)
-    defined = ~np.isnan(values)
-    count = defined.sum(axis=axis)
-    total = np.where(defined, values, 0.0).sum(axis=axis)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    means = [nan_mean(np.float64(values[names == name])) for name in sorted(set(subsets))]
+    return float(nan_mean(np.array(means)))
 
 
 def _order(row: dict[str, Any]) -> tuple[str, int]:

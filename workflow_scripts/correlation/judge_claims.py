@@ -1,161 +1,177 @@
-"""claims.csv: each claim of the paper with our estimate, interval, n and a verdict by stated rules (ours).
+"""claims.csv: each claim of the paper with an estimate, its interval, n and a verdict by the rule in the row.
 
-The unit is the training run. An estimate per run is averaged over runs with a t interval (95 %); a comparison of
-predictors uses the paired bootstrap over runs. Verdicts, never typed in:
+Every verdict of the study on a claim of the paper is made here; the page prints these rows. The unit is the training
+run. An estimate per run is averaged over runs with a t interval (95 %); a comparison of predictors uses the paired
+bootstrap over runs. Verdicts:
 
-    underpowered   fewer than three runs that the claim is about, or a number that the rule needs is undefined
+    underpowered   fewer than MIN_RUNS runs that the claim is about, or a number that the rule needs is undefined
     supported      the rule in column `rule` holds
     not supported  otherwise
 """
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy.stats import rankdata, t
 
-from workflow_scripts.artifacts.tables import read_table, write_table
-from workflow_scripts.correlation.build_alignment_table import ALL
+from workflow_scripts.artifacts.tables import read_table, select, write_table
+from workflow_scripts.correlation.points import LOG_STEP, OUTCOMES
+from workflow_scripts.correlation.regress_gap import PAPER_PAIRS
+from workflow_scripts.correlation.samples import ALL
+from workflow_scripts.measures.registry import CALIBRATED, MEASURES, predictors
+from workflow_scripts.statistics.run_validation import MIN_RUNS
 
-FEWEST_RUNS = 3
 LEVEL = 0.95
-COLUMNS = ("claim", "measure", "estimate", "low", "high", "n_runs", "n_checkpoints", "n", "verdict", "rule", "note")
 ABOVE_ZERO = "the 95 % interval over runs lies above 0"
 BELOW_ZERO = "the 95 % interval over runs lies below 0"
-Row = Mapping[str, Any]
+PREDICTS = "more similar goes with a smaller gap, Q2 > 0, and R2 minus R2 of log(1 + step) > 0 over runs (95 %)"
+PREDICTS_BETTER = "the paired interval over resampled runs lies above 0"
+GAPS = {"gap": "GAP", "loss_gap": "the loss gap"}
 
 
 def judge_claims(
-    layers: Path, checkpoints: Path, regression: Path, comparisons: Path, claims: Path, *, models: Mapping[str, Row]
+    layers: Path,
+    checkpoints: Path,
+    regression: Path,
+    comparisons: Path,
+    claims: Path,
+    *,
+    models: Mapping[str, Mapping[str, Any]],
 ) -> None:
     """Write claims.csv from the tables of this stage; `models` maps a run to its `warmup` ("none" or not)."""
-    by_layer = [row for row in read_table(layers) if row["subset"] == ALL and row["model"] in models]
-    points = [row for row in read_table(checkpoints) if row["subset"] == ALL and row["model"] in models]
+    by_layer = _of_runs(read_table(layers, "layers"), models)
+    points = _of_runs(read_table(checkpoints, "checkpoints"), models)
     rows = [*depth_claims(by_layer), *training_claims(points), *monotonicity_claims(points)]
-    rows += regression_claims(read_table(regression), read_table(comparisons))
-    rows += spontaneity_claims([row for row in points if models[row["model"]]["warmup"] == "none"])
-    write_table(claims, rows, COLUMNS)
+    rows += regression_claims(read_table(regression, "regression"), read_table(comparisons, "comparisons"))
+    cold = [name for name, facts in models.items() if facts["warmup"] == "none"]
+    rows += spontaneity_claims(points[points["model"].isin(cold)])
+    write_table(claims, rows, "claims")
 
 
-def depth_claims(layers: Sequence[Row]) -> list[dict[str, Any]]:
+def depth_claims(layers: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """Spearman of layer 1..L and similarity, last checkpoint of each run."""
-    last = _last(layers)
-    found = []
-    for claim, metric, column in (
-        ("cosine rises with depth", "cosine", "similarity"),
-        ("Euclid rises with depth", "euclidean", "similarity"),
-        ("Euclid rises with depth, lengths divided out", "cosine", "length_free"),
+    for claim, measure in (
+        ("cosine rises with depth", "cosine"),
+        ("Euclidean distance rises with depth", "euclidean"),
+        ("Euclidean distance rises with depth, lengths divided out", "length_free_distance"),
     ):
-        rows = {run: [r for r in own if r["metric"] == metric and r["layer"] > 0] for run, own in last.items()}
-        found.append(_per_run(claim, f"Spearman(layer, {column} {metric})", rows, "layer", column, +1))
-    return found
+        rows = layers[(layers["measure"] == measure) & (layers["layer"] > 0)]
+        last = rows[rows["step"] == rows.groupby("model")["step"].transform("max")]
+        yield _per_run(claim, measure, "Spearman(layer, value)", last, "layer", +1)
 
 
-def training_claims(points: Sequence[Row]) -> list[dict[str, Any]]:
+def training_claims(points: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """Spearman of training step and similarity within each run."""
-    runs = _by_run(points)
-    return [
-        _per_run("cosine improves with training", "Spearman(step, sim_cosine)", runs, "step", "sim_cosine", +1),
-        _per_run("Euclid improves with training", "Spearman(step, sim_euclidean)", runs, "step", "sim_euclidean", -1),
-    ]
+    for claim, measure in (
+        ("cosine improves with training", "cosine"),
+        ("Euclidean distance improves with training", "euclidean"),
+    ):
+        sign = +1 if MEASURES[measure].higher_is_better else -1
+        yield _per_run(claim, measure, "Spearman(step, value)", select(points, measure=measure), "step", sign)
 
 
-def monotonicity_claims(points: Sequence[Row]) -> list[dict[str, Any]]:
+def monotonicity_claims(points: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """Monotonicity minus that of unrelated pairs, last checkpoint of each run."""
-    rows = []
-    for metric in ("cosine", "euclidean"):
-        name = f"monotonicity_{metric}"
-        own = {run: _excess(rows[-1], name) for run, rows in _by_run(points).items()}
-        number = sum(row[-1]["n"] or 0 for row in _by_run(points).values())
-        rows.append(_judged("paths are monotonic", f"{name} minus its null", own, len(own), number, +1))
-    return rows
+    for measure in ("monotonicity_cosine", "monotonicity_euclidean"):
+        last = select(points, measure=measure).groupby("model").tail(1)
+        excess, n = last["value"] - last["null"], int(last["n"].sum())
+        yield _judged("paths are monotonic", measure, "value minus null", excess, len(last), n, +1)
 
 
-def spontaneity_claims(points: Sequence[Row]) -> list[dict[str, Any]]:
+def spontaneity_claims(points: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """Calibrated APS of the last minus the first checkpoint of runs without warm-up: a warm-up imposes alignment."""
-    own = {}
-    for run, rows in _by_run(points).items():
-        first, last = (_number(row["aps_cosine_calibrated"]) for row in (rows[0], rows[-1]))
-        own[run] = last - first
-    number = sum(rows[-1]["n"] or 0 for rows in _by_run(points).values())
-    row = _judged("alignment is spontaneous", "rise of calibrated APS", own, len(points), number, +1)
-    return [row | {"note": "runs without warm-up only"}]
+    rows = select(points, measure="path_score_cosine")
+    runs = rows.groupby("model")
+    rise = runs["calibrated"].agg(lambda own: own.iloc[-1] - own.iloc[0])
+    n = int(runs.tail(1)["n"].sum())
+    row = _judged("alignment is spontaneous", "path_score_cosine", "rise of calibrated value", rise, len(rows), n, +1)
+    yield row | {"note": "runs without warm-up only"}
 
 
-def regression_claims(regression: Sequence[Row], comparisons: Sequence[Row]) -> list[dict[str, Any]]:
-    """Similarity predicts GAP, and APS predicts it better, both over all checkpoints."""
-    fits = {row["predictor"]: row for row in regression if (row["outcome"], row["pool"]) == ("gap", "pooled")}
-    pairs = {(row["first"], row["second"]): row for row in comparisons if row["outcome"] == "gap"}
-    found = []
-    for predictor, sign in (("sim_cosine", -1), ("sim_euclidean", +1), ("aps_cosine", -1), ("aps_euclidean", +1)):
-        if predictor in fits:
-            found.append(_predicts(fits[predictor], pairs.get((predictor, "log_step")), sign))
-    for first, second in (("aps_cosine", "sim_cosine"), ("aps_euclidean", "sim_euclidean")):
-        if (first, second) in pairs:
-            found.append(_predicts_better(pairs[first, second]))
-    return found
+def regression_claims(regression: pd.DataFrame, comparisons: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """Similarity and APS predict the gap, and APS predicts it better, over all checkpoints."""
+    fits = select(regression, pool="pooled").set_index(["outcome", "predictor"])
+    pairs = comparisons.set_index(["outcome", "first", "second"])
+    calibrated = [name for name in predictors() if name.endswith(CALIBRATED)]
+    claimed = [*(name.removesuffix(CALIBRATED) for name in calibrated), *calibrated]
+    for outcome in OUTCOMES:
+        for name in claimed:
+            if (outcome, name) in fits.index:
+                key = (outcome, name, LOG_STEP)
+                yield _predicts(name, outcome, fits.loc[outcome, name], pairs.loc[key] if key in pairs.index else None)
+        for key in ((outcome, *pair) for pair in PAPER_PAIRS):
+            if key in pairs.index:
+                yield _predicts_better(key, pairs.loc[key])
 
 
-def _predicts(fit: Row, rival: Row | None, sign: int) -> dict[str, Any]:
+def _predicts(name: str, outcome: str, fit: pd.Series, rival: pd.Series | None) -> dict[str, Any]:
     """Q2 above 0, the paper's sign, and better than training time alone."""
-    name = "similarity" if fit["predictor"].startswith("sim") else "APS"
-    needed = [fit["slope"], fit["q2"], None if rival is None else rival["r2_difference_low"]]
+    measure = MEASURES[name.removesuffix(CALIBRATED)]
+    what = "similarity" if measure.level == "pair" else "APS"
     row = {
-        "claim": f"{name} predicts GAP",
-        "measure": f"R2 of {fit['predictor']}",
+        "claim": f"{what} predicts {GAPS[outcome]}",
+        "outcome": outcome,
+        "measure": name,
+        "statistic": "R2",
         "estimate": fit["r2"],
         "low": fit["r2_runs_low"],
         "high": fit["r2_runs_high"],
         "n_runs": fit["n_runs"],
         "n_checkpoints": fit["n_checkpoints"],
-        "rule": "more similar goes with a smaller gap, Q2 > 0, and R2 minus R2 of log(1 + step) > 0 over runs (95 %)",
+        "rule": PREDICTS,
     }
-    if (fit["n_runs"] or 0) < FEWEST_RUNS or any(value is None for value in needed):
+    slope, q2, advantage = fit["slope"], fit["q2"], np.nan if rival is None else rival["r2_difference_low"]
+    if fit["n_runs"] < MIN_RUNS or np.isnan([slope, q2, advantage]).any():
         return row | {"verdict": "underpowered"}
-    slope, q2, advantage = needed
-    holds = np.sign(slope) == sign and q2 > 0 and advantage > 0
+    expected = slope < 0 if measure.higher_is_better else slope > 0
+    holds = expected and q2 > 0 and advantage > 0
     note = f"Q2 {q2:.3f}; R2 minus that of training time, lower end {advantage:.3f}"
     return row | {"verdict": "supported" if holds else "not supported", "note": note}
 
 
-def _predicts_better(pair: Row) -> dict[str, Any]:
+def _predicts_better(key: tuple[str, str, str], pair: pd.Series) -> dict[str, Any]:
+    outcome, first, second = key
+    low = pair["r2_difference_low"]
     row = {
-        "claim": "APS predicts GAP better than similarity",
-        "measure": f"R2 of {pair['first']} minus R2 of {pair['second']}",
+        "claim": f"APS predicts {GAPS[outcome]} better than similarity",
+        "outcome": outcome,
+        "measure": first,
+        "statistic": f"R2 minus R2 of {second}",
         "estimate": pair["r2_difference"],
-        "low": pair["r2_difference_low"],
+        "low": low,
         "high": pair["r2_difference_high"],
         "n_runs": pair["n_runs"],
         "n_checkpoints": pair["n_checkpoints"],
-        "rule": "the paired interval over resampled runs lies above 0",
+        "rule": PREDICTS_BETTER,
     }
-    if (pair["n_runs"] or 0) < FEWEST_RUNS or pair["r2_difference_low"] is None:
+    if pair["n_runs"] < MIN_RUNS or np.isnan(low):
         return row | {"verdict": "underpowered"}
-    return row | {"verdict": "supported" if pair["r2_difference_low"] > 0 else "not supported"}
+    return row | {"verdict": "supported" if low > 0 else "not supported"}
 
 
-def _per_run(claim: str, measure: str, runs: Mapping[str, Sequence[Row]], x: str, y: str, sign: int) -> dict[str, Any]:
-    own = {
-        run: _spearman([_number(row[x]) for row in rows], [_number(row[y]) for row in rows])
-        for run, rows in runs.items()
-    }
-    number = sum(max((row["n"] or 0 for row in rows), default=0) for rows in runs.values())
-    checkpoints = {(row["model"], row["checkpoint"]) for rows in runs.values() for row in rows}
-    return _judged(claim, measure, own, len(checkpoints), number, sign)
+def _per_run(claim: str, measure: str, statistic: str, rows: pd.DataFrame, x: str, sign: int) -> dict[str, Any]:
+    """Spearman of `x` and the value within each run; n is that of the questions behind a value, summed over runs."""
+    runs = dict(list(rows.groupby("model")))
+    own = pd.Series({run: _spearman(one[x], one["value"]) for run, one in runs.items()}, dtype=np.float64)
+    n = sum(int(one["n"].max()) for one in runs.values())
+    checkpoints = len(rows[["model", "checkpoint"]].drop_duplicates())
+    return _judged(claim, measure, statistic, own, checkpoints, n, sign)
 
 
 def _judged(
-    claim: str, measure: str, own: Mapping[str, float], n_checkpoints: int, n: int, sign: int
+    claim: str, measure: str, statistic: str, own: pd.Series, n_checkpoints: int, n: int, sign: int
 ) -> dict[str, Any]:
     """Mean over runs with a t interval; supported if it lies on the claimed side of 0."""
-    values = np.array([value for value in own.values() if not np.isnan(value)])
-    row: dict[str, Any] = {"claim": claim, "measure": measure, "n_runs": len(values), "n_checkpoints": n_checkpoints}
-    row |= {"n": n, "rule": ABOVE_ZERO if sign > 0 else BELOW_ZERO}
+    values = own.to_numpy(dtype=np.float64)
+    values = values[~np.isnan(values)]
+    row: dict[str, Any] = {"claim": claim, "measure": measure, "statistic": statistic, "n_runs": len(values)}
+    row |= {"n_checkpoints": n_checkpoints, "n": n, "rule": ABOVE_ZERO if sign > 0 else BELOW_ZERO}
     if len(values):
         row["estimate"] = float(values.mean())
-    if len(values) < FEWEST_RUNS:
+    if len(values) < MIN_RUNS:
         return row | {"verdict": "underpowered"}
     half = t.ppf((1 + LEVEL) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
     low, high = float(values.mean() - half), float(values.mean() + half)
@@ -163,33 +179,19 @@ def _judged(
     return row | {"low": low, "high": high, "verdict": "supported" if holds else "not supported"}
 
 
-def _spearman(x: Sequence[float], y: Sequence[float]) -> float:
+def _spearman(x: pd.Series, y: pd.Series) -> float:
     """NaN for fewer than four defined points or a constant."""
-    pairs = np.array([(a, b) for a, b in zip(x, y) if not np.isnan(a) and not np.isnan(b)])
+    pairs = np.column_stack([x.to_numpy(dtype=np.float64), y.to_numpy(dtype=np.float64)])
+    pairs = pairs[~np.isnan(pairs).any(axis=1)]
     if len(pairs) < 4 or np.ptp(pairs, axis=0).min() == 0:
         return float("nan")
     return float(np.corrcoef(rankdata(pairs[:, 0]), rankdata(pairs[:, 1]))[0, 1])
 
 
-def _by_run(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    runs: dict[str, list[Row]] = defaultdict(list)
-    for row in sorted(rows, key=lambda row: row["step"] or 0):
-        runs[row["model"]].append(row)
-    return dict(runs)
-
-
-def _last(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    return {
-        run: [row for row in own if row["checkpoint"] == own[-1]["checkpoint"]] for run, own in _by_run(rows).items()
-    }
-
-
-def _excess(row: Row, name: str) -> float:
-    return _number(row[name]) - _number(row[f"{name}_null"])
-
-
-def _number(value: Any) -> float:
-    return float("nan") if value is None else float(value)
+def _of_runs(table: pd.DataFrame, models: Mapping[str, Any]) -> pd.DataFrame:
+    """Rows of subset `all` of training runs, by step."""
+    rows = select(table, subset=ALL)
+    return rows[rows["model"].isin(list(models)) & rows["step"].notna()].sort_values("step", kind="stable")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Are single answers right where the question is well aligned? Logistic regression over answers (ours).
+"""Are single answers right where the question is well aligned? Logistic regression over answers.
 
     correct_speech_i ~ score_i + correct_text_i + T_s + T_t + subset + model (+ log(1 + step))
 
@@ -19,12 +19,15 @@ from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.measurements import identity, read_pair
 from workflow_scripts.artifacts.scores import ScoreFile
 from workflow_scripts.artifacts.tables import write_table
-from workflow_scripts.measures import calibrate
+from workflow_scripts.correlation.samples import step_of
+from workflow_scripts.measures.reading import mean_over_layers
+from workflow_scripts.measures.registry import CALIBRATED
+from workflow_scripts.measures.shuffle_null import calibrate
 from workflow_scripts.statistics.logistic import logistic_fit
+from workflow_scripts.statistics.run_validation import MIN_RUNS
 
-SCORES = ("sim_cosine", "aps_cosine", "aps_cosine_calibrated", "aps_cosine_centred")
-FEWEST_RUNS = 3
-COLUMNS = ("score", "with_log_step", "term", "coefficient", "low", "high", "p", "n", "n_runs", "verdict", "note")
+SIM, APS, CENTRED = "cosine", "path_score_cosine", "path_score_centred"
+SCORES = (SIM, APS, APS + CALIBRATED, CENTRED)
 
 
 def regress_answers(
@@ -46,15 +49,17 @@ def regress_answers(
     for pair in zip(similarity, alignment, strict=True):
         pooled, aligned = read_pair(*pair)
         model, checkpoint, subset = identity(pooled)
-        if model not in models or not checkpoint.startswith("step-"):
+        step = step_of(checkpoint)
+        if model not in models or step is None:
             continue
-        path = aligned.measures["path_score_cosine"]
+        path = aligned.measures[APS]
         columns = {
-            "sim_cosine": pooled.measures["cosine"].raw,
-            "aps_cosine": path.raw,
-            "aps_cosine_calibrated": calibrate(path.raw, path.null_mean, "cosine"),
-            "aps_cosine_centred": aligned.measures["path_score_centred"].raw,
+            SIM: pooled.measures[SIM].raw,
+            APS: path.raw,
+            APS + CALIBRATED: calibrate(path.raw, path.null_mean, True),
+            CENTRED: aligned.measures[CENTRED].raw,
         }
+        means = {name: mean_over_layers(values, axis=1) for name, values in columns.items()}
         for number, name in enumerate(pooled.ids):
             row: dict[str, Any] = {
                 "model": model,
@@ -69,9 +74,9 @@ def regress_answers(
                         f"{pair[0]}: question {name!r} has no score in form {form}; run the scoring step"
                     )
                 row[form] = right[key]
-            row["log_step"] = math.log1p(int(checkpoint.removeprefix("step-")))
-            answers.append(row | {score: float(np.mean(values[number, 1:])) for score, values in columns.items()})
-    write_table(table, regression_rows(answers), COLUMNS)
+            row["log_step"] = math.log1p(step)
+            answers.append(row | {score: float(values[number]) for score, values in means.items()})
+    write_table(table, regression_rows(answers), "answers_regression")
 
 
 def regression_rows(answers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -100,7 +105,7 @@ def regression_rows(answers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]
 
 def _verdict(row: Mapping[str, Any]) -> str:
     """underpowered: fewer than three runs or undefined; supported: the interval lies above 0; else not supported."""
-    if row["n_runs"] < FEWEST_RUNS or math.isnan(row["low"]):
+    if row["n_runs"] < MIN_RUNS or math.isnan(row["low"]):
         return "underpowered"
     return "supported" if row["low"] > 0 else "not supported"
 

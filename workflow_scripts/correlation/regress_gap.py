@@ -1,69 +1,34 @@
 """How well similarity and alignment predict the modality gap over checkpoints, beside training time alone.
 
-Paper (sections 5 and 8): GAP regressed on Sim and on APS, one point per checkpoint, R2. Ours: the reference-answer loss
-gap as a second outcome, calibrated measures, log(1 + step) as the rival predictor, the partial R2 of a measure given
-model dummies and log(1 + step), and validation over training runs, which are the independent units; checkpoints of one
-run are not. p values, slope intervals and Fisher's intervals of R2 treat checkpoints as independent and are optimistic.
+Paper (sections 5 and 8): GAP regressed on Sim and on APS, one point per checkpoint, R2. Beyond it: the reference-answer
+loss gap as a second outcome, calibrated measures, log(1 + step) as the rival predictor, the partial R2 of a measure
+given model dummies and log(1 + step), and validation over training runs, which are the independent units; checkpoints
+of one run are not. p values, slope intervals and Fisher's intervals of R2 treat checkpoints as independent and are
+optimistic.
 """
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from workflow_scripts.artifacts.files import ArtifactError
-from workflow_scripts.artifacts.tables import read_table, write_table
-from workflow_scripts.correlation.build_alignment_table import ALL, CHECKPOINT_COLUMNS, KEY_COLUMNS
+from workflow_scripts.artifacts.tables import write_table
+from workflow_scripts.correlation.points import LOG_STEP, OUTCOMES, join_points, wide_points
+from workflow_scripts.measures.registry import predictors
 from workflow_scripts.statistics.predictor_comparison import compare_predictors
 from workflow_scripts.statistics.regression import group_dummies, linear_fit, partial_r2, r2_fisher_interval
-from workflow_scripts.statistics.run_validation import cluster_bootstrap_r2, leave_one_run_out_q2
+from workflow_scripts.statistics.run_validation import MIN_RUNS, cluster_bootstrap_r2, leave_one_run_out_q2
 
 logger = logging.getLogger(__name__)
 
-OUTCOMES = ("gap", "loss_gap")
-MEASURES = ("sim_cosine", "sim_euclidean", "aps_cosine", "aps_euclidean")
-LOG_STEP = "log_step"
-PREDICTORS = (
-    *MEASURES,
-    *(f"{name}_calibrated" for name in MEASURES),
-    *("sim_cosine_centred", "sim_length_free", "aps_cosine_centred", "monotone_score", "cka", "mutual_knn"),
-    *("kl_forward_text", "kl_reverse_text", "response_cosine"),
-    "loss_gap",
-    LOG_STEP,
-)
-RESPONSES = ("kl_forward_text", "kl_reverse_text", "kl_forgetting", "response_cosine", "response_cosine_null")
-"""Columns of responses.csv that go into points.csv, empty where a checkpoint has no row there."""
-"""`loss_gap` predicts GAP only: it is the other outcome."""
-COMPARED = (
-    ("aps_cosine", "sim_cosine"),
-    ("aps_euclidean", "sim_euclidean"),
-    *((name, LOG_STEP) for name in PREDICTORS if name != LOG_STEP),
-)
-"""Pairs of predictors whose R2 are compared on the same points and resampled runs."""
-COMPARISON_COLUMNS = (
-    *("outcome", "first", "second", "n_checkpoints", "n_runs"),
-    *("r2_difference", "r2_difference_low", "r2_difference_high", "q2_difference", "note"),
-)
-
-FEWEST_RUNS = 3
-"""Below this, leaving one run out leaves a single run to learn from: nothing is said about new runs."""
-
-GAP_COLUMNS = ("text", "speech", "gap", "gap_low", "gap_high", "loss_gap", "loss_gap_low", "loss_gap_high")
-POINT_COLUMNS = (
-    *("model", "checkpoint", "step", "strategy", "backbone", "warmup", LOG_STEP),
-    *GAP_COLUMNS,
-    "n_gap",
-    *(name for name in CHECKPOINT_COLUMNS if name not in KEY_COLUMNS),
-    *RESPONSES,
-)
-REGRESSION_COLUMNS = (
-    *("outcome", "predictor", "pool", "n_checkpoints", "n_runs"),
-    *("slope", "slope_low", "slope_high", "intercept", "r2", "r2_low", "r2_high", "p", "partial_r2"),
-    *("q2", "r2_runs_low", "r2_runs_high", "note"),
-)
+OTHER_PREDICTORS = ("kl_forward_text", "kl_reverse_text", "response_cosine", "loss_gap", LOG_STEP)
+"""Predictors that are no measures of states. `loss_gap` predicts GAP only: it is the other outcome."""
+PAPER_PAIRS = (("path_score_cosine", "cosine"), ("path_score_euclidean", "euclidean"))
+"""The paper compares APS with Sim; every predictor is also compared with training time."""
 
 
 def regress_gap(
@@ -89,74 +54,51 @@ def regress_gap(
     Raises:
         ArtifactError: a checkpoint of a trained model is in one of the two tables only.
     """
-    joined = join_points(gap, checkpoints, models)
-    found = {} if responses is None else {(r["model"], r["checkpoint"]): r for r in read_table(responses)}
-    for point in joined:
-        own = found.get((point["model"], point["checkpoint"]), {})
-        point |= {name: own.get(name) for name in RESPONSES}
-    rows = regression_rows(joined, draws, seed)
-    write_table(points, joined, POINT_COLUMNS)
-    write_table(regression, rows, REGRESSION_COLUMNS)
-    write_table(comparisons, comparison_rows(joined, draws, seed), COMPARISON_COLUMNS)
-    logger.info("%d points, %d regressions", len(joined), len(rows))
+    joined = join_points(gap, checkpoints, models, responses)
+    wide = wide_points(joined)
+    rows = regression_rows(wide, draws, seed)
+    write_table(points, joined, "points")
+    write_table(regression, rows, "regression")
+    write_table(comparisons, comparison_rows(wide, draws, seed), "comparisons")
+    logger.info("%d points, %d regressions", len(wide), len(rows))
 
 
-def join_points(gap: Path, checkpoints: Path, models: Mapping[str, Mapping[str, str]]) -> list[dict[str, Any]]:
-    """One row per checkpoint of a trained model: Overall gap, alignment over all subsets, and facts of the run.
-
-    `n_gap` counts the questions behind the gap, `n` those behind the alignment. `log_step` is log(1 + step), so that
-    the untrained start has a place on the axis.
-    """
-    outcomes = _by_checkpoint(gap, "overall", models)
-    measured = _by_checkpoint(checkpoints, ALL, models)
-    for found, other, path in ((outcomes, measured, checkpoints), (measured, outcomes, gap)):
-        if missing := sorted(found.keys() - other.keys()):
-            names = ["/".join(key) for key in missing[:5]]
-            raise ArtifactError(f"{path}: no row of {names}; the other table has them, run the step that writes it")
-    rows = []
-    for key in sorted(outcomes, key=lambda key: (key[0], outcomes[key]["step"])):
-        step = outcomes[key]["step"]
-        row = {name: measured[key][name] for name in CHECKPOINT_COLUMNS if name not in KEY_COLUMNS}
-        row |= {"model": key[0], "checkpoint": key[1], "step": step, LOG_STEP: math.log1p(step)}
-        row |= {name: models[key[0]][name] for name in ("strategy", "backbone", "warmup")}
-        row |= {name: outcomes[key][name] for name in GAP_COLUMNS} | {"n_gap": outcomes[key]["n"]}
-        rows.append(row)
-    return rows
+def all_predictors() -> list[str]:
+    """Names of all predictors, in the order of regression.csv."""
+    return [*predictors(), *OTHER_PREDICTORS]
 
 
-def pools(points: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
-    """Sets of points that are regressed together.
+def pools(points: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Sets of points (rows of `wide_points`) that are regressed together.
 
     `pooled`: all. `trained`: all but the untrained start (step 0), which has a leverage of its own. Then one per
     strategy and one per model.
     """
-    found: dict[str, list[Mapping[str, Any]]] = {
-        "pooled": list(points),
-        "trained": [point for point in points if point["step"] > 0],
-    }
+    found = {"pooled": points, "trained": points[points["step"] > 0]}
     for column in ("strategy", "model"):
-        for value in sorted({point[column] for point in points}):
-            found[f"{column}:{value}"] = [point for point in points if point[column] == value]
+        for value in sorted(set(points[column])):
+            found[f"{column}:{value}"] = points[points[column] == value]
     return found
 
 
-def regression_rows(points: Sequence[Mapping[str, Any]], draws: int, seed: int) -> list[dict[str, Any]]:
+def regression_rows(points: pd.DataFrame, draws: int, seed: int) -> list[dict[str, Any]]:
     """Rows of regression.csv for every outcome, predictor and pool; what is undefined is NaN, the note says why."""
     return [
         regression_row(outcome, predictor, pool, members, draws, seed)
         for outcome in OUTCOMES
-        for predictor in PREDICTORS
+        for predictor in all_predictors()
         if predictor != outcome
         for pool, members in pools(points).items()
     ]
 
 
-def comparison_rows(points: Sequence[Mapping[str, Any]], draws: int, seed: int) -> list[dict[str, Any]]:
+def comparison_rows(points: pd.DataFrame, draws: int, seed: int) -> list[dict[str, Any]]:
     """Rows of comparisons.csv, all checkpoints pooled: R2 of `first` minus R2 of `second`, paired over runs."""
-    runs = np.array([point["model"] for point in points], dtype=str)
+    runs = points["model"].to_numpy(dtype=str)
+    pairs = [*PAPER_PAIRS, *((name, LOG_STEP) for name in all_predictors() if name != LOG_STEP)]
     rows = []
     for outcome in OUTCOMES:
-        for first, second in COMPARED:
+        for first, second in pairs:
             if outcome == first:
                 continue
             x, other, y = (_column(points, name) for name in (first, second, outcome))
@@ -168,15 +110,15 @@ def comparison_rows(points: Sequence[Mapping[str, Any]], draws: int, seed: int) 
 
 
 def regression_row(
-    outcome: str, predictor: str, pool: str, points: Sequence[Mapping[str, Any]], draws: int, seed: int
+    outcome: str, predictor: str, pool: str, points: pd.DataFrame, draws: int, seed: int
 ) -> dict[str, Any]:
     """One regression.
 
     `r2_low`, `r2_high`: Fisher's interval over checkpoints. `q2`: leave-one-run-out. `r2_runs_low`, `r2_runs_high`:
-    bootstrap over runs, a sensitivity range when runs are few. The last three need at least three runs.
+    bootstrap over runs, a sensitivity range when runs are few. The last three need at least MIN_RUNS runs.
     """
     x, y, log_step = (_column(points, name) for name in (predictor, outcome, LOG_STEP))
-    runs = np.array([point["model"] for point in points], dtype=str)
+    runs = points["model"].to_numpy(dtype=str)
     usable = np.isfinite(x) & np.isfinite(y)
     n_runs = len(set(runs[usable]))
     fit = linear_fit(x, y)
@@ -202,7 +144,7 @@ def regression_row(
         partial = partial_r2(y, x, np.column_stack([group_dummies(runs), log_step]))
         row["partial_r2"] = partial.value
         notes.append(f"partial R2 {partial.note}" if math.isnan(partial.value) else "")
-    if n_runs < FEWEST_RUNS:
+    if n_runs < MIN_RUNS:
         notes.append(f"underpowered: {n_runs} run{'' if n_runs == 1 else 's'}")
     elif not math.isnan(r2):
         left_out = leave_one_run_out_q2(x, y, runs)
@@ -213,13 +155,9 @@ def regression_row(
     return row | {"note": "; ".join(note for note in notes if note)}
 
 
-def _by_checkpoint(path: Path, subset: str, models: Mapping[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
-    rows = [row for row in read_table(path) if row["subset"] == subset and str(row["model"]) in models]
-    return {(str(row["model"]), str(row["checkpoint"])): row for row in rows if row["step"] is not None}
-
-
-def _column(points: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
-    return np.array([math.nan if point[name] is None else point[name] for point in points], dtype=np.float64)
+def _column(points: pd.DataFrame, name: str) -> np.ndarray:
+    values = points[name] if name in points else pd.Series(np.nan, index=points.index)
+    return values.to_numpy(dtype=np.float64)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.measurements import ALIGNMENT, read_measurements
 from workflow_scripts.artifacts.states import kept_layers
 from workflow_scripts.figures.style import PAGE_INCHES, Look, figure, integer_ticks
-from workflow_scripts.measures import dtw, text_monotone_path
+from workflow_scripts.measures.monotone_paths import dtw, text_monotone_path
 
 METRICS = {"cosine": ("cosine similarity", "viridis"), "euclidean": ("Euclidean distance", "viridis_r")}
 

@@ -14,6 +14,9 @@ from workflow_scripts.artifacts.measurements import Measurements
 from workflow_scripts.artifacts.states import kept_layers
 from workflow_scripts.intervention.grid import Cell
 from workflow_scripts.intervention.selection import MeasuredPaths
+from workflow_scripts.measures.reading import averaged_layers, nan_mean
+from workflow_scripts.measures.registry import MEASURES
+from workflow_scripts.measures.shuffle_null import calibrate
 from workflow_scripts.speech_lm.families.base import DecoderSpeechLM
 from workflow_scripts.speech_lm.protocol import Query
 from workflow_scripts.speech_lm.shard_queries import SpokenShard
@@ -67,15 +70,14 @@ def partners(n: int, seed: int) -> list[int] | None:
 def best_path_layer(aligned: Measurements, metric: str) -> int:
     """Layer 1..L whose path score is best beside its null, averaged over the file's questions.
 
-    Cosine: highest (raw - null) / (1 - null). Euclid: lowest raw / null.
+    The calibrated score (`shuffle_null.calibrate`) is highest for cosines, lowest for distances.
     """
     measured = aligned.measures[f"path_score_{metric}"]
-    raw, null = np.float64(measured.raw[:, 1:]), np.float64(measured.null_mean[:, 1:])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        calibrated = (raw - null) / (1 - null) if metric == "cosine" else -raw / null
-    usable = np.isfinite(calibrated)
-    means = np.where(usable, calibrated, 0).sum(axis=0) / np.maximum(usable.sum(axis=0), 1)
-    return 1 + int(np.argmax(np.where(usable.any(axis=0), means, -np.inf)))
+    better = bool(MEASURES[f"path_score_{metric}"].higher_is_better)
+    calibrated = calibrate(measured.raw, measured.null_mean, better)
+    means = nan_mean(calibrated if better else -calibrated)
+    layers = averaged_layers(len(means))
+    return layers[int(np.argmax(np.where(np.isnan(means), -np.inf, means)[layers]))]
 
 
 def paths_of(

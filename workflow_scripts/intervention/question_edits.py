@@ -13,7 +13,7 @@ from workflow_scripts.intervention.controls import DONORS, Surroundings, make_ve
 from workflow_scripts.intervention.grid import Cell
 from workflow_scripts.intervention.operations import EditedVectors
 from workflow_scripts.intervention.selection import MeasuredPaths, path_of, select_targets
-from workflow_scripts.measures import EditTargets
+from workflow_scripts.measures.edit_targets import EditTargets
 from workflow_scripts.speech_lm.protocol import Edit, Query
 
 

@@ -9,18 +9,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from workflow_scripts.measures import (
+from workflow_scripts.measures.edit_targets import (
     EditTargets,
     all_entries,
     bottom_k,
-    dtw,
-    frame_per_token,
     path_entry_scores,
     random_k,
-    token_similarity,
     top_k,
     vote_path,
 )
+from workflow_scripts.measures.monotone_paths import dtw, frame_per_token
+from workflow_scripts.measures.reading import mean_over_layers
+from workflow_scripts.measures.token_alignment import token_similarity
 from workflow_scripts.settings.intervention import InterventionOperation
 
 NOWHERE = -1
@@ -59,8 +59,7 @@ def path_of(entry: InterventionOperation, measured: MeasuredPaths) -> tuple[np.n
     outside the question's span.
     """
     if entry.path == "vote":
-        voters = [0, *(layer for layer in measured.layers if layer > 0)]  # row 0 has no vote
-        voted = vote_path(measured.i_star[voters], measured.scores[voters])
+        voted = vote_path(measured.i_star, measured.scores, measured.layers)
         frames, scores = voted.frames, voted.scores
     elif entry.path == "dtw":
         frames, scores = _warped(entry.metric, *measured.states())
@@ -140,6 +139,6 @@ def _warped(metric: str, speech: np.ndarray, text: np.ndarray) -> tuple[np.ndarr
     similarity = token_similarity(speech, text)
     matrices = similarity.cosine if metric == "cosine" else -similarity.euclidean
     best = 1.0 if metric == "cosine" else 0.0
-    cost = best - matrices[1:].mean(axis=0, dtype=np.float64, keepdims=True)
+    cost = best - mean_over_layers(matrices)[None]
     frames = frame_per_token(dtw(cost).pairs[0], cost[0])
     return frames, path_entry_scores(matrices, frames)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-FEWEST = 4
+MIN_QUESTIONS = 4
 """Questions below which HSIC_u does not exist."""
 
 
@@ -22,8 +22,8 @@ FEWEST = 4
 class ShardGrams:
     """What a measure of level `shard` is computed from: questions against questions, by layer.
 
-    speech, text: (L+1, n, n) U-centred Gram matrices of the questions' mean vectors. partners: (B, n) the text that each
-    question's speech is drawn with.
+    speech, text: (L+1, n, n) U-centred Gram matrices of the questions' mean vectors. partners: (B, n) the text that
+    each question's speech is drawn with.
     """
 
     speech: np.ndarray
@@ -43,7 +43,7 @@ def u_centred_gram(values: np.ndarray) -> np.ndarray:
     """
     values = np.asarray(values, dtype=np.float64)
     n = len(values)
-    if n < FEWEST:
+    if n < MIN_QUESTIONS:
         return np.full((n, n), np.nan)
     largest = np.abs(values).max()
     values = (values - values.mean(axis=0)) / (largest if largest > 0 else 1.0)  # CKA_u ignores both

@@ -48,9 +48,9 @@ class EditTargets:
 def vote_path(i_star: np.ndarray, path_score: np.ndarray, kept: Sequence[int] | None = None) -> VotedPath:
     """Most frequent frame over layers 1..L for each text token, from `i_star` and `path_score` (L+1, T_t).
 
-    kept: layers of 0 .. L whose paths are known (`activations.layers`); others have no vote. Equal counts: the frame with
-    the higher mean path score among the layers that chose it; still equal: the earlier frame. Pass scores of which higher
-    is better. Raises ValueError if shapes differ or no layer votes.
+    kept: layers of 0 .. L whose paths are known (`activations.layers`); others have no vote. Equal counts: the frame
+    with the higher mean path score among the layers that chose it; still equal: the earlier frame. Pass scores of which
+    higher is better. Raises ValueError if shapes differ or no layer votes.
     """
     i_star, path_score = np.asarray(i_star), np.asarray(path_score, dtype=np.float64)
     if i_star.ndim != 2 or i_star.shape != path_score.shape or 0 in i_star.shape:

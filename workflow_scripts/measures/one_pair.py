@@ -20,8 +20,8 @@ def measure_pair(
     """Values by layer, (L+1,) float64 each, of H_s (L+1, T_s, d) and H_t (L+1, T_t, d), matched or mismatched.
 
     names: measures of levels `pair` and `token`; by default all. NaN where a single pair has no value, such as the
-    centred ones. times: when the words are spoken. Raises `InvalidStates` (ValueError) for states that are not finite or
-    do not fit each other.
+    centred ones. times: when the words are spoken. Raises `InvalidStates` (ValueError) for states that are not finite
+    or do not fit each other.
     """
     speech, text = prepare_pair(speech, text)
     wanted = {name: one for name, one in of_level("pair", "token").items() if names is None or name in set(names)}

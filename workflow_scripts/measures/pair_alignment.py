@@ -5,8 +5,8 @@ Source: arXiv 2510.12116, section on token-level analysis.
     A[i, j] = f(h^s_i, h^t_j)      token matrix (T_s, T_t) for f = cosine or Euclidean distance
     i*_j    = argmax_i A[i, j]     (argmin for the distance): one speech frame per text token
 
-The texts are stacked, so that one matrix product per spoken question serves every pair, and nothing but the best frame of
-each text token is turned into a distance. Near ties of the argmax are decided in float64 (`exact_best`).
+The texts are stacked, so that one matrix product per spoken question serves every pair, and nothing but the best frame
+of each text token is turned into a distance. Near ties of the argmax are decided in float64 (`exact_best`).
 """
 
 from collections.abc import Callable, Sequence

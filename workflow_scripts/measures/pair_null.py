@@ -66,7 +66,8 @@ class PairMeasurements:
         self.draw_sum, self.draw_count = ({name: np.zeros((draws, depth)) for name in with_null} for _ in range(2))
 
     def add(self, layer: int, one: Bin, values: Mapping[str, np.ndarray]) -> None:
-        """Take the values of a bin at one layer: (m, m), row = speech, column = text, or (m,) for measures without null."""
+        """Take the values of a bin at one layer: (m, m), row = speech, column = text, or (m,) for measures without
+        null."""
         at = one.members, layer
         for name, found in values.items():
             found = np.asarray(found, dtype=np.float64)

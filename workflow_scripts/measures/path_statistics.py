@@ -6,7 +6,7 @@ consistency are the paper's (arXiv 2510.12116); violations and collisions are ou
 
 import numpy as np
 
-FEWEST_TOKENS = 4
+MIN_TOKENS = 4
 """Spearman's coefficient of three points takes four values only; shorter texts are skipped and counted."""
 
 
@@ -25,7 +25,7 @@ def monotonicity(i_star: np.ndarray, frames: int | None = None, lengths: np.ndar
     position = np.where(real, np.arange(i_star.shape[1]) - (count[:, None] - 1) / 2, 0.0)
     spread = np.sqrt((deviation**2).sum(axis=1) * (position**2).sum(axis=1))
     rho = np.full(len(i_star), np.nan)
-    np.divide((deviation * position).sum(axis=1), spread, out=rho, where=(spread > 0) & (count >= FEWEST_TOKENS))
+    np.divide((deviation * position).sum(axis=1), spread, out=rho, where=(spread > 0) & (count >= MIN_TOKENS))
     return np.clip(rho, -1.0, 1.0)
 
 

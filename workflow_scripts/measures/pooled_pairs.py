@@ -1,7 +1,8 @@
-"""Sequence-level similarity of spoken and written questions (paper, section on sequence-level analysis), and its vectors.
+"""Sequence-level similarity of spoken and written questions (paper, section on sequence-level analysis), and its
+vectors.
 
-For each layer l the states are averaged over positions and the two means compared, for all pairs of a length bin at once
-(true pairs on the diagonal):
+For each layer l the states are averaged over positions and the two means compared, for all pairs of a length bin at
+once (true pairs on the diagonal):
 
     hbar^s = mean_i h^s_i     hbar^t = mean_j h^t_j
     cosine = hbar^s . hbar^t / (||hbar^s|| ||hbar^t||)      euclidean = ||hbar^s - hbar^t||
@@ -61,8 +62,8 @@ def sequence_means(states: Prepared) -> np.ndarray:
 class PooledLayer:
     """All N questions of a shard at one layer, and what their pairs share.
 
-    half: (N,) bool, which half's means centre the question (the other's). massive: dimensions that `trimmed` leaves out.
-    chosen: questions that the measures which compare all with all use.
+    half: (N,) bool, which half's means centre the question (the other's). massive: dimensions that `trimmed` leaves
+    out. chosen: questions that the measures which compare all with all use.
     """
 
     speech: PooledForm

@@ -1,8 +1,8 @@
 """How the paper's open choices are read: which layers are averaged, and which frame of a column makes the path.
 
-The paper (arXiv 2510.12116) averages Sim and APS over layers and takes the best speech frame of each text token. It says
-neither whether layer 0, the embeddings, takes part, nor what the other direction would give. `READING` is what is used
-everywhere; sensitivity.csv shows the others.
+The paper (arXiv 2510.12116) averages Sim and APS over layers and takes the best speech frame of each text token. It
+says neither whether layer 0, the embeddings, takes part, nor what the other direction would give. `READING` is what is
+used everywhere; sensitivity.csv shows the others.
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,8 @@ def averaged_layers(depth: int, kept: Sequence[int] | None = None, reading: Read
 
 
 def mean_over_layers(values: np.ndarray, axis: int = 0, reading: Reading = READING) -> np.ndarray:
-    """Mean over the averaged layers of `values`, whose `axis` holds layers 0 .. L; undefined (NaN) entries are left out.
+    """Mean over the averaged layers of `values`, whose `axis` holds layers 0 .. L; undefined (NaN) entries are left
+    out.
 
     Layers that were not kept are undefined, so that the mean is over those that were. Nothing defined gives NaN.
     Raises ValueError if there is no layer to average.

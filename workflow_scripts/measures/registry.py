@@ -1,4 +1,5 @@
-"""Every measure of hidden states: from these entries follow the files, their nulls, tables, predictors, labels and docs.
+"""Every measure of hidden states: from these entries follow the files, their nulls, tables, predictors, labels and
+docs.
 
 A new measure is one function and one entry here (docs/development.md). What the function takes depends on the level:
 
@@ -6,9 +7,9 @@ A new measure is one function and one entry here (docs/development.md). What the
     token   `pair_alignment.TokenPairs`, the same by their positions
     shard   `cka.ShardGrams`, questions against questions at all layers
 
-Levels `pair` and `token` give, with a null, (m, m) float64 of all speech-text pairs, true pairs on the diagonal, so that
-the null is a choice of entries (`pair_null`); without null, (m,) of the true pairs. Level `shard` gives the values (L+1,),
-or (L+1, L+1) with them on the diagonal, and those of each draw, (B, L+1). NaN means undefined.
+Levels `pair` and `token` give, with a null, (m, m) float64 of all speech-text pairs, true pairs on the diagonal, so
+that the null is a choice of entries (`pair_null`); without null, (m,) of the true pairs. Level `shard` gives the values
+(L+1,), or (L+1, L+1) with them on the diagonal, and those of each draw, (B, L+1). NaN means undefined.
 """
 
 from collections.abc import Callable, Mapping
@@ -96,7 +97,7 @@ def _entries() -> list[Measure]:
                 "Cosine of the medians over positions.", ""),
         Measure("cosine_last", "pair", p.cosine_last, True, False, "cosine of last states", "",
                 "Cosine of the states at the last positions.", ""),
-        Measure("cosine_without_first", "pair", p.cosine_without_first, True, False, "cosine without first position", "",
+        Measure("cosine_without_first", "pair", p.cosine_without_first, True, False, "cosine without first state", "",
                 "Cosine of the mean states without the first position.", ""),
         Measure("path_score_cosine", "token", t.path_score_cosine, True, True, "APS, cosine", "",
                 "Mean cosine of each text token with its best speech position; APS is its mean over layers 1..L and "

@@ -7,6 +7,7 @@ because the best of T_s frames is better when T_s is larger.
 """
 
 from dataclasses import dataclass
+
 import numpy as np
 
 from workflow_scripts.measures.reading import averaged_layers, nan_mean

@@ -1,7 +1,7 @@
 """Measures of the alignment of speech frames and text tokens, from the pairs of a bin at one layer (`TokenPairs`).
 
-Those with a null give (m_s, m_t) for all pairs, the others (m_s,) for the true pairs. The path score (its mean over layers
-and questions is the APS), monotonicity and consistency are the paper's (arXiv 2510.12116).
+Those with a null give (m_s, m_t) for all pairs, the others (m_s,) for the true pairs. The path score (its mean over
+layers and questions is the APS), monotonicity and consistency are the paper's (arXiv 2510.12116).
 """
 
 from functools import partial

@@ -92,7 +92,6 @@ class StudyResults(StudyNames):
             "results/correlation/response_positions.csv",
             "results/correlation/lens.csv",
             "results/correlation/answers_regression.csv",
-            "results/correlation/chance.csv",
             "results/correlation/cka.csv",
             *JUDGEMENTS,
             "results/intervention/tests.csv",

@@ -1,7 +1,7 @@
 """Sequence-level similarity of spoken and written questions by layer, with its shuffled-pair null (paper, section 5).
 
-For every question and layer l = 0..L: all measures of level `pair` (`measures.registry`), from the sequence vectors of both
-forms; their means over layers 1..L and questions are Sim. For the shard as a whole: those of level `shard`.
+For every question and layer l = 0..L: all measures of level `pair` (`measures.registry`), from the sequence vectors of
+both forms; their means over layers 1..L and questions are Sim. For the shard as a whole: those of level `shard`.
 
 The null pairs the speech of question i with the text of question pi(i), over B derangements pi among questions of like
 length. One layer is in memory at a time, and questions against questions (at most `MAX_UTTERANCES`) at all layers.

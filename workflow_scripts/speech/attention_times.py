@@ -16,7 +16,7 @@ from scipy.ndimage import median_filter
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast, WhisperForConditionalGeneration
 
-from workflow_scripts.measures import dtw
+from workflow_scripts.measures.monotone_paths import dtw
 from workflow_scripts.speech.whisper_decoder import FRAMES_PER_SECOND, prompt_ids
 from workflow_scripts.speech.word_matching import SpokenWord
 from workflow_scripts.speech_lm.device import resolve_device

@@ -4,7 +4,6 @@ questions.
 Ours; the paper prints differences without intervals.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,21 +42,6 @@ def paired_bootstrap(
     Raises ValueError if the lengths differ or are 0, a score is not finite, or draws < 1.
     """
     return _summarise({"": _differences(first, second, "")}, draws, seed, level)
-
-
-def mean_of_subsets_bootstrap(
-    subsets: Mapping[str, tuple[np.ndarray, np.ndarray]], draws: int, seed: int, level: float = 0.95
-) -> BootstrapInterval:
-    """Unweighted mean over subsets of mean(first - second), e.g. GAP = M_t - M_s over the benchmark's
-    subsets.
-
-    `subsets` maps a name to the two conditions' scores (n_k,) each. Items are resampled within their
-    subset; the order of the mapping does not matter. Raises ValueError as `paired_bootstrap`, naming the
-    subset, and if there is none.
-    """
-    if not subsets:
-        raise ValueError("no subset given; a mean over subsets needs at least one")
-    return _summarise({k: _differences(a, b, f" of subset {k!r}") for k, (a, b) in subsets.items()}, draws, seed, level)
 
 
 def _differences(first: np.ndarray, second: np.ndarray, where: str) -> np.ndarray:

@@ -1,12 +1,10 @@
-"""Does one measure predict better than another? Paired over resampled runs. Ours; the paper compares two R2 by eye."""
+"""Does one measure predict better than another? Paired over resampled runs; the paper compares two R2 by eye."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from workflow_scripts.statistics.run_validation import cluster_bootstrap_r2, leave_one_run_out_q2
-
-FEWEST_RUNS = 3
+from workflow_scripts.statistics.run_validation import MIN_RUNS, cluster_bootstrap_r2, leave_one_run_out_q2
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ def compare_predictors(
     common = np.isfinite(first) & np.isfinite(second) & np.isfinite(y)
     one, two, y, runs = first[common], second[common], y[common], runs[common]
     n, count, nan = int(common.sum()), len(np.unique(runs)), float("nan")
-    if count < FEWEST_RUNS:
+    if count < MIN_RUNS:
         return PredictorComparison(nan, nan, nan, nan, n, count, level, f"underpowered: {count} runs")
     fits = [cluster_bootstrap_r2(x, y, runs, draws, seed) for x in (one, two)]
     q2 = [leave_one_run_out_q2(x, y, runs).q2 for x in (one, two)]

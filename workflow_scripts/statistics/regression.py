@@ -128,14 +128,6 @@ def linear_fit(x: np.ndarray, y: np.ndarray, groups: np.ndarray | None = None, l
     )
 
 
-def fit_per_group(x: np.ndarray, y: np.ndarray, groups: np.ndarray, level: float = 0.95) -> dict[str, LinearFit]:
-    """A separate `linear_fit` for each group (model family, run ...), by name, in sorted order."""
-    x, y, groups = np.asarray(x), np.asarray(y), np.asarray(groups)
-    if not (x.shape == y.shape == groups.shape):
-        raise ValueError(f"x, y and groups have shapes {x.shape}, {y.shape}, {groups.shape}; expected (n,) each")
-    return {str(g): linear_fit(x[groups == g], y[groups == g], level=level) for g in np.unique(groups)}
-
-
 def partial_r2(y: np.ndarray, x: np.ndarray, covariates: np.ndarray) -> PartialR2:
     """Partial R2 of x given covariates, e.g. APS given run dummies and log(step).
 

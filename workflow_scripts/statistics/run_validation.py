@@ -9,6 +9,10 @@ from math import comb
 
 import numpy as np
 
+MIN_RUNS = 3
+"""Training runs below which a claim is called underpowered: with two, leaving one out leaves a single run to learn
+from."""
+
 
 @dataclass(frozen=True)
 class LeaveOneRunOut:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from workflow_scripts.artifacts.files import ArtifactError
+from workflow_scripts.measures.reading import best_frames
 from workflow_scripts.settings.families.composite import DistillSettings
 from workflow_scripts.speech_lm.anatomy import decoder_of
 from workflow_scripts.speech_lm.trainable.lslm import LSLM
@@ -117,5 +118,5 @@ def aligned_cosine(speech: Tensor, text: Tensor) -> Tensor:
     """
     s = nn.functional.normalize(speech.float(), dim=1)
     t = nn.functional.normalize(text.detach().float(), dim=1)
-    frames = (s.detach() @ t.T).argmax(dim=0)
+    frames = best_frames(s.detach() @ t.T)
     return (s[frames] * t).sum(dim=1).mean()

@@ -1,0 +1,49 @@
+"""One question's measures in the shape that tests of single pairs read, from the code that measures shards."""
+
+from types import SimpleNamespace
+
+import numpy as np
+
+from workflow_scripts.measures.cka import layer_cka, u_centred_gram
+from workflow_scripts.measures.one_pair import measure_pair
+from workflow_scripts.measures.pair_alignment import METRICS, align_pairs, stack_texts
+from workflow_scripts.measures.reading import mean_over_layers
+from workflow_scripts.measures.states import prepare_pair
+
+POOLED = ("cosine", "euclidean", "norm_speech", "norm_text", "token_norm_speech", "log_norm_ratio")
+
+
+def pooled_similarity(speech, text) -> SimpleNamespace:
+    """Measures of level `pair`, (L+1,) each, and their means over layers."""
+    values = measure_pair(speech, text, [*POOLED, "length_free_distance"])
+    means = {f"sim_{name}": float(mean_over_layers(values[name])) for name in METRICS if len(values[name]) > 1}
+    return SimpleNamespace(**values, **means)
+
+
+def token_alignment(speech, text) -> SimpleNamespace:
+    """Paths, path scores and the measures of the paper by metric."""
+    speech, text = prepare_pair(speech, text)
+    values, alone = measure_pair(speech, text), np.zeros(1, dtype=np.int64)
+    layers = [align_pairs([speech.at(n)], stack_texts([text.at(n)]), alone).own[0] for n in range(len(speech.states))]
+
+    def of(metric: str) -> SimpleNamespace:
+        rho, by_layer = values[f"monotonicity_{metric}"], values[f"path_score_{metric}"]
+        return SimpleNamespace(
+            i_star=np.stack([one.i_star[metric] for one in layers]),
+            path_score=np.stack([one.scores[metric] for one in layers]),
+            monotonicity=rho,
+            undefined=int(np.isnan(rho).sum()),
+            aps_by_layer=by_layer,
+            aps=float(mean_over_layers(by_layer)) if len(by_layer) > 1 else float("nan"),
+        )
+
+    return SimpleNamespace(
+        **{metric: of(metric) for metric in METRICS},
+        consistency=values["consistency"],
+        zero_norms=speech.zero_norms + text.zero_norms,
+    )
+
+
+def debiased_cka(x, y) -> float:
+    """CKA_u of x (n, d_x) and y (n, d_y), rows being the same questions."""
+    return float(layer_cka(u_centred_gram(x)[None], u_centred_gram(y)[None])[0, 0])
