@@ -10,10 +10,12 @@ from workflow_scripts.activations.dump_states import dump_states
 from workflow_scripts.alignment.align_tokens import align_tokens
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.measurements import ALIGNMENT, READINGS, SIMILARITY, read_measurements
+from workflow_scripts.artifacts.scores import QuestionScore, ScoreFile
 from workflow_scripts.artifacts.states import StateReader
-from workflow_scripts.artifacts.tables import read_table, write_table
+from workflow_scripts.artifacts.tables import read_table, select, write_table
 from workflow_scripts.correlation.build_alignment_table import build_alignment_table
-from workflow_scripts.correlation.vary_readings import vary_readings
+from workflow_scripts.correlation.regress_answers import regress_answers
+from workflow_scripts.correlation.sensitivity import sensitivity
 from workflow_scripts.figures.plot_cka import plot_cka
 from workflow_scripts.figures.plot_layers import plot_layers
 from workflow_scripts.figures.plot_layers_controlled import plot_layers_controlled
@@ -21,9 +23,21 @@ from workflow_scripts.figures.plot_token_matrix import plot_token_matrix
 from workflow_scripts.settings import ConfigError, parse_config
 from workflow_scripts.similarity.measure_similarity import measure_similarity
 
-TABLES = ("layers", "checkpoints", "chance", "cka")
+TABLES = ("layers", "checkpoints", "cka")
 OPTIONS = {"checkpoint": CHECKPOINT, "shard": "00-of-01", "system_prompt": None, "seed": 7}
 MODEL = "tiny-lora"
+
+
+def score_file(folder, model, checkpoint, subset, form, questions):
+    facts = {"model": model, "checkpoint": checkpoint, "subset": subset, "form": form, "n": len(questions)}
+    path = folder / f"{form}.scores.json"
+    ScoreFile(
+        **facts,
+        **{"scorer": "x", "scorer_version": "1", "mean": 0.0, "interval_low": 0.0, "interval_high": 0.0},
+        **{"interval_method": "wilson", "unparsed_rate": 0.0, "nll_per_token": None, "provenance": {}},
+        questions=questions,
+    ).write(path)
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -90,35 +104,53 @@ def test_paths_and_token_matrices_stay_in_the_place_of_their_layer(measured):
 
 
 def test_tables_hold_the_chosen_layers_and_means_over_them(measured):
-    assert {row["layer"] for row in read_table(measured["chosen"]["layers"])} == {0, 2}
-    cka = read_table(measured["chosen"]["cka"])
-    assert {(row["speech_layer"], row["text_layer"]) for row in cka} == {(0, 0), (0, 2), (2, 0), (2, 2)}
-    rows = [row for row in read_table(measured["all"]["layers"]) if row["subset"] == "all"]
-    whole = {(row["layer"], row["metric"]): row for row in rows}
-    (row,) = [row for row in read_table(measured["chosen"]["checkpoints"]) if row["subset"] == "all"]
-    assert row["sim_cosine"] == pytest.approx(whole[2, "cosine"]["similarity"]), "layer 2 is all there is above 0"
-    assert row["aps_cosine"] == pytest.approx(whole[2, "cosine"]["path_score"])
-    chance = {row["measure"]: row for row in read_table(measured["chosen"]["chance"]) if row["subset"] == "all"}
-    assert chance["path_score_cosine"]["raw"] == pytest.approx(row["aps_cosine"])
-    assert chance["path_score_cosine"]["best_layer"] == chance["cka"]["best_layer"] == 2
+    tables = {name: {table: read_table(files[table], table) for table in TABLES} for name, files in measured.items()}
+    chosen = tables["chosen"]
+    assert set(chosen["layers"]["layer"]) == {0, 2}
+    assert set(zip(chosen["cka"]["speech_layer"], chosen["cka"]["text_layer"])) == {(0, 0), (0, 2), (2, 0), (2, 2)}
+    whole = select(tables["all"]["layers"], subset="all", layer=2).set_index("measure")["value"]
+    means = select(chosen["checkpoints"], subset="all").set_index("measure")
+    for name, value in whole.items():
+        assert means["value"][name] == pytest.approx(value, nan_ok=True), "layer 2 is all there is above 0"
+    assert means["best_layer"]["path_score_cosine"] == means["best_layer"]["cka"] == 2
+
+
+def test_answers_are_regressed_on_the_mean_over_the_chosen_layers(measured, tmp_path):
+    """A plain mean over layers would be undefined for every answer."""
+    rng = np.random.default_rng(0)
+    for name, files in measured.items():
+        aligned = read_measurements(files["alignment"], ALIGNMENT)
+        subset = str(aligned.attributes["subset"])
+        questions = [
+            QuestionScore(id=one, score=float(right), parsed="x", outcome="o", rule="r", unparsed=False)
+            for one, right in zip(aligned.ids, rng.integers(2, size=len(aligned.ids)))
+        ]
+        scores = [
+            score_file(tmp_path / name, MODEL, CHECKPOINT, subset, form, questions) for form in ("text", "speech")
+        ]
+        regress_answers([files["similarity"]], [files["alignment"]], scores, tmp_path / f"{name}.csv", models=[MODEL])
+    for name in measured:
+        rows = read_table(tmp_path / f"{name}.csv", "answers_regression")
+        assert (rows["n"] == len(aligned.ids)).all(), name
 
 
 def test_readings_are_of_the_chosen_layers(measured, tmp_path):
-    gap = {"model": MODEL, "checkpoint": CHECKPOINT, "step": 3, "subset": "overall", "gap": 0.1}
-    write_table(tmp_path / "gap.csv", [gap], tuple(gap))
+    gap = {"model": MODEL, "checkpoint": CHECKPOINT, "step": 3, "subset": "overall", "form": "gap", "measure": "score"}
+    write_table(tmp_path / "gap.csv", [gap | {"value": 0.1}], "gap")
     values = {}
     for name, files in measured.items():
         out = tmp_path / f"{name}.csv"
         measurements = ([files[part]] for part in ("similarity", "alignment", "readings"))
-        vary_readings(*measurements, tmp_path / "gap.csv", out, models=[MODEL])
-        values[name] = {(row["score"], row["switch"], row["reading"]): row["value"] for row in read_table(out)}
+        sensitivity(*measurements, tmp_path / "gap.csv", out, models=[MODEL])
+        rows = read_table(out, "sensitivity")
+        values[name] = dict(zip(zip(rows["score"], rows["switch"], rows["reading"]), rows["value"]))
     whole, part = values["all"], values["chosen"]
-    assert part["APS cosine", "layers", "L only"] is None, "layer 3 was not kept"
-    assert whole["APS cosine", "layers", "L only"] is not None
+    assert np.isnan(part["APS cosine", "layers", "L only"]), "layer 3 was not kept"
+    assert np.isfinite(whole["APS cosine", "layers", "L only"])
     for reading in ("token-weighted", "tokens, layers, questions"):
-        assert part["APS cosine", "averaging", reading] is not None
+        assert np.isfinite(part["APS cosine", "averaging", reading])
     both = "APS cosine", "template", "both with template"
-    assert part[both] is not None and part[both] != whole[both], "a mean over layer 2 alone"
+    assert np.isfinite(part[both]) and part[both] != whole[both], "a mean over layer 2 alone"
     assert part["APS cosine", "layers", "best of 1..L"] == pytest.approx(part["APS cosine", "layers", "1..L"])
 
 

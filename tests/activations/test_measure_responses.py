@@ -12,7 +12,7 @@ from workflow_scripts.activations.measure_responses import content_ids, measure_
 from workflow_scripts.artifacts.answers import ANSWERS, AnswerRecord
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.responses import read_responses
-from workflow_scripts.artifacts.tables import read_table
+from workflow_scripts.artifacts.tables import read_table, select
 from workflow_scripts.correlation.build_response_table import build_response_table, lens_rows
 from workflow_scripts.measures.divergence import kl_divergence, log_softmax
 from workflow_scripts.speech_lm.probing.forced_responses import forced_responses, lens_hits
@@ -154,11 +154,12 @@ def test_a_study_is_measured_and_tabulated(study, tmp_path):
     assert np.isnan(found.divergence["reverse", "reference"][2]).all()
     assert np.nanmax(found.divergence["forgetting", "text"]) < 1e-6
     build_response_table([tmp_path / "responses.h5"], tmp_path / "t.csv", tmp_path / "p.csv", tmp_path / "l.csv")
-    (row,) = read_table(tmp_path / "t.csv")
+    (row,) = read_table(tmp_path / "t.csv", "responses").to_dict("records")
     assert row["kl_forward_text"] == pytest.approx(np.nanmean(found.divergence["forward", "text"]), rel=1e-4)
     assert row["response_cosine"] == pytest.approx(found.similarity[:, 1:].mean(), rel=1e-4)
     assert (row["model"], row["step"], row["n"]) == ("tiny-lora", 3, 4)
-    positions = [r for r in read_table(tmp_path / "p.csv") if (r["measure"], r["prefix"]) == ("forward", "text")]
+    table = read_table(tmp_path / "p.csv", "response_positions")
+    positions = select(table, measure="forward", prefix="text").to_dict("records")
     assert [r["position"] for r in positions] == [0, 1, 2] and all(r["n"] == 4 for r in positions)
 
 

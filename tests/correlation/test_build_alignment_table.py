@@ -13,17 +13,11 @@ from workflow_scripts.artifacts.measurements import (
     Measurements,
     write_measurements,
 )
-from workflow_scripts.artifacts.tables import read_table
-from workflow_scripts.correlation.build_alignment_table import (
-    FURTHER,
-    MEASURES,
-    TIMED,
-    build_alignment_table,
-    calibrated,
-)
+from workflow_scripts.artifacts.tables import read_table, select
+from workflow_scripts.correlation.build_alignment_table import build_alignment_table
+from workflow_scripts.measures.registry import MEASURES, Measure, of_level
 
-SIMILARITY_MEASURES = (*MEASURES[SIMILARITY], "norm_speech")
-ALIGNMENT_MEASURES = MEASURES[ALIGNMENT]
+SIMILARITY_MEASURES, ALIGNMENT_MEASURES = list(of_level("pair")), list(of_level("token"))
 
 
 def measured(raw, null, sd=0.1):
@@ -34,7 +28,7 @@ def measured(raw, null, sd=0.1):
 def write(folder, kind, subset, ids, values, shard="00-of-01", checkpoint="step-000400", **changes):
     """A measurement file; `values` maps a measure to (raw, null); measures not named are constant."""
     schema = SIMILARITY if kind == "similarity" else ALIGNMENT
-    names = SIMILARITY_MEASURES if kind == "similarity" else ALIGNMENT_MEASURES
+    names = of_level("pair" if kind == "similarity" else "token")
     plain = (np.full((len(ids), 3), 0.5), np.full((len(ids), 3), 0.25))
     measures = {name: measured(*values.get(name, plain)) for name in names}
     attributes = {"model": "m", "checkpoint": checkpoint, "subset": subset, "shard": shard} | changes
@@ -47,25 +41,25 @@ def write(folder, kind, subset, ids, values, shard="00-of-01", checkpoint="step-
 
 def build(folder, similarity, alignment):
     layers, checkpoints = folder / "layers.csv", folder / "checkpoints.csv"
-    build_alignment_table(similarity, alignment, layers, checkpoints, folder / "chance.csv", folder / "cka.csv")
-    return read_table(layers), read_table(checkpoints)
+    build_alignment_table(similarity, alignment, layers, checkpoints, folder / "cka.csv")
+    return read_table(layers, "layers"), read_table(checkpoints, "checkpoints")
 
 
-def pick(rows, **wanted):
-    (row,) = [row for row in rows if all(row[name] == value for name, value in wanted.items())]
-    return row
+def cells(frame, column="value", **wanted):
+    """The column of the rows that are wanted, in order."""
+    return select(frame, **wanted)[column].tolist()
 
 
 def test_sim_averages_layers_1_to_L_and_leaves_layer_0_to_the_layer_table(tmp_path):
     cosine = (np.array([[9.0, 0.2, 0.4], [9.0, 0.6, 0.8]]), np.full((2, 3), 0.25))
     files = [write(tmp_path, "similarity", "s", ["a", "b"], {"cosine": cosine})]
     layers, checkpoints = build(tmp_path, files, [write(tmp_path, "alignment", "s", ["a", "b"], {})])
-    row = pick(checkpoints, subset="s")
-    assert row["sim_cosine"] == pytest.approx(0.5)
-    assert row["sim_cosine_calibrated"] == pytest.approx((0.5 - 0.25) / 0.75, abs=1e-6)
+    (row,) = select(checkpoints, subset="s", measure="cosine").to_dict("records")
+    assert row["value"] == pytest.approx(0.5)
+    assert row["calibrated"] == pytest.approx((0.5 - 0.25) / 0.75, abs=1e-6)
     assert (row["n"], row["step"]) == (2, 400)
-    by_layer = [pick(layers, subset="s", metric="cosine", layer=layer)["similarity"] for layer in range(3)]
-    assert by_layer == pytest.approx([9.0, 0.4, 0.6])
+    assert cells(layers, subset="s", measure="cosine") == pytest.approx([9.0, 0.4, 0.6])
+    assert cells(layers, "layer", subset="s", measure="cosine") == [0, 1, 2]
 
 
 def test_samples_weigh_the_same_whatever_layers_are_undefined(tmp_path):
@@ -73,19 +67,17 @@ def test_samples_weigh_the_same_whatever_layers_are_undefined(tmp_path):
     rho = np.array([[np.nan, np.nan, 1.0], [0.0, 0.0, 0.5]])
     alignment = write(tmp_path, "alignment", "s", ["a", "b"], {"monotonicity_cosine": (rho, np.zeros((2, 3)))})
     layers, checkpoints = build(tmp_path, [write(tmp_path, "similarity", "s", ["a", "b"], {})], [alignment])
-    row = pick(checkpoints, subset="s")
-    assert row["monotonicity_cosine"] == pytest.approx(0.625)
-    assert row["monotonicity_skipped"] == 1  # layer 0 is not part of Sim or APS, so its NaN is not counted here
-    assert [pick(layers, subset="s", metric="cosine", layer=k)["monotonicity_n"] for k in range(3)] == [1, 1, 2]
+    assert cells(checkpoints, subset="s", measure="monotonicity_cosine") == pytest.approx([0.625])
+    assert cells(layers, "n", subset="s", measure="monotonicity_cosine") == [1, 1, 2]
 
 
 def test_a_measure_undefined_everywhere_is_an_empty_cell(tmp_path):
     nothing = (np.full((2, 3), np.nan), np.full((2, 3), np.nan))
     alignment = write(tmp_path, "alignment", "s", ["a", "b"], {"monotonicity_euclidean": nothing})
     layers, checkpoints = build(tmp_path, [write(tmp_path, "similarity", "s", ["a", "b"], {})], [alignment])
-    assert pick(checkpoints, subset="s")["monotonicity_euclidean"] is None
-    assert pick(checkpoints, subset="all")["monotonicity_euclidean"] is None
-    assert pick(layers, subset="all", metric="euclidean", layer=1)["monotonicity"] is None
+    for table in (layers, checkpoints):
+        rows = select(table, measure="monotonicity_euclidean")
+        assert set(rows["subset"]) == {"s", "all"} and rows["value"].isna().all() and (rows["n"] == 0).all()
 
 
 def test_all_weighs_subsets_not_questions(tmp_path):
@@ -96,9 +88,9 @@ def test_all_weighs_subsets_not_questions(tmp_path):
     ]
     alignment = [write(tmp_path, "alignment", "large", large, {}), write(tmp_path, "alignment", "small", small, {})]
     layers, checkpoints = build(tmp_path, similarity, alignment)
-    assert pick(checkpoints, subset="all")["sim_cosine"] == pytest.approx(0.5)
-    assert pick(checkpoints, subset="all")["n"] == 4
-    assert pick(layers, subset="all", metric="cosine", layer=2)["similarity"] == pytest.approx(0.5)
+    assert cells(checkpoints, subset="all", measure="cosine") == [0.5]
+    assert cells(checkpoints, "n", subset="all", measure="cosine") == [4]
+    assert cells(layers, subset="all", measure="cosine") == [0.5, 0.5, 0.5]
 
 
 def test_values_at_chance_calibrate_to_the_metrics_chance_point(tmp_path):
@@ -107,23 +99,25 @@ def test_values_at_chance_calibrate_to_the_metrics_chance_point(tmp_path):
     similarity = {"cosine": (null, null), "euclidean": (10 * null, 10 * null)}
     files = [write(tmp_path, "similarity", "s", list("abcd"), similarity)]
     _, checkpoints = build(tmp_path, files, [write(tmp_path, "alignment", "s", list("abcd"), {})])
-    row = pick(checkpoints, subset="s")
-    assert row["sim_cosine_calibrated"] == pytest.approx(0, abs=1e-6)
-    assert row["sim_euclidean_calibrated"] == pytest.approx(1, abs=1e-6)
+    for measure, expected in (("cosine", 0), ("euclidean", 1)):
+        assert cells(checkpoints, "calibrated", subset="s", measure=measure) == pytest.approx([expected], abs=1e-6)
+    assert math.isnan(cells(checkpoints, "calibrated", subset="s", measure="log_norm_ratio")[0])
 
 
-def test_calibration_fixes_perfect_agreement_and_survives_extreme_nulls():
-    assert calibrated(1.0, 0.9, "cosine") == pytest.approx(1)
-    assert calibrated(0.0, 4.0, "euclidean") == 0
-    assert math.isnan(calibrated(0.5, 1.0, "cosine"))
-    assert math.isnan(calibrated(0.5, 0.0, "euclidean"))
-    assert math.isnan(calibrated(0.5, float("nan"), "cosine"))
+def test_a_measure_that_is_added_to_the_registry_is_in_both_tables(tmp_path, monkeypatch):
+    monkeypatch.setitem(MEASURES, "toy", Measure("toy", "token", len, False, True, "toy", "", "a toy"))
+    values = {"toy": (np.full((2, 3), 3.0), np.full((2, 3), 4.0))}
+    files = [write(tmp_path, kind, "s", ["a", "b"], values) for kind in ("similarity", "alignment")]
+    layers, checkpoints = build(tmp_path, files[:1], files[1:])
+    assert cells(layers, subset="s", measure="toy") == [3.0] * 3
+    (row,) = select(checkpoints, subset="all", measure="toy").to_dict("records")
+    assert (row["value"], row["null"], row["calibrated"], row["n"]) == (3, 4, 0.75, 2)
 
 
 def test_tables_do_not_depend_on_how_questions_are_sharded_or_files_ordered(tmp_path):
     rng = np.random.default_rng(1)
     ids = [f"q{number}" for number in range(7)]
-    raw = {name: rng.normal(size=(7, 3)).astype(np.float32) for name in SIMILARITY_MEASURES + ALIGNMENT_MEASURES}
+    raw = {name: rng.normal(size=(7, 3)).astype(np.float32) for name in of_level("pair", "token")}
     null = rng.uniform(0.1, 0.5, (7, 3)).astype(np.float32)
 
     def shards(folder, groups):
@@ -149,51 +143,29 @@ def test_golden_tables(tmp_path):
     similarity = write(tmp_path, "similarity", "s", ids, values, checkpoint="final")
     alignment = write(tmp_path, "alignment", "s", ids, {}, checkpoint="final")
     build(tmp_path, [similarity], [alignment])
-    row = "2,0.625,0.5,0.25,0.25,0.5,2,0.5,0.5,0.25,0.25,0.333333,2,0.5,0.5,0.25,0.25,0,0.5,0.25"
-    header, *rows = (tmp_path / "checkpoints.csv").read_text().splitlines()
-    assert header.startswith(
-        "model,checkpoint,step,subset,n,sim_cosine,sim_euclidean,sim_cosine_null,sim_euclidean_null,"
-        "sim_cosine_calibrated,sim_euclidean_calibrated,aps_cosine,aps_euclidean,aps_cosine_null,aps_euclidean_null,"
-        "aps_cosine_calibrated,aps_euclidean_calibrated,monotonicity_cosine,monotonicity_euclidean,"
-        "monotonicity_cosine_null,monotonicity_euclidean_null,monotonicity_skipped,consistency,consistency_null,"
-    )
-    further = ",0.5,0.25" * len(FURTHER)
-    timed = ",0.5" * len(TIMED) + ",2"
-    # There is no CKA in these files.
-    assert rows == [f"m,final,,{subset},{row}{further},,,0.5{timed}" for subset in ("all", "s")]
-    lines = (tmp_path / "layers.csv").read_text().splitlines()
-    assert len(lines) == 1 + 2 * 2 * 3
-    assert (
-        lines[3]
-        == "m,final,,all,1,cosine,2,0.375,0.25,0.1,0.166667,0.5,0.25,0.333333,0.5,0.25,2,0.5,0.25,0.5,0.5,0.25,0.5,0.25"
-        + 9 * ",0.5"
-    )
+    checkpoints = (tmp_path / "checkpoints.csv").read_text().splitlines()
+    assert checkpoints[:3] == [
+        "model,checkpoint,step,subset,measure,value,null,null_sd,calibrated,p,n,draws,best_layer,best_value,best_null,best_p",
+        "m,final,,all,cosine,0.625,0.25,,0.5,,2,,,,,",
+        "m,final,,all,euclidean,0.5,0.25,,2,,2,,,,,",
+    ]
+    measures = len(SIMILARITY_MEASURES) + len(ALIGNMENT_MEASURES)  # there is no CKA in these files
+    assert len(checkpoints) == 1 + 2 * measures
+    layers = (tmp_path / "layers.csv").read_text().splitlines()
+    assert len(layers) == 1 + 2 * 3 * measures
+    assert layers[0] == "model,checkpoint,step,subset,layer,measure,value,null,null_sd,calibrated,n"
+    assert layers[1 + measures] == "m,final,,all,1,cosine,0.375,0.25,0.1,0.166667,2"
 
 
-def test_questions_with_times_are_counted_where_layer_0_was_not_kept(tmp_path):
-    share = np.array([[np.nan, 0.9, 0.9], [np.nan, 0.0, 0.0]]), np.full((2, 3), np.nan)
-    files = [write(tmp_path, kind, "s", ["a", "b"], {"timed_share": share}) for kind in ("similarity", "alignment")]
-    _, checkpoints = build(tmp_path, files[:1], files[1:])
-    assert pick(checkpoints, subset="s")["timed_n"] == 1
-
-
-def test_errors_in_time_stand_beside_both_baselines_and_questions_without_times_are_left_out_and_counted(tmp_path):
-    def values(known, unknown=np.nan):
-        return np.array([[known] * 3, [unknown] * 3]), np.full((2, 3), np.nan)
-
-    made = {"time_error_ms_cosine": values(200.0), "time_error_ms_euclidean": values(300.0)}
-    made |= {"time_error_ms_uniform": values(900.0), "time_error_ms_proportional": values(150.0)}
-    made |= {"hit_rate_cosine": values(0.25), "timed_share": values(0.9, 0.0)}
+def test_questions_without_times_are_left_out_and_those_with_times_counted(tmp_path):
+    error = np.array([[np.nan, 200.0, 200.0], [np.nan] * 3]), np.full((2, 3), np.nan)
+    made = {"time_error_ms_cosine": error, "timed_share": (np.array([[0.9] * 3, [0.0] * 3]), error[1])}
     files = [write(tmp_path, kind, "s", ["a", "b"], made) for kind in ("similarity", "alignment")]
-    layers, checkpoints = build(tmp_path, files[:1], files[1:])
-    row = pick(checkpoints, subset="s")
-    expected = {"cosine": 200, "euclidean": 300, "uniform": 900, "proportional": 150}
-    assert {name: row[f"time_error_ms_{name}"] for name in expected} == expected
-    assert (row["hit_rate_cosine"], row["timed_share"], row["timed_n"]) == (0.25, 0.45, 1)
-    assert pick(checkpoints, subset="all")["timed_n"] == 1
-    by_layer = pick(layers, subset="s", layer=2, metric="euclidean")
-    names = ("time_error_ms", "time_error_ms_uniform", "time_error_ms_proportional")
-    assert [by_layer[name] for name in names] == [300, 900, 150]
+    _, checkpoints = build(tmp_path, files[:1], files[1:])
+    for subset in ("s", "all"):
+        (row,) = select(checkpoints, subset=subset, measure="time_error_ms_cosine").to_dict("records")
+        assert (row["value"], row["n"]) == (200, 1)
+        assert cells(checkpoints, subset=subset, measure="timed_share") == [0.45]
 
 
 @pytest.mark.parametrize(

@@ -7,15 +7,17 @@ import numpy as np
 import pytest
 
 from tests.planted_states import random_states, write_planted
-from workflow_scripts.alignment.align_tokens import KINDS as ALIGNMENT_KINDS
 from workflow_scripts.alignment.align_tokens import align_tokens
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.measurements import ALIGNMENT, SIMILARITY, read_measurements
-from workflow_scripts.artifacts.tables import read_table
-from workflow_scripts.correlation.build_alignment_table import TIMED, build_alignment_table
+from workflow_scripts.artifacts.tables import read_table, select
+from workflow_scripts.correlation.build_alignment_table import build_alignment_table
+from workflow_scripts.measures.registry import of_level
 from workflow_scripts.similarity.measure_similarity import measure_similarity
 
 DEPTH, WIDTH = 3, 8
+TIMED = {name for name in of_level("token") if name.startswith(("time", "hit"))}
+WITH_NULL = [name for name, measure in of_level("token").items() if measure.has_null]
 ORDINARY, ONE_TOKEN, ONE_FRAME, SAME_FRAMES, ZERO_SPEECH, ZERO_TEXT, ALL_EQUAL = range(7)
 T_S, T_T = [12, 10, 1, 9, 7, 8, 6, 11, 13], [5, 1, 6, 5, 4, 5, 4, 6, 5]
 NO_RHO = [ONE_TOKEN, ONE_FRAME, SAME_FRAMES, ZERO_SPEECH, ZERO_TEXT, ALL_EQUAL]
@@ -32,10 +34,16 @@ def measure(folder, speech, text, name="s", shard="00-of-01"):
 
 
 def build(folder, *shards):
-    """Rows of the four tables."""
-    tables = [folder / f"{name}.csv" for name in ("layers", "checkpoints", "chance", "cka")]
-    build_alignment_table(*(list(paths) for paths in zip(*shards)), *tables)
-    return [read_table(path) for path in tables]
+    """The three tables."""
+    tables = {name: folder / f"{name}.csv" for name in ("layers", "checkpoints", "cka")}
+    build_alignment_table(*(list(paths) for paths in zip(*shards)), *tables.values())
+    return [read_table(path, name) for name, path in tables.items()]
+
+
+def of(checkpoints, measure, column="value"):
+    """A column by subset."""
+    rows = select(checkpoints, measure=measure)
+    return dict(zip(rows["subset"], rows[column]))
 
 
 @pytest.fixture(scope="module")
@@ -71,22 +79,22 @@ def test_paths_and_scores_are_defined_for_every_question(odd):
 
 
 def test_what_has_no_value_is_counted_in_the_file_and_in_the_table(odd):
-    _, similarity, alignment, (layers, checkpoints, _, _) = odd
+    _, similarity, alignment, (layers, checkpoints, _) = odd
     counted = json.loads(alignment.attributes["undefined"])
     rho = alignment.measures["monotonicity_cosine"].raw
     assert np.flatnonzero(np.isnan(rho).any(axis=1)).tolist() == NO_RHO and np.isnan(rho[NO_RHO]).all()
     expected = dict.fromkeys(("monotonicity_cosine", "monotonicity_euclidean"), DEPTH * len(NO_RHO))
-    assert counted == dict.fromkeys(ALIGNMENT_KINDS, 0) | expected | {"violations": DEPTH}
+    assert counted == dict.fromkeys(WITH_NULL, 0) | expected | {"violations": DEPTH}
     assert np.isnan(alignment.measures["violations"].raw[ONE_TOKEN]).all()
     assert alignment.attributes["zero_norms"] == DEPTH * (T_S[ZERO_SPEECH] + T_T[ZERO_TEXT])
     counted = {name: n for name, n in json.loads(similarity.attributes["undefined"]).items() if n}
     assert counted == dict.fromkeys(("log_norm_ratio", "length_free_distance"), 2 * DEPTH)
     assert similarity.attributes["zero_norms"] == 2 * DEPTH
-    row = next(row for row in checkpoints if row["subset"] == "s")
-    assert row["n"] == len(T_S) and row["monotonicity_skipped"] == 2 * (DEPTH - 1) * len(NO_RHO)
-    assert {row["monotonicity_n"] for row in layers if row["subset"] == "s"} == {len(T_S) - len(NO_RHO)}
-    empty = [name for name, value in row.items() if value is None and name != "step"]
-    assert set(empty) == set(TIMED) and row["timed_n"] == 0
+    assert of(checkpoints, "cosine", "n")["s"] == len(T_S)
+    assert of(checkpoints, "monotonicity_cosine", "n")["s"] == len(T_S) - len(NO_RHO)
+    assert set(select(layers, subset="s", measure="monotonicity_cosine")["n"]) == {len(T_S) - len(NO_RHO)}
+    rows = select(checkpoints, subset="s")
+    assert set(rows[rows["value"].isna()]["measure"]) == TIMED == set(rows[rows["n"] == 0]["measure"])
 
 
 def test_a_zero_mean_has_cosine_zero_and_equal_vectors_cosine_one(odd):
@@ -104,16 +112,15 @@ def test_a_shard_of_equal_questions_is_at_chance_by_definition(tmp_path):
         one[..., 4:] = 0  # vectors of length 4: cosines come out as exactly 1
     shard = measure(tmp_path, same, [one.copy() for one in same])
     found = read_measurements(shard[0], SIMILARITY)
-    assert np.isnan(found.shard["cka"]).all()
+    assert np.isnan(found.shard["cka"][0]).all()
     assert json.loads(found.attributes["undefined"])["cka"] == DEPTH**2
     np.testing.assert_allclose(found.measures["cosine"].p, 1)
     np.testing.assert_allclose(found.measures["retrieval"].raw, 1 / 6, rtol=1e-6)
     np.testing.assert_array_equal(found.measures["cosine_modality"].raw, 0)
-    _, checkpoints, chance, _ = build(tmp_path, shard)
-    assert checkpoints[0]["sim_cosine"] == 1 and checkpoints[0]["sim_cosine_null"] == 1
-    assert checkpoints[0]["sim_cosine_calibrated"] is None and checkpoints[0]["cka"] is None
-    row = next(row for row in chance if row["measure"] == "path_score_cosine")
-    assert row["p"] == 1 and row["calibrated"] is None
+    _, checkpoints, _ = build(tmp_path, shard)
+    (row,) = select(checkpoints, subset="all", measure="cosine").to_dict("records")
+    assert (row["value"], row["null"], row["p"]) == (1, 1, 1) and np.isnan(row["calibrated"])
+    assert np.isnan(of(checkpoints, "cka")["all"]) and np.isnan(of(checkpoints, "cka", "p")["all"])
 
 
 def test_fewer_than_four_questions_have_no_cka_and_do_not_take_that_of_others_away(tmp_path):
@@ -128,14 +135,14 @@ def test_fewer_than_four_questions_have_no_cka_and_do_not_take_that_of_others_aw
     small, large = shard(3, 3, name="few"), shard(8, 5, name="many")
     counted = json.loads(read_measurements(small[0], SIMILARITY).attributes["undefined"])
     assert counted["cka"] == DEPTH**2
-    _, checkpoints, _, cka = build(tmp_path, small)
-    assert all(row["cka"] is None for row in checkpoints) and {row["n"] for row in checkpoints} == {3}
-    assert len(cka) == DEPTH**2 and all(row["cka"] is None and row["p"] is None for row in cka)
-    _, checkpoints, _, both = build(tmp_path, small, large)
-    _, _, _, alone = build(tmp_path, large)
-    assert both == alone and {row["n"] for row in both} == {8}
-    own = {row["subset"]: row["cka"] for row in checkpoints}
-    assert own["few"] is None and own["all"] == own["many"]
+    _, checkpoints, cka = build(tmp_path, small)
+    assert np.isnan(list(of(checkpoints, "cka").values())).all() and set(of(checkpoints, "cosine", "n").values()) == {3}
+    assert len(cka) == DEPTH**2 and cka["cka"].isna().all() and cka["p"].isna().all()
+    _, checkpoints, both = build(tmp_path, small, large)
+    _, _, alone = build(tmp_path, large)
+    assert both.equals(alone) and set(both["n"]) == {8}
+    own = of(checkpoints, "cka")
+    assert np.isnan(own["few"]) and own["all"] == own["many"]
 
 
 def test_a_small_last_shard_does_not_take_the_cka_of_the_subset_away(tmp_path):
@@ -147,10 +154,10 @@ def test_a_small_last_shard_does_not_take_the_cka_of_the_subset_away(tmp_path):
     for file in content:  # ids must differ between shards
         file["ids"][:] = np.array([b"other"], dtype="S80")
         file.close()
-    _, together, _, cka = build(folder, whole, lone)
-    _, apart, _, expected = build(folder, whole)
-    assert together[0]["n"] == 9 and together[0]["cka"] == apart[0]["cka"]
-    assert [row["cka"] for row in cka] == [row["cka"] for row in expected]
+    _, together, cka = build(folder, whole, lone)
+    _, apart, expected = build(folder, whole)
+    assert of(together, "cosine", "n")["all"] == 9 and of(together, "cka")["all"] == of(apart, "cka")["all"]
+    assert cka["cka"].tolist() == expected["cka"].tolist()
 
 
 @pytest.mark.parametrize("form", ["speech", "text"])

@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from tests.planted_states import plant_text, random_states, write_planted
@@ -20,12 +21,13 @@ from workflow_scripts.artifacts.measurements import (
     write_measurements,
 )
 from workflow_scripts.artifacts.scores import QuestionScore, ScoreFile
-from workflow_scripts.artifacts.tables import read_table, write_table
+from workflow_scripts.artifacts.tables import read_table, select, write_table
 from workflow_scripts.correlation.build_alignment_table import build_alignment_table
-from workflow_scripts.correlation.judge_claims import judge_claims
+from workflow_scripts.correlation.judge_claims import judge_claims, regression_claims
 from workflow_scripts.correlation.regress_answers import regress_answers
 from workflow_scripts.correlation.regress_gap import regress_gap
-from workflow_scripts.correlation.vary_readings import vary_readings
+from workflow_scripts.correlation.sensitivity import sensitivity
+from workflow_scripts.measures.registry import MEASURES
 from workflow_scripts.similarity.measure_similarity import measure_similarity
 
 RUNS = {f"run{k}": {"strategy": "lora", "backbone": "lm", "warmup": "none"} for k in range(4)}
@@ -95,93 +97,109 @@ def stage(tmp_path_factory):
             readings.append(write_readings(target, similarity[-1], alignment[-1]))
             chance = {"text": rng.uniform(size=N) < 0.7, "speech": rng.uniform(size=N) < 0.2 + strength / 2}
             scores += [score_file(folder, model, checkpoint, form, right) for form, right in chance.items()]
-            row = {"model": model, "checkpoint": checkpoint, "step": step, "subset": "overall", "n": N}
-            gap.append(row | {"gap": 40 - 30 * strength + rng.normal(), "loss_gap": 2 - strength})
-    columns = ("model", "checkpoint", "step", "subset", "n", "text", "speech", "gap", "gap_low", "gap_high")
-    write_table(folder / "gap.csv", gap, (*columns, "loss_gap", "loss_gap_low", "loss_gap_high"))
-    names = ("layers", "checkpoints", "chance", "cka", "points", "regression", "comparisons", "claims", "sensitivity")
-    table = {name: folder / f"{name}.csv" for name in (*names, "answers")}
-    build_alignment_table(similarity, alignment, *(table[name] for name in names[:4]))
+            row = {"model": model, "checkpoint": checkpoint, "step": step, "subset": "overall", "form": "gap", "n": N}
+            gap.append(row | {"measure": "score", "value": 40 - 30 * strength + rng.normal()})
+            gap.append(row | {"measure": "loss", "value": 2 - strength})
+    write_table(folder / "gap.csv", gap, "gap")
+    names = ("layers", "checkpoints", "cka", "points", "regression", "comparisons", "claims", "sensitivity")
+    table = {name: folder / f"{name}.csv" for name in (*names, "answers_regression")}
+    build_alignment_table(similarity, alignment, *(table[name] for name in names[:3]))
     made = (folder / "gap.csv", table["checkpoints"], table["points"], table["regression"], table["comparisons"])
     regress_gap(*made, models=RUNS, draws=200, seed=0)
     judged = (table[name] for name in ("layers", "checkpoints", "regression", "comparisons", "claims"))
     judge_claims(*judged, models=RUNS)
-    vary_readings(similarity, alignment, readings, folder / "gap.csv", table["sensitivity"], models=list(RUNS))
-    regress_answers(similarity, alignment, scores, table["answers"], models=list(RUNS))
-    return {name: read_table(path) for name, path in table.items()} | {
+    sensitivity(similarity, alignment, readings, folder / "gap.csv", table["sensitivity"], models=list(RUNS))
+    regress_answers(similarity, alignment, scores, table["answers_regression"], models=list(RUNS))
+    return {name: read_table(path, name) for name, path in table.items()} | {
         "files": (similarity, alignment, scores),
         "readings": readings,
         "gap": folder / "gap.csv",
     }
 
 
-def pick(rows, **wanted):
-    (row,) = [row for row in rows if all(row[name] == value for name, value in wanted.items())]
+def pick(frame, **wanted):
+    (row,) = select(frame, **wanted).to_dict("records")
     return row
 
 
-def test_chance_has_the_mean_its_null_and_a_best_layer_that_pays_for_its_choice(stage):
+def test_the_mean_stands_beside_its_null_and_a_best_layer_that_pays_for_its_choice(stage):
     last = {"model": "run0", "checkpoint": "step-000040", "subset": "all"}
-    row = pick(stage["chance"], **last, measure="path_score_cosine")
-    mean = pick(stage["checkpoints"], **last)
-    assert row["raw"] == pytest.approx(mean["aps_cosine"], rel=1e-4)
-    assert row["null"] == pytest.approx(mean["aps_cosine_null"], rel=1e-3)
-    assert row["calibrated"] == pytest.approx((row["raw"] - row["null"]) / (1 - row["null"]), rel=1e-4)
+    row = pick(stage["checkpoints"], **last, measure="path_score_cosine")
+    assert row["calibrated"] == pytest.approx((row["value"] - row["null"]) / (1 - row["null"]), rel=1e-4)
     assert row["p"] == row["best_p"] == pytest.approx(1 / 31, rel=1e-4)
-    assert row["best_layer"] in (1, 2, 3) and row["best_null"] > row["null"]
-    start = pick(stage["chance"], **(last | {"checkpoint": "step-000000"}), measure="path_score_cosine")
+    assert row["best_layer"] in (1, 2, 3) and row["best_null"] > row["null"] and row["draws"] == 30
+    by_layer = select(stage["layers"], **last, measure="path_score_cosine").set_index("layer")["value"]
+    assert row["best_value"] == pytest.approx(by_layer[row["best_layer"]])
+    start = pick(stage["checkpoints"], **(last | {"checkpoint": "step-000000"}), measure="path_score_cosine")
     assert start["p"] > 0.05
-    measured = {row["measure"] for row in stage["chance"]}
-    assert {"cka", "dtw_cost", "retrieval", "monotonicity_euclidean", "path_score_centred"} <= measured
+    tested = set(stage["checkpoints"].dropna(subset="p")["measure"])
+    assert tested == {name for name, measure in MEASURES.items() if measure.has_null}
 
 
 def test_every_layer_is_compared_with_every_layer(stage):
-    own = [row for row in stage["cka"] if (row["model"], row["checkpoint"]) == ("run1", "step-000040")]
+    own = select(stage["cka"], model="run1", checkpoint="step-000040")
     assert len(own) == 16
-    assert all((row["p"] is not None) == (row["speech_layer"] == row["text_layer"]) for row in own)
+    assert (own["p"].notna() == (own["speech_layer"] == own["text_layer"])).all()
 
 
 def test_predictors_are_compared_on_the_same_runs(stage):
-    row = pick(stage["comparisons"], outcome="gap", first="aps_cosine", second="sim_cosine")
+    row = pick(stage["comparisons"], outcome="gap", first="path_score_cosine", second="cosine")
     assert (row["n_runs"], row["n_checkpoints"]) == (4, 16)
     assert row["r2_difference_low"] <= row["r2_difference"] <= row["r2_difference_high"]
-    predictors = {row["first"] for row in stage["comparisons"] if row["second"] == "log_step"}
-    assert {"cka", "aps_cosine_calibrated", "aps_cosine_centred", "loss_gap", "sim_euclidean"} <= predictors
+    predictors = set(select(stage["comparisons"], second="log_step")["first"])
+    assert {"cka", "path_score_cosine_calibrated", "path_score_centred", "loss_gap", "euclidean"} <= predictors
 
 
 def test_claims_follow_what_was_planted(stage):
-    claims = {(row["claim"], row["measure"]): row for row in stage["claims"]}
-    assert pick(stage["claims"], claim="cosine improves with training")["verdict"] == "supported"
-    assert pick(stage["claims"], claim="alignment is spontaneous")["verdict"] == "supported"
+    claims = stage["claims"]
+    assert pick(claims, claim="cosine improves with training")["verdict"] == "supported"
+    assert pick(claims, claim="alignment is spontaneous")["verdict"] == "supported"
     # Distances grow with the planted norms; with only three layers above 0 no rank correlation is defined.
-    assert pick(stage["claims"], claim="Euclid rises with depth")["verdict"] == "underpowered"
-    assert pick(stage["claims"], claim="paths are monotonic", n_runs=4, measure="monotonicity_cosine minus its null")
-    assert all(row["verdict"] in ("supported", "not supported", "underpowered") for row in claims.values())
-    assert all(row["rule"] for row in claims.values())
-    assert len(claims) == len(stage["claims"]) == 14
+    assert pick(claims, claim="Euclidean distance rises with depth")["verdict"] == "underpowered"
+    assert pick(claims, claim="paths are monotonic", n_runs=4, measure="monotonicity_cosine")
+    assert set(claims["verdict"]) <= {"supported", "not supported", "underpowered"}
+    assert (claims["rule"] != "").all()
+    assert not claims.duplicated(["claim", "outcome", "measure", "statistic"]).any() and len(claims) == 8 + 2 * (8 + 2)
+    length_free = pick(claims, claim="Euclidean distance rises with depth, lengths divided out")
+    assert length_free["measure"] == "length_free_distance"
 
 
-def test_claims_with_two_runs_are_underpowered(stage, tmp_path):
-    layers = [
-        {"model": run, "checkpoint": "step-000010", "step": 10, "subset": "all", "layer": layer, "metric": metric}
-        | {"n": 5, "similarity": 0.1 * layer, "length_free": 1.0 + layer}
+def test_a_claim_is_supported_only_if_sign_q2_and_the_advantage_over_training_time_hold():
+    """One rule: R2 of .9 is not enough where training time does as well, or where the sign is the other one."""
+    fit = {"outcome": "gap", "predictor": "cosine", "pool": "pooled", "n_checkpoints": 20, "n_runs": 4}
+    fit |= {"slope": -2.0, "r2": 0.9, "r2_runs_low": 0.7, "r2_runs_high": 0.95, "q2": 0.6}
+    pair = {"outcome": "gap", "first": "cosine", "second": "log_step", "r2_difference_low": 0.1}
+
+    def verdict(**changes):
+        fits, pairs = (pd.DataFrame([row | {k: v for k, v in changes.items() if k in row}]) for row in (fit, pair))
+        return [row["verdict"] for row in regression_claims(fits, pairs)]
+
+    assert verdict() == ["supported"]
+    for change in ({"slope": 2.0}, {"q2": -0.1}, {"r2_difference_low": -0.01}):
+        assert verdict(**change) == ["not supported"]
+    for change in ({"n_runs": 2}, {"q2": np.nan}, {"r2_difference_low": np.nan}):
+        assert verdict(**change) == ["underpowered"]
+
+
+def test_claims_with_two_runs_are_underpowered(tmp_path):
+    rows = [
+        {"model": run, "checkpoint": "step-000010", "step": 10, "subset": "all", "layer": layer, "measure": "cosine"}
+        | {"n": 5, "value": 0.1 * layer}
         for run in "ab"
         for layer in range(6)
-        for metric in ("cosine", "euclidean")
     ]
-    for name, rows in (("layers", layers), ("empty", [])):
-        columns = list(layers[0]) if name == "layers" else ["model", "subset", "outcome", "pool", "predictor", "first"]
-        write_table(tmp_path / f"{name}.csv", rows, columns)
-    empty = tmp_path / "empty.csv"
-    judge_claims(tmp_path / "layers.csv", empty, empty, empty, tmp_path / "c.csv", models={k: {} for k in "ab"})
-    rows = read_table(tmp_path / "c.csv")
-    first = pick(rows, claim="cosine rises with depth")
-    assert (first["estimate"], first["n_runs"], first["low"], first["verdict"]) == (1, 2, None, "underpowered")
+    names = ("layers", "checkpoints", "regression", "comparisons", "claims")
+    paths = [tmp_path / f"{name}.csv" for name in names]
+    for name, path in zip(names, paths):
+        write_table(path, rows if name == "layers" else [], name)
+    judge_claims(*paths, models={name: {"warmup": "none"} for name in "ab"})
+    first = pick(read_table(paths[-1], "claims"), claim="cosine rises with depth")
+    assert (first["estimate"], first["n_runs"], first["verdict"]) == (1, 2, "underpowered") and np.isnan(first["low"])
 
 
 def test_sensitivity_compares_every_reading_with_its_default(stage):
     rows = stage["sensitivity"]
-    for row in rows:
+    for row in rows.to_dict("records"):
         assert row["n_runs"] == 4 and row["n_checkpoints"] == 16
         if row["default"]:
             assert row["difference"] == 0 and row["r2_difference"] == 0
@@ -189,9 +207,9 @@ def test_sensitivity_compares_every_reading_with_its_default(stage):
     assert pick(rows, score="APS cosine", switch="direction", reading="text-monotone path")["difference"] < 1e-6
     assert pick(rows, score="APS euclidean", switch="direction", reading="cosine path")["difference"] >= 0
     plain = pick(rows, score="APS cosine", switch="averaging", reading="tokens, layers, questions")
-    fit = pick(stage["regression"], outcome="gap", predictor="aps_cosine", pool="pooled")
+    fit = pick(stage["regression"], outcome="gap", predictor="path_score_cosine", pool="pooled")
     assert (plain["r2"], plain["q2"]) == pytest.approx((fit["r2"], fit["q2"]), rel=1e-4)
-    assert all(row["value"] is not None for row in rows)
+    assert rows["value"].notna().all()
 
 
 def test_measured_switches_are_compared_with_the_default_on_the_same_questions(stage):
@@ -216,25 +234,25 @@ def test_files_of_different_questions_or_models_are_named(stage, tmp_path):
     similarity, alignment, _ = stage["files"]
     options = stage["gap"], tmp_path / "t.csv"
     with pytest.raises(ArtifactError, match=r"is of run1/step-000000/s, .* of run0/step-000000/s"):
-        vary_readings(similarity[:1], alignment[4:5], stage["readings"][:1], *options, models=list(RUNS))
+        sensitivity(similarity[:1], alignment[4:5], stage["readings"][:1], *options, models=list(RUNS))
     content = read_measurements(similarity[0], SIMILARITY)
     other = ["zzz", *content.ids[1:]]
     write_measurements(tmp_path / "other.h5", SIMILARITY, replace(content, ids=other))
     with pytest.raises(ArtifactError, match=r"hold different questions, such as \['q0', 'zzz'\]"):
-        vary_readings([tmp_path / "other.h5"], alignment[:1], stage["readings"][:1], *options, models=list(RUNS))
+        sensitivity([tmp_path / "other.h5"], alignment[:1], stage["readings"][:1], *options, models=list(RUNS))
     with pytest.raises(ArtifactError, match="hold different questions"):
-        build_alignment_table([tmp_path / "other.h5"], alignment[:1], *(tmp_path / f"{k}.csv" for k in range(4)))
+        build_alignment_table([tmp_path / "other.h5"], alignment[:1], *(tmp_path / f"{k}.csv" for k in range(3)))
     with pytest.raises(ArtifactError, match="hold different questions"):
         regress_answers([tmp_path / "other.h5"], alignment[:1], stage["files"][2], tmp_path / "a.csv", models=["run0"])
     assert not (tmp_path / "t.csv").exists()
 
 
 def test_answers_are_regressed_with_errors_by_run(stage):
-    row = pick(stage["answers"], score="aps_cosine", with_log_step=False, term="aps_cosine")
+    row = pick(stage["answers_regression"], score="path_score_cosine", with_log_step=False, term="path_score_cosine")
     assert (row["n"], row["n_runs"]) == (N * 16, 4)
     assert row["coefficient"] > 0 and row["verdict"] in ("supported", "not supported")
-    timed = pick(stage["answers"], score="aps_cosine", with_log_step=True, term="log_step")
-    assert timed["verdict"] is None and timed["low"] is not None
+    timed = pick(stage["answers_regression"], score="path_score_cosine", with_log_step=True, term="log_step")
+    assert timed["verdict"] == "" and np.isfinite(timed["low"])
 
 
 def test_a_measured_question_without_score_is_named(stage, tmp_path):

@@ -1,9 +1,9 @@
-"""Paired bootstrap over items, within one subset and averaged over several."""
+"""Paired bootstrap over questions."""
 
 import numpy as np
 import pytest
 
-from workflow_scripts.statistics.bootstrap import mean_of_subsets_bootstrap, paired_bootstrap
+from workflow_scripts.statistics.bootstrap import paired_bootstrap
 
 
 def scores(seed: int, n: int, shift: float = 0.0):
@@ -53,52 +53,18 @@ def test_drawing_in_chunks_changes_nothing(monkeypatch):
     assert paired_bootstrap(first, second, 101, 5) == whole
 
 
-def test_subsets_count_equally_whatever_their_size():
-    result = mean_of_subsets_bootstrap(
-        {"small": (np.full(4, 10.0), np.zeros(4)), "large": (np.zeros(400), np.zeros(400))}, draws=50, seed=0
-    )
-    assert (result.estimate, result.low, result.high) == pytest.approx((5, 5, 5))
-    assert (result.n, result.subsets) == (404, 2)
-
-
-def test_the_standard_error_of_the_mean_combines_those_of_the_subsets():
-    subsets = {name: scores(seed, n) for seed, (name, n) in enumerate([("a", 100), ("b", 300), ("c", 50)])}
-    result = mean_of_subsets_bootstrap(subsets, draws=4000, seed=1)
-    variances = [(a - b).var(ddof=1) / a.size for a, b in subsets.values()]
-    se = np.sqrt(sum(variances)) / 3
-    assert (result.high - result.low) / 2 == pytest.approx(1.96 * se, rel=0.1)
-
-
-def test_the_order_of_subsets_does_not_matter():
-    subsets = {"a": scores(1, 20), "b": scores(2, 30)}
-    assert mean_of_subsets_bootstrap(subsets, 50, 3) == mean_of_subsets_bootstrap(
-        dict(reversed(subsets.items())), 50, 3
-    )
-
-
-def test_equal_subsets_are_resampled_independently():
-    pair = scores(6, 200)
-    one = mean_of_subsets_bootstrap({"a": pair}, 2000, 0)
-    four = mean_of_subsets_bootstrap(dict.fromkeys("abcd", pair), 2000, 0)
-    assert (four.high - four.low) / (one.high - one.low) == pytest.approx(0.5, abs=0.05)
-
-
-def test_a_single_item_has_an_estimate_but_no_interval():
-    result = mean_of_subsets_bootstrap({"a": (np.ones(1), np.zeros(1)), "b": scores(0, 9)}, 20, 0)
-    assert np.isfinite(result.estimate)
-    assert np.isnan([result.low, result.high]).all()
-    assert "subset a" in result.note
+def test_a_single_question_has_an_estimate_but_no_interval():
+    result = paired_bootstrap(np.ones(1), np.zeros(1), 20, 0)
+    assert result.estimate == 1 and np.isnan([result.low, result.high]).all()
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: paired_bootstrap(np.ones(3), np.ones(4), 5, 0), "same items"),
+        (lambda: paired_bootstrap(np.ones(3), np.ones(4), 5, 0), "same questions"),
         (lambda: paired_bootstrap(np.ones(0), np.ones(0), 5, 0), "n > 0"),
-        (lambda: paired_bootstrap(np.array([1, np.nan]), np.ones(2), 5, 0), "item 1"),
+        (lambda: paired_bootstrap(np.array([1, np.nan]), np.ones(2), 5, 0), "question 1"),
         (lambda: paired_bootstrap(np.ones(3), np.ones(3), 0, 0), "draws is 0"),
-        (lambda: mean_of_subsets_bootstrap({}, 5, 0), "no subset"),
-        (lambda: mean_of_subsets_bootstrap({"obqa": (np.ones(2), np.ones(3))}, 5, 0), "'obqa'"),
     ],
 )
 def test_bad_scores_are_refused(call, message):

@@ -1,36 +1,31 @@
-"""Linear regression of the gap on a measure, with what a single R2 hides.
+"""Linear regression of the gap on a measure, with what a single R2 hides; fits by statsmodels.
 
-Source: arXiv 2510.12116 regresses GAP on Sim and APS over checkpoints and reports R2. Group dummies,
-partial R2 and the Fisher interval are ours: checkpoints of one training run are dependent, and training
-time alone predicts the gap.
+Source: arXiv 2510.12116 regresses GAP on Sim and APS over checkpoints and reports R2. Beyond it: model dummies, partial
+R2 and the Fisher interval, since checkpoints of one training run are dependent and training time alone predicts the
+gap.
 
-A regression that is not defined (too few points, constant x) is a result, not a failure: values are NaN and
-`note` says why. Arrays of different lengths are a failure (ValueError).
+A regression that is not defined (too few points, constant x) is a result, not a failure: values are NaN and `note` says
+why. Arrays of different lengths are a failure (ValueError).
 """
 
 from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
-from scipy.special import betainc, stdtr, stdtrit
+from scipy.special import betainc
+from statsmodels.regression.linear_model import OLS
 
 CONSTANT = 1e-12
-"""Deviations below this share of a variable's size are rounding: it counts as constant, or as fully
-explained."""
+"""Deviations below this share of a variable's size are rounding: it counts as constant, or as fully explained."""
 
 
 @dataclass(frozen=True)
 class LinearFit:
-    """Least squares y = intercept + slope x, with one intercept per group if groups were given.
+    """Least squares y = intercept + slope x.
 
-    slope, intercept       with groups, `intercept` belongs to the mean x and y (the slope is common)
     slope_low, slope_high  t interval of the slope at `level`
-    r2                     share of the variance of y explained by everything in the model, group dummies
-                           included
-    r2_within              share explained by x after group means are removed; equals r2 without groups
-    p                      two-sided t test of slope = 0; as if points were independent, so optimistic for
-                           checkpoints
-    n, groups              points used, and number of groups (1 without groups)
+    p                      two-sided t test of slope = 0, as if points were independent: optimistic for checkpoints
+    n                      points used
     note                   "" or why something is NaN, and how many non-finite points were left out
     """
 
@@ -39,10 +34,8 @@ class LinearFit:
     slope_low: float
     slope_high: float
     r2: float
-    r2_within: float
     p: float
     n: int
-    groups: int
     level: float
     note: str
 
@@ -77,55 +70,33 @@ class Interval:
     note: str = ""
 
 
-def linear_fit(x: np.ndarray, y: np.ndarray, groups: np.ndarray | None = None, level: float = 0.95) -> LinearFit:
-    """Regress y (n,) on x (n,), with an own intercept for each value of `groups` (n,) if given.
+def linear_fit(x: np.ndarray, y: np.ndarray, level: float = 0.95) -> LinearFit:
+    """Regress y (n,) on x (n,).
 
-    Points with a non-finite x or y are left out and counted in `note`. Undefined for n < 3, constant x
-    (within groups), constant y, or no residual degrees of freedom. Raises ValueError only for lengths that
-    differ.
+    Points with a non-finite x or y are left out and counted in `note`. Undefined for n < 3 or constant x; no R2 and p
+    for constant y. Raises ValueError only for lengths that differ.
     """
-    x, y, codes, note = _finite_points(x, y, groups)
-    n, count = x.size, int(codes.max(initial=-1)) + 1
-
-    def undefined(reason: str) -> LinearFit:
-        nan = float("nan")
-        return LinearFit(nan, nan, nan, nan, nan, nan, nan, n, count, level, _join(reason, note))
-
-    if n < 3:
-        return undefined(f"undefined: {n} points, at least 3 needed")
-    df = n - count - 1
-    if df < 1:
-        return undefined(f"undefined: {n} points leave no residual degree of freedom with {count} groups")
-    dx, dy = _within(x, codes, count), _within(y, codes, count)
-    sxx, syy, sxy = dx @ dx, dy @ dy, dx @ dy
-    if _negligible(sxx, x):
-        return undefined("undefined: x is constant" + (" within every group" if count > 1 else ""))
-    slope = sxy / sxx
-    residual = dy - slope * dx
-    rss = residual @ residual
-    total = syy if count == 1 else ((y - y.mean()) ** 2).sum()
-    se = np.sqrt(rss / df / sxx)
-    half = stdtrit(df, (1 + level) / 2) * se
-    if _negligible(total, y):
-        r2 = r2_within = p = float("nan")
+    x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    if x.ndim != 1 or x.shape != y.shape:
+        raise ValueError(f"x and y have shapes {x.shape} and {y.shape}; expected (n,) each")
+    finite = np.isfinite(x) & np.isfinite(y)
+    x, y, note, nan = x[finite], y[finite], _left_out(int((~finite).sum())), float("nan")
+    reason = ""
+    if x.size < 3:
+        reason = f"undefined: {x.size} points, at least 3 needed"
+    elif _negligible(((x - x.mean()) ** 2).sum(), x):
+        reason = "undefined: x is constant"
+    if reason:
+        return LinearFit(nan, nan, nan, nan, nan, nan, x.size, level, _join(reason, note))
+    # Centred, so that the digits of x and y are spent on their differences.
+    fit = OLS(y - y.mean(), np.column_stack([x - x.mean(), np.ones(x.size)])).fit()
+    slope, (low, high) = float(fit.params[0]), fit.conf_int(1 - level)[0]
+    if _negligible(((y - y.mean()) ** 2).sum(), y):
+        r2 = p = nan
         note = _join("undefined: y is constant", note)
     else:
-        r2 = max(1 - rss / total, 0.0)
-        r2_within = float("nan") if _negligible(syy, y) else max(1 - rss / syy, 0.0)
-        p = 2 * stdtr(df, -abs(slope) / se) if se > 0 else 0.0
-    return LinearFit(
-        slope=float(slope),
-        intercept=float(y.mean() - slope * x.mean()),
-        slope_low=float(slope - half),
-        slope_high=float(slope + half),
-        r2=float(r2),
-        r2_within=float(r2_within),
-        p=float(p),
-        n=n,
-        groups=count,
-        level=level,
-        note=note,
-    )
+        r2, p = max(float(fit.rsquared), 0.0), float(fit.pvalues[0])
+    return LinearFit(slope, float(y.mean() - slope * x.mean()), float(low), float(high), r2, p, x.size, level, note)
 
 
 def partial_r2(y: np.ndarray, x: np.ndarray, covariates: np.ndarray) -> PartialR2:
@@ -190,30 +161,12 @@ def r2_fisher_interval(r2: float, n: int, level: float = 0.95) -> Interval:
     return Interval(float(max(np.tanh(z - half), 0.0) ** 2), float(np.tanh(z + half) ** 2), level)
 
 
-def _finite_points(
-    x: np.ndarray, y: np.ndarray, groups: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
-    x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
-    groups = np.zeros(x.shape, dtype=np.int64) if groups is None else np.asarray(groups)
-    if x.ndim != 1 or not (x.shape == y.shape == groups.shape):
-        raise ValueError(f"x, y and groups have shapes {x.shape}, {y.shape}, {groups.shape}; expected (n,) each")
-    finite = np.isfinite(x) & np.isfinite(y)
-    codes = np.unique(groups[finite], return_inverse=True)[1].reshape(-1)
-    return x[finite], y[finite], codes, _left_out(int((~finite).sum()))
-
-
 def _columns(values: np.ndarray, n: int, name: str) -> np.ndarray:
     values = np.asarray(values, dtype=np.float64)
     values = values[:, None] if values.ndim == 1 else values
     if values.ndim != 2 or values.shape[0] != n:
         raise ValueError(f"{name} has shape {values.shape}, expected ({n}, columns) to match y")
     return values
-
-
-def _within(values: np.ndarray, codes: np.ndarray, count: int) -> np.ndarray:
-    """Deviations from the group means."""
-    means = np.bincount(codes, weights=values, minlength=count) / np.bincount(codes, minlength=count)
-    return values - means[codes]
 
 
 def _rss(design: np.ndarray, y: np.ndarray) -> tuple[float, int]:
