@@ -19,7 +19,7 @@ rule build_questions:
     params:
         code=plan.code("benchmark/build_questions.py", LAYOUTS=plan.layout_of_subset),
         subset="{subset}",
-        settings=lookup(dpath="{subset}", within=config["benchmark"]["subsets"]),
+        settings=plan.subset_settings,
         n=lambda wildcards: plan.n_questions(wildcards.subset),
         seed=config["seed"],
     message:

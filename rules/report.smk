@@ -20,7 +20,6 @@ rule build_tables:
         runtime=10,
     params:
         code=plan.code("report/build_tables.py"),
-        models=plan.model_facts(),
         display=config["display"],
     message:
         "Tables in the paper's layouts, CSV and LaTeX"
@@ -60,13 +59,11 @@ rule build_report:
     input:
         templates=["workflow_scripts/report/report.html.j2"],
         figures=plan.figure_files("svg"),
-        tables=[*JUDGEMENTS, *plan.table_files("csv")],
+        tables=[*JUDGEMENTS, "results/correlation/regression.csv", *plan.table_files("csv")],
         gap="results/evaluation/gap.csv",
         decline="results/evaluation/decline.csv",
-        regression="results/correlation/regression.csv",
         checkpoints="results/correlation/checkpoints.csv",
-        tests="results/intervention/tests.csv",
-        curves=plan.training_logs(),
+        logs=plan.training_logs(),
         questions=[plan.questions(subset) for subset in plan.subsets],
         utterances=[plan.manifest(subset) for subset in plan.subsets],
         answers=plan.last_answers(),
@@ -96,7 +93,7 @@ rule build_report:
             name: {"title": figure.title, "caption": figure.caption}
             for name, figure in FIGURES.items()
         },
-        subsets=plan.subsets,
+        subsets=plan.subset_notes(),
         samples=8,
         display=config["display"],
     message:

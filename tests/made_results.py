@@ -1,24 +1,24 @@
 """Made-up tables of a small study on disk: every one that figures and report read, with plausible shapes.
 
 The numbers follow a simple story: speech catches up with text over training, similarity grows with log(1 + step).
+Columns and types are those of `artifacts.tables`.
 """
 
+import functools
 import math
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from workflow_scripts.artifacts.tables import TABLES, write_table
-from workflow_scripts.correlation.build_alignment_table import CHECKPOINT_COLUMNS, LAYER_COLUMNS
-from workflow_scripts.correlation.build_response_table import COLUMNS as RESPONSE_COLUMNS
-from workflow_scripts.correlation.build_response_table import LENS_COLUMNS, POSITION_COLUMNS
-from workflow_scripts.correlation.chance_rows import CKA_COLUMNS
+from workflow_scripts.artifacts.tables import write_table
 from workflow_scripts.correlation.judge_claims import judge_claims
 from workflow_scripts.correlation.regress_gap import regress_gap
 from workflow_scripts.evaluation.build_gap_table import DIFFERENCES, REFERENCES
+from workflow_scripts.measures.registry import MEASURES
 
 STEPS = (0, 20, 50, 90, 140, 200)
 SUBSETS = ("advbench", "ifeval541", "mmlu", "nq", "obqa", "repeat")
@@ -28,6 +28,7 @@ EDITS = ("angle_all", "angle_bottom3", "length_all", "length_bottom3")
 CONTROLS = ("random_direction", "other_token", "other_question", "random_frames")
 SWEPT_LAYERS = (5, 10, 15, 20, 25)
 SENTENCE = "who was the first person to walk on the moon and what did they say first"
+Row = dict[str, Any]
 
 
 @dataclass
@@ -49,7 +50,7 @@ class Made:
         return self.folder / f"{name}.csv"
 
     @property
-    def curves(self) -> list[Path]:
+    def logs(self) -> list[Path]:
         """Training logs in the order of `models`."""
         return [self.folder / "training" / model / "log.csv" for model in self.models]
 
@@ -60,229 +61,228 @@ class Made:
 
 
 def write_made_tables(
-    folder: Path, models: Sequence[str] = ("lora", "full"), seed: int = 1, texts: Mapping[str, str] | None = None
+    folder: Path, models: Sequence[str] = ("lora", "full"), texts: Mapping[str, str] | None = None
 ) -> Made:
-    """Write gap, decline, layers, checkpoints, points, regression, tests, cases and the training logs.
+    """Write every table that figures and report read, and the training logs.
 
     Args:
         texts: replaces `prompt`, `reference` and `answer` of the cases.
     """
     made = Made(folder, tuple(models))
-    rng = np.random.default_rng(seed)
-    _write_wide(made.table("gap"), _gap_rows(made, rng))
-    _write_wide(made.table("decline"), _decline_rows(made, rng))
-    _write_wide(made.table("cascade"), _cascade_rows(made))
-    write_table(made.table("twins"), [], "twins")
-    write_table(made.table("layers"), [*_layer_rows(made)], LAYER_COLUMNS)
-    write_table(made.table("checkpoints"), [*_checkpoint_rows(made, rng)], CHECKPOINT_COLUMNS)
-    write_table(made.table("cka"), [*_cka_rows(made)], CKA_COLUMNS)
-    write_table(made.table("responses"), [*_response_rows(made, rng)], RESPONSE_COLUMNS)
-    write_table(made.table("response_positions"), [*_position_rows(made)], POSITION_COLUMNS)
-    write_table(made.table("lens"), [*_lens_rows(made)], LENS_COLUMNS)
-    write_table(made.table("tests"), [*_test_rows(made, rng)], list(TABLES["tests"]))
-    write_table(made.table("cases"), [*_case_rows(made, texts or {})], list(TABLES["cases"]))
-    regress_gap(
-        *(made.table(name) for name in ("gap", "checkpoints", "points", "regression", "comparisons")),
-        models=made.facts,
-        draws=20,
-        seed=0,
-        responses=made.table("responses"),
-    )
-    tables = [made.table(name) for name in ("layers", "checkpoints", "regression", "comparisons", "claims")]
-    judge_claims(*tables, models=made.facts)
-    for path in made.curves:
-        write_table(path, [*_curve_rows(rng)], "training_log")
+    for name, content in _tables(made.models).items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    write_table(made.table("cases"), [*_case_rows(made, texts or {})], "cases")
     return made
 
 
-def _write_wide(path: Path, rows: Any) -> None:
-    """Until report and figures read the long tables: every column that a row has."""
-    rows = list(rows)
-    write_table(path, rows, list(dict.fromkeys(name for row in rows for name in row)))
+@functools.cache
+def _tables(models: tuple[str, ...]) -> dict[str, bytes]:
+    """Contents of the files by name, made once for each set of models: regressions take a second."""
+    with tempfile.TemporaryDirectory() as folder:
+        made, rng = Made(Path(folder), models), np.random.default_rng(1)
+        rows = {
+            "gap": _gap_rows(made, rng),
+            "decline": _decline_rows(made, rng),
+            "cascade": _cascade_rows(made),
+            "twins": (),
+            "layers": _layer_rows(made),
+            "checkpoints": _checkpoint_rows(made, rng),
+            "cka": _cka_rows(made),
+            "responses": _response_rows(made, rng),
+            "response_positions": _position_rows(made),
+            "lens": _lens_rows(made),
+            "tests": _test_rows(made, rng),
+            "sensitivity": _sensitivity_rows(),
+        }
+        for name, made_rows in rows.items():
+            write_table(made.table(name), [*made_rows], name)
+        regress_gap(
+            *(made.table(name) for name in ("gap", "checkpoints", "points", "regression", "comparisons")),
+            models=made.facts,
+            draws=20,
+            seed=0,
+            responses=made.table("responses"),
+        )
+        tables = [made.table(name) for name in ("layers", "checkpoints", "regression", "comparisons", "claims")]
+        judge_claims(*tables, models=made.facts)
+        for path in made.logs:
+            write_table(path, [*_log_rows(rng)], "training_log")
+        return {str(path.relative_to(folder)): path.read_bytes() for path in made.folder.rglob("*.csv")}
 
 
-def _around(name: str, value: float, half: float) -> dict[str, float]:
-    return {name: value, f"{name}_low": value - half, f"{name}_high": value + half}
+def checkpoints_of(made: Made) -> Iterator[Row]:
+    """The columns model, checkpoint and step of every checkpoint."""
+    for model in made.models:
+        for step in STEPS:
+            yield {"model": model, "checkpoint": f"step-{step:06d}", "step": step}
 
 
-def _gap_rows(made: Made, rng: np.random.Generator):
-    for model in (*made.models, BACKBONE):
-        base = model == BACKBONE
-        for step in (None,) if base else STEPS:
-            learnt = 0.0 if base else math.log1p(step) / math.log1p(STEPS[-1])
-            for subset in ("overall", "knowledge", *made.subsets):
-                text = 40 + rng.normal(0, 2)
-                speech = text - 30 * (1 - learnt) - 3 + rng.normal(0, 1)
-                row: dict[str, Any] = {"model": model, "subset": subset, "n": 156 if subset == "overall" else 24}
-                row |= {"checkpoint": "base" if base else f"step-{step:06d}", "step": step}
-                row |= _around("text", text, 6) | _around("asr", text - 4, 6)
-                row |= {"unparsed_text": 0.02, "unparsed_asr": 0.03, "nll_text": 2.0, "nll_asr": 2.2}
-                if not base:
-                    row |= _around("speech", speech, 6) | _around("gap", text - speech, 5)
-                    row |= _around("loss_gap", 1.5 - learnt, 0.2) | {"n_loss": 81}
-                    row |= {"unparsed_speech": 0.1, "nll_speech": 3.5 - learnt}
-                if subset in ("mmlu", "obqa", "overall", "knowledge"):
-                    row |= {"chance": None if subset in ("overall", "knowledge") else 25.0, "n_options": 24}
-                    for of in ("text", "asr") if base else (*FORMS, "gap"):
-                        for name in ("corrected", "letter_accuracy", "option_accuracy"):
-                            row |= _around(f"{name}_{of}", 30.0, 5)
-                        row |= _around(f"letter_margin_{of}", 0.5, 0.25) | _around(f"outside_mass_{of}", 0.25, 0.1)
+def learnt(step: int | None) -> float:
+    """How far training is, 0 to 1."""
+    return math.log1p(step or 0) / math.log1p(STEPS[-1])
+
+
+def around(value: float, half: float) -> Row:
+    """A value and its interval."""
+    return {"value": value, "low": value - half, "high": value + half}
+
+
+def _gap_rows(made: Made, rng: np.random.Generator) -> Iterator[Row]:
+    base = {"model": BACKBONE, "checkpoint": "base", "step": None}
+    for key in [*checkpoints_of(made), base]:
+        forms = ("text", "asr") if key is base else FORMS
+        for subset in ("overall", "knowledge", *made.subsets):
+            text = 40 + rng.normal(0, 2)
+            scores = {"text": text, "asr": text - 4, "speech": text - 33 + 30 * learnt(key["step"]) + rng.normal(0, 1)}
+            row = key | {"subset": subset, "n": 156 if subset == "overall" else 24}
+            chance = {"null": 25.0} if subset in ("mmlu", "obqa") else {}
+            for form in forms:
+                yield row | {"form": form, "measure": "score"} | around(scores[form], 6) | chance
+                yield row | {"form": form, "measure": "unparsed", "value": 0.1 if form == "speech" else 0.02}
+                loss = 3.5 - learnt(key["step"]) if form == "speech" else 2.0
+                yield row | {"form": form, "measure": "loss", "value": loss, "n": 81}
                 if subset == "repeat":
-                    row |= {"wer_text": 4.0, "wer_asr": 9.0} | ({} if base else {"wer_speech": 120 - 90 * learnt})
-                yield row
+                    rates = {"text": 4.0, "asr": 9.0, "speech": 120 - 90 * learnt(key["step"])}
+                    yield row | {"form": form, "measure": "word_error_rate", "value": rates[form]}
+            if key is not base:
+                yield row | {"form": "gap", "measure": "score"} | around(scores["text"] - scores["speech"], 5)
+                yield row | {"form": "gap", "measure": "loss", "n": 81} | around(1.5 - learnt(key["step"]), 0.2)
+            if subset in ("mmlu", "obqa", "overall", "knowledge"):
+                for form in forms if key is base else (*forms, "gap"):
+                    for name in ("corrected", "letter_accuracy", "option_accuracy"):
+                        yield row | {"form": form, "measure": name, "n": 24} | around(30.0, 5)
+                    yield row | {"form": form, "measure": "letter_margin", "n": 24} | around(0.5, 0.25)
+                    yield row | {"form": form, "measure": "outside_mass", "n": 24} | around(0.25, 0.1)
 
 
-def _decline_rows(made: Made, rng: np.random.Generator):
-    for model in made.models:
-        for step in STEPS:
-            for subset in ("overall", "knowledge", *made.subsets):
-                base_text = 45 + rng.normal(0, 5)
-                row: dict[str, Any] = {"model": model, "checkpoint": f"step-{step:06d}", "step": step}
-                row |= {"subset": subset, "n": 156 if subset == "overall" else 24}
-                row |= {"base_text": base_text, "base_asr": base_text - 5, "tuned_text": base_text - 4}
-                row |= {"tuned_asr": base_text - 8, "tuned_speech": base_text - 11 - rng.uniform(0, 5)}
-                for name in REFERENCES:
-                    row |= _around(name, row[name], 5)
-                for name, (higher, lower) in DIFFERENCES.items():
-                    row |= _around(name, row[higher] - row[lower], 4)
-                yield row
+def _decline_rows(made: Made, rng: np.random.Generator) -> Iterator[Row]:
+    for key in checkpoints_of(made):
+        for subset in ("overall", "knowledge", *made.subsets):
+            text = 45 + rng.normal(0, 5)
+            values = dict(zip(REFERENCES, (text, text - 5, text - 4, text - 8, text - 11 - rng.uniform(0, 5))))
+            row = key | {"subset": subset, "n": 156 if subset == "overall" else 24}
+            for name in REFERENCES:
+                yield row | {"measure": name} | around(values[name], 5)
+            for name, (higher, lower) in DIFFERENCES.items():
+                yield row | {"measure": name} | around(values[higher] - values[lower], 4)
 
 
-def _cascade_rows(made: Made):
-    for model in made.models:
-        for step in STEPS:
-            for cascade in ("tuned_asr", "base_asr"):
-                for subset in ("all", "mmlu", "nq"):
-                    row: dict[str, Any] = {"model": model, "checkpoint": f"step-{step:06d}", "step": step}
-                    row |= {"subset": subset, "cascade": cascade, "n": 156, "success_speech": 20, "success_cascade": 30}
-                    row |= _around("agreement", 0.75, 0.1) | _around("kappa", 0.4, 0.1)
-                    row |= _around("error_overlap", 0.8, 0.05) | {"error_overlap_chance": 0.6, "n_both_wrong": 99}
-                    yield row | (
-                        {"n_both_wrong_letters": 9} | _around("same_wrong", 0.5, 0.2) if subset != "nq" else {}
-                    )
+def _cascade_rows(made: Made) -> Iterator[Row]:
+    measures = {"success_speech": (20, {}), "success_cascade": (30, {}), "agreement": (0.75, {}), "kappa": (0.4, {})}
+    measures |= {"error_overlap": (0.8, {"null": 0.6}), "same_wrong": (0.5, {})}
+    for key in checkpoints_of(made):
+        for cascade in ("tuned_asr", "base_asr"):
+            for subset in ("all", "mmlu", "nq"):
+                for name, (value, more) in measures.items():
+                    if (name, subset) != ("same_wrong", "nq"):
+                        row = key | {"subset": subset, "cascade": cascade, "measure": name, "n": 156}
+                        yield row | around(value, 0.1) | more
 
 
-def _layer_rows(made: Made):
-    for model in made.models:
-        for step in STEPS:
-            for subset in ("all", "nq"):
-                for metric in ("cosine", "euclidean"):
-                    for layer in range(31):
-                        level = 0.2 + 0.015 * layer + 0.05 * math.log1p(step)
-                        value = level if metric == "cosine" else 5 + layer**1.5 * (1.2 - level / 4)
-                        row: dict[str, Any] = {"model": model, "checkpoint": f"step-{step:06d}", "step": step}
-                        row |= {"subset": subset, "layer": layer, "metric": metric, "n": 156, "similarity": value}
-                        row |= {"similarity_null": 0.8 * value, "similarity_null_sd": 0.05 * value}
-                        row |= {"similarity_centred": value / 2, "similarity_centred_null": 0.01 * layer}
-                        row |= {"length_free": 1.2 - level / 2, "length_free_null": 1.3}
-                        yield row | {"norm_ratio": 0.1 + 0.01 * layer}
+def _layer_rows(made: Made) -> Iterator[Row]:
+    for key in checkpoints_of(made):
+        for subset in ("all", "nq"):
+            for layer in range(31):
+                level = 0.2 + 0.015 * layer + 0.05 * math.log1p(key["step"])
+                values = {"cosine": level, "euclidean": 5 + layer**1.5 * (1.2 - level / 4)}
+                values |= {"cosine_modality": level / 2, "length_free_distance": 1.2 - level / 2}
+                values |= {"log_norm_ratio": 0.1 + 0.01 * layer}
+                for name, value in values.items():
+                    row = key | {"subset": subset, "layer": layer, "measure": name, "n": 156, "value": value}
+                    yield row | ({"null": 0.8 * value, "null_sd": 0.05 * value} if MEASURES[name].has_null else {})
 
 
-def _checkpoint_rows(made: Made, rng: np.random.Generator):
-    for model in made.models:
-        for step in STEPS:
-            for subset in ("all", "nq"):
-                learnt = math.log1p(step) / math.log1p(STEPS[-1])
-                row: dict[str, Any] = {"model": model, "checkpoint": f"step-{step:06d}", "step": step, "n": 156}
-                row |= {"subset": subset, "monotonicity_skipped": 3}
-                for name in ("sim", "aps"):
-                    row |= {f"{name}_cosine": 0.4 + 0.3 * learnt + rng.normal(0, 0.01), f"{name}_cosine_null": 0.35}
-                    row |= {f"{name}_cosine_calibrated": 0.05 + 0.3 * learnt, f"{name}_euclidean": 60 - 10 * learnt}
-                    row |= {f"{name}_euclidean_null": 65.0, f"{name}_euclidean_calibrated": 0.95 - 0.15 * learnt}
-                for metric in ("cosine", "euclidean"):
-                    row |= {f"monotonicity_{metric}": 0.3 + 0.4 * learnt, f"monotonicity_{metric}_null": 0.12}
-                row |= {"cka": 0.2 + 0.4 * learnt + rng.normal(0, 0.02), "mutual_knn": 0.3 + 0.2 * learnt}
-                row |= {
-                    "sim_cosine_centred": 0.1 + 0.3 * learnt + rng.normal(0, 0.03),
-                    "sim_length_free": 1 - learnt / 4,
-                }
-                row |= {"aps_cosine_centred": 0.2 + 0.2 * learnt, "monotone_score": 0.3 + 0.2 * learnt}
-                row |= {"time_error_ms_cosine": 900 - 300 * learnt, "time_error_ms_uniform": 1100.0, "timed_n": 156}
-                row |= {"time_error_ms_proportional": 250.0, "hit_rate_cosine": 0.2 + 0.3 * learnt}
-                yield row | {"consistency": 0.4 + 0.2 * learnt, "consistency_null": 0.33}
+def _checkpoint_rows(made: Made, rng: np.random.Generator) -> Iterator[Row]:
+    for key in checkpoints_of(made):
+        x = learnt(key["step"])
+        special = {"euclidean": (60 - 10 * x, 65.0), "path_score_euclidean": (60 - 10 * x, 65.0)}
+        special |= {"cosine": (0.4 + 0.3 * x + rng.normal(0, 0.01), 0.35)}
+        special |= {"monotonicity_cosine": (0.3 + 0.4 * x, 0.12), "monotonicity_euclidean": (0.3 + 0.4 * x, 0.12)}
+        special |= {"time_error_ms_cosine": (900 - 300 * x, None), "time_error_ms_uniform": (1100.0, None)}
+        special |= {"time_error_ms_proportional": (250.0, None), "consistency": (0.4 + 0.2 * x, 0.33)}
+        for subset in ("all", "nq"):
+            for name, measure in MEASURES.items():
+                value, null = special.get(name, (0.2 + 0.3 * x + rng.normal(0, 0.02), 0.15))
+                row = key | {"subset": subset, "measure": name, "value": value, "n": 156}
+                more = {"null": null, "calibrated": 0.05 + 0.3 * x, "p": 0.01, "draws": 99} if measure.has_null else {}
+                yield row | more
 
 
-def _cka_rows(made: Made):
-    for model in made.models:
-        for step in STEPS:
-            for s in range(7):
-                for t in range(7):
-                    row: dict[str, Any] = {"model": model, "checkpoint": f"step-{step:06d}", "step": step}
-                    row |= {"subset": "all", "speech_layer": s, "text_layer": t, "n": 156}
-                    row["cka"] = (0.1 + 0.6 * math.log1p(step) / math.log1p(STEPS[-1])) * math.exp(-abs(s - t) / 3)
-                    yield row | ({"null": 0.01, "null_sd": 0.03, "p": 0.01} if s == t else {})
+def _cka_rows(made: Made) -> Iterator[Row]:
+    for key in checkpoints_of(made):
+        for s in range(7):
+            for t in range(7):
+                row = key | {"subset": "all", "speech_layer": s, "text_layer": t, "n": 156}
+                row["cka"] = (0.1 + 0.6 * learnt(key["step"])) * math.exp(-abs(s - t) / 3)
+                yield row | ({"null": 0.01, "null_sd": 0.03, "p": 0.01} if s == t else {})
 
 
-def _response_rows(made: Made, rng: np.random.Generator):
-    for model in made.models:
-        for step in STEPS:
-            learnt = math.log1p(step) / math.log1p(STEPS[-1])
-            row: dict[str, Any] = {"model": model, "checkpoint": f"step-{step:06d}", "step": step, "n": 24}
-            row |= {f"kl_{kind}_text": 4 - 3 * learnt + rng.normal(0, 0.1) for kind in ("forward", "reverse")}
-            row |= {"kl_forgetting": 0.3 * learnt, "response_cosine": 0.6 + 0.3 * learnt}
-            yield row | {"response_cosine_null": 0.5}
+def _response_rows(made: Made, rng: np.random.Generator) -> Iterator[Row]:
+    for key in checkpoints_of(made):
+        x = learnt(key["step"])
+        row = key | {f"kl_{kind}_text": 4 - 3 * x + rng.normal(0, 0.1) for kind in ("forward", "reverse")}
+        yield row | {"n": 24, "kl_forgetting": 0.3 * x, "response_cosine": 0.6 + 0.3 * x, "response_cosine_null": 0.5}
 
 
-def _lens_rows(made: Made):
-    for model in made.models:
-        for step in (STEPS[0], STEPS[-1]):
-            for layer in range(0, 31, 6):
-                row: dict[str, Any] = {"model": model, "checkpoint": f"step-{step:06d}", "step": step, "layer": layer}
-                difference = (0.1 + 0.1 * bool(step)) * layer / 30
-                row |= {"n": 12, "recall": 0.2 + difference, "control": 0.2, "difference": difference}
-                yield row | {"difference_low": difference - 0.05, "difference_high": difference + 0.05}
+def _lens_rows(made: Made) -> Iterator[Row]:
+    for key in checkpoints_of(made):
+        for layer in range(0, 31, 6) if key["step"] in (STEPS[0], STEPS[-1]) else ():
+            gain = (0.1 + 0.1 * bool(key["step"])) * layer / 30
+            row = key | {"layer": layer, "n": 12, "recall": 0.2 + gain, "control": 0.2, "difference": gain}
+            yield row | {"difference_low": gain - 0.05, "difference_high": gain + 0.05}
 
 
-def _position_rows(made: Made):
-    for model in made.models:
-        for step in STEPS:
-            for kind in ("forward", "reverse"):
-                for position in range(12):
-                    row: dict[str, Any] = {"model": model, "checkpoint": f"step-{step:06d}", "step": step}
-                    row |= {"measure": kind, "prefix": "text", "position": position, "n": 24}
-                    mean = (5 - math.log1p(step) / 2) * math.exp(-position / 5)
-                    yield row | {"mean": mean, "p80": 1.5 * mean, "p95": 3 * mean}
+def _position_rows(made: Made) -> Iterator[Row]:
+    for key in checkpoints_of(made):
+        for kind in ("forward", "reverse"):
+            for position in range(12):
+                mean = (5 - math.log1p(key["step"]) / 2) * math.exp(-position / 5)
+                row = key | {"measure": kind, "prefix": "text", "position": position, "n": 24}
+                yield row | {"mean": mean, "p80": 1.5 * mean, "p95": 3 * mean}
 
 
-def _test_rows(made: Made, rng: np.random.Generator):
+def _sensitivity_rows() -> Iterator[Row]:
+    for reading, default in (("mean", True), ("last layer", False)):
+        yield {"score": "APS", "switch": "layers", "reading": reading, "default": default, "value": 0.5, "n_runs": 2}
+
+
+def _test_rows(made: Made, rng: np.random.Generator) -> Iterator[Row]:
     """Angle edits gain a little, their controls and length edits lose a little; the sweep fades with depth."""
     for model in made.models:
-        cells = [
-            ("no_op", "check", None, 0),
-            ("text", "ceiling", None, None),
-            ("oracle_transcript", "ceiling", None, None),
-        ]
-        cells += [(edit, "edit", None, 0) for edit in EDITS]
+        cells = [("no_op", "check", "", 0), ("text", "ceiling", "", None), ("oracle_transcript", "ceiling", "", None)]
+        cells += [(edit, "edit", "", 0) for edit in EDITS]
         cells += [(f"{edit}_{control}", "control", edit, 0) for edit in EDITS for control in CONTROLS]
         for layer in SWEPT_LAYERS:
-            cells.append((f"sweep@{layer}", "edit", None, layer))
+            cells.append((f"sweep@{layer}", "edit", "", layer))
             cells.append((f"sweep_random_direction@{layer}", "control", f"sweep@{layer}", layer))
         controls = {key: [name for name, _, of, _ in cells if of == key] for key, *_ in cells}
         for key, kind, of, layer in cells:
             for against in ("none", *controls[key]):
-                row: dict[str, Any] = {"model": model, "checkpoint": f"step-{STEPS[-1]:06d}", "subset": "nq"}
-                row |= {"edit": key, "against": against, "kind": kind, "name": key.partition("@")[0], "of": of}
                 bottom = "bottom3" in key
-                row |= {"operation": "length" if key.startswith("length") else "angle", "path": "vote"}
+                row = {"model": model, "checkpoint": f"step-{STEPS[-1]:06d}", "subset": "nq", "edit": key}
+                row |= {"against": against, "kind": kind, "name": key.partition("@")[0], "of": of, "path": "vote"}
+                row |= {"operation": "length" if key.startswith("length") else "angle"}
                 row |= {"selection": "bottom" if bottom else "all", "k": 3 if bottom else None}
                 row |= {"layer": layer, "swept": "@" in key}
-                row |= {"control": key.removeprefix(f"{of}_").partition("@")[0] if of else None}
-                yield row | _made_comparison(row, rng)
+                row |= {"control": key.removeprefix(f"{of}_").partition("@")[0] if of else ""}
+                yield row | _comparison(row, rng)
 
 
-def _made_comparison(row: Mapping[str, Any], rng: np.random.Generator) -> dict[str, Any]:
-    key, kind, swept = row["edit"], row["kind"], row["swept"]
-    strength = 0.0 if kind == "check" else 12.0 if kind == "ceiling" else -2.0 if kind == "control" else 5.0
-    strength *= math.exp(-row["layer"] / 15) if swept else 1.0
+def _comparison(row: Mapping[str, Any], rng: np.random.Generator) -> Row:
+    key, kind = row["edit"], row["kind"]
+    strength = {"check": 0.0, "ceiling": 12.0, "control": -2.0, "edit": 5.0}[kind]
+    strength *= math.exp(-row["layer"] / 15) if row["swept"] else 1.0
     strength *= -0.4 if key.startswith("length") else 1.0
     c = 0 if kind == "check" else int(rng.integers(1, 5))
     b = max(0, c + round(strength + (rng.normal(0, 1) if strength else 0)))
-    found: dict[str, Any] = {"n": 60, "score": 12.0 + (b - c) / 0.6, "score_against": 12.0, "b": b, "c": c}
-    found |= {"net": b - c} | _around("difference", (b - c) / 0.6, 5) | {"p": 0.4, "detectable": 13.2}
-    found |= _around("nll_change", -0.05 * strength, 0.1 if strength else 0.0) | {"nll_per_token": 3.0, "kl_first": 2.0}
-    found |= _around("kl_change", -0.1 * strength, 0.2 if strength else 0.0)
-    found |= {"edited_mean": 3.0, "shift_mean": 0.5, "log_norm_ratio": -0.2, "unedited": 0, "exhausted": 2}
-    found |= {"changed_answers": b + c}
+    found: Row = {"n": 60, "score": 12.0 + (b - c) / 0.6, "score_against": 12.0, "b": b, "c": c, "net": b - c}
+    changes = {"difference": ((b - c) / 0.6, 5), "nll_change": (-0.05 * strength, 0.1), "kl_change": (-0.1, 0.2)}
+    for name, (value, half) in changes.items():
+        found |= {name: value, f"{name}_low": value - half, f"{name}_high": value + half}
+    found |= {"p": 0.4, "detectable": 13.2, "nll_per_token": 3.0, "kl_first": 2.0, "edited_mean": 3.0}
+    found |= {"shift_mean": 0.5, "log_norm_ratio": -0.2, "unedited": 0, "exhausted": 2, "changed_answers": b + c}
     if kind == "edit":
         found["p_holm"] = 1.0
         if row["against"] == "none":
@@ -290,13 +290,13 @@ def _made_comparison(row: Mapping[str, Any], rng: np.random.Generator) -> dict[s
     return found
 
 
-def _case_rows(made: Made, texts: Mapping[str, str]):
+def _case_rows(made: Made, texts: Mapping[str, str]) -> Iterator[Row]:
     for model in made.models:
         for change, question in (("gained", "nq-0003"), ("lost", "nq-0007")):
             for place, given in enumerate(("text", "speech", *EDITS)):
                 right = (place % 2 == 0) == (change == "gained")
-                row: dict[str, Any] = {"model": model, "checkpoint": f"step-{STEPS[-1]:06d}", "subset": "nq"}
-                row |= {"change": change, "cases": 4, "id": question, "input": given, "right": right}
+                row: Row = {"model": model, "checkpoint": f"step-{STEPS[-1]:06d}", "subset": "nq", "right": right}
+                row |= {"change": change, "cases": 4, "id": question, "input": given}
                 row |= {
                     "question": texts.get("prompt", SENTENCE),
                     "reference": texts.get("reference", "Neil Armstrong"),
@@ -305,10 +305,10 @@ def _case_rows(made: Made, texts: Mapping[str, str]):
                 yield row | {"decided": given in EDITS and right == (change == "gained")}
 
 
-def _curve_rows(rng: np.random.Generator):
+def _log_rows(rng: np.random.Generator) -> Iterator[Row]:
     for step in range(0, STEPS[-1] + 1, 10):
         loss = 2 + 3 * math.exp(-step / 60) + rng.normal(0, 0.03)
-        yield {"step": step, "split": "train", "form": "all", "loss_per_token": loss, "n_samples": 160, "seconds": step}
+        row: Row = {"step": step, "n_tokens": 2000, "learning_rate": 1e-4, "seconds": 2.0 * step}
+        yield row | {"split": "train", "form": "all", "loss_per_token": loss, "n_samples": 160}
         for form, extra in (("speech", 0.6), ("text", 0.0)):
-            row = {"step": step, "split": "heldout", "form": form, "loss_per_token": loss + extra, "n_samples": 96}
-            yield row | {"n_tokens": 2000, "learning_rate": 1e-4, "seconds": 2.0 * step}
+            yield row | {"split": "heldout", "form": form, "loss_per_token": loss + extra, "n_samples": 96}

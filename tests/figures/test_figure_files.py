@@ -1,6 +1,5 @@
 """Every figure: three files of substance, equal bytes for equal data, one to eight models, tables with empty cells."""
 
-import csv
 import re
 from itertools import combinations
 from pathlib import Path
@@ -8,16 +7,25 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
 from tests.made_results import CONTROLS, Made, write_made_tables
 from tests.made_samples import write_made_alignment
 from workflow_scripts.artifacts.files import ArtifactError
-from workflow_scripts.artifacts.tables import read_table, write_table
+from workflow_scripts.artifacts.tables import (
+    TABLES,
+    TEXT,
+    WHOLE,
+    last_checkpoints,
+    read_table,
+    select,
+    typed,
+    write_table,
+)
 from workflow_scripts.figures.plot import draw as draw_figure
 from workflow_scripts.figures.plot import plot
-from workflow_scripts.figures.plot_decline import last_rows
 from workflow_scripts.figures.plot_edited_layers import swept_edits
 from workflow_scripts.figures.plot_interventions import forest_rows
 from workflow_scripts.figures.plot_partial_residuals import residuals
@@ -31,7 +39,7 @@ MAGIC = {"pdf": b"%PDF", "svg": b"<?xml", "png": b"\x89PNG"}
 
 def inputs_of(name: str, made: Made) -> dict[str, Any]:
     """Inputs of a figure, by the same table that the rule reads."""
-    other = {"training_logs": lambda: made.curves, "example_alignment": lambda: made_alignment(made)}
+    other = {"training_logs": lambda: made.logs, "example_alignment": lambda: made_alignment(made)}
     sources = FIGURES[name].inputs
     return {key: other[path]() if path in other else made.table(Path(path).stem) for key, path in sources.items()}
 
@@ -48,17 +56,10 @@ def draw(name: str, made: Made, folder: Path) -> dict[str, bytes]:
     return {kind: path.read_bytes() for kind, path in files.items()}
 
 
-def blank(path: Path, columns: list[str], every: int = 3) -> None:
-    """Empty the cells of `columns` in every third row."""
-    with open(path, newline="") as source:
-        rows = list(csv.DictReader(source))
-    for number, row in enumerate(rows):
-        if number % every == 0:
-            row.update(dict.fromkeys(columns, ""))
-    with open(path, "w", newline="") as out:
-        writer = csv.DictWriter(out, rows[0].keys())
-        writer.writeheader()
-        writer.writerows(rows)
+def change(made: Made, table: str, columns: dict[str, Any]) -> None:
+    """Write a table again with columns changed by a function each."""
+    frame = read_table(made.table(table), table)
+    write_table(made.table(table), frame.assign(**{name: new(frame[name]) for name, new in columns.items()}), table)
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -106,69 +107,74 @@ def test_a_label_as_long_as_the_alignment_runs_fits_a_third_of_the_page(tmp_path
     assert min(map(min, margins)) > -0.01
 
 
-@pytest.mark.parametrize(
-    ("name", "table", "columns"),
-    [
-        ("decline", "decline", ["base_asr", "tuned_asr", "modality_gap_low", "modality_gap_high", "erosion"]),
-        ("layers", "layers", ["similarity", "similarity_null", "similarity_null_sd"]),
-        ("learning", "gap", ["wer_speech", "wer_text"]),
-        ("monotonicity", "checkpoints", ["monotonicity_cosine", "consistency_null"]),
-        ("interventions", "tests", ["nll_change", "difference_low", "nll_change_high"]),
-        ("edited_layers", "tests", ["nll_change_low", "difference_high"]),
-        ("aps_gap", "points", ["aps_cosine", "loss_gap"]),
-        ("layers_controlled", "layers", ["similarity_centred", "length_free_null"]),
-        ("partial_residuals", "points", ["cka", "gap"]),
-        ("predictors", "regression", ["r2", "q2", "partial_r2"]),
-        ("cka", "cka", ["cka", "null"]),
-        ("lens", "lens", ["recall", "difference_low"]),
-        ("response_kl", "response_positions", ["mean"]),
-        ("aps_gap", "regression", ["slope", "r2", "partial_r2"]),
-    ],
-)
-def test_empty_cells_are_left_out(name, table, columns, tmp_path):
+@pytest.mark.parametrize("name", [name for name in FIGURES if name != "token_matrix"])
+def test_empty_cells_are_left_out(name, tmp_path):
     made = write_made_tables(tmp_path)
     full = draw(name, made, tmp_path / "full")["svg"]
-    blank(made.table(table), columns)
+    for table in FIGURES[name].columns:
+        for path in made.logs if table == "training_log" else [made.table(table)]:
+            frame = read_table(path, table)
+            numbers = list(frame.select_dtypes("float"))
+            frame.loc[::4, numbers] = np.nan
+            write_table(path, frame, table)
     holed = draw(name, made, tmp_path / "holed")["svg"]
     assert holed != full
     assert not re.search(rb"\bnan\b", holed, re.I)
 
 
-def test_the_decline_is_drawn_of_the_last_checkpoint_only():
-    rows = [{"model": "a", "step": step, "subset": "overall"} for step in (0, 100, 20)]
-    rows += [{"model": "public", "step": None, "subset": "overall"}]
-    assert {model: [row["step"] for row in own] for model, own in last_rows(rows).items()} == {
-        "a": [100],
-        "public": [None],
+@pytest.mark.parametrize("name", [name for name in FIGURES if name != "token_matrix"])
+def test_the_columns_of_the_entry_are_all_that_is_read(name, tmp_path):
+    made, entry = write_made_tables(tmp_path), FIGURES[name]
+    frames = {
+        table: {path.parent.name: read_table(path, table)[columns.split()] for path in made.logs}
+        if table == "training_log"
+        else read_table(made.table(table), table)[columns.split()]
+        for table, columns in entry.columns.items()
     }
+    assert frames.keys() == entry.inputs.keys()
+    plt.close(draw_figure(entry.function, **frames, **({} if entry.display == "none" else {"display": made.display})))
+
+
+def test_the_last_checkpoint_of_a_model_is_that_of_its_highest_step_and_backbones_have_none():
+    steps = {"step-000000": 0, "step-000100": 100, "step-000020": 20}
+    rows = [{"model": "a", "checkpoint": name, "step": step} for name, step in steps.items()]
+    rows += [{"model": "public", "checkpoint": "final", "step": None}, {"model": "b", "checkpoint": "base"}]
+    frame = typed(pd.DataFrame(rows), {"model": TEXT, "checkpoint": TEXT, "step": WHOLE})
+    assert [*last_checkpoints(frame)["checkpoint"]] == ["step-000100", "final"]
 
 
 def test_the_decline_prints_the_planted_differences_of_overall(tmp_path):
     made = write_made_tables(tmp_path, ["only"])
-    with open(made.table("decline"), newline="") as source:
-        row = next(row for row in csv.DictReader(source) if row["step"] == "200" and row["subset"] == "overall")
+    rows = select(last_checkpoints(read_table(made.table("decline"), "decline")), subset="overall")
+    gap = select(rows, measure="modality_gap").iloc[0]
     svg = draw("decline", made, tmp_path)["svg"].decode()
-    gap, low, high = (float(row[name]) for name in ("modality_gap", "modality_gap_low", "modality_gap_high"))
-    assert f"modality gap {gap:.1f} [{low:.1f}, {high:.1f}]" in svg
+    assert f"modality gap {gap.value:.1f} [{gap.low:.1f}, {gap.high:.1f}]" in svg
 
 
 def test_the_interval_of_a_gap_is_no_range_of_scores(tmp_path):
     made = write_made_tables(tmp_path, ["only"])
-    rows = [row | {"modality_gap_low": 1.0, "modality_gap_high": 90.0} for row in read_table(made.table("decline"))]
-    write_table(made.table("decline"), rows, list(rows[0]))
+    of_gap = read_table(made.table("decline"), "decline")["measure"] == "modality_gap"
+    ends = {"low": 1.0, "high": 90.0}
+    change(made, "decline", {end: lambda cells, value=value: cells.mask(of_gap, value) for end, value in ends.items()})
     # Counted down from a text score of about 40, such an interval would reach 50 points below the lowest score.
     assert not re.search(r"<text[^>]*>\N{MINUS SIGN}\d", draw("decline", made, tmp_path)["svg"].decode())
 
 
 def test_a_score_of_zero_is_drawn_and_a_missing_one_is_not(tmp_path):
     made = write_made_tables(tmp_path, ["only"])
-    rows = read_table(made.table("decline"))
+    spoken = read_table(made.table("decline"), "decline")["measure"] == "tuned_speech"
     drawn = {}
-    for value in (0, None):
-        planted = {f"tuned_speech{end}": value for end in ("", "_low", "_high")}
-        write_table(made.table("decline"), [row | planted for row in rows], list(rows[0]))
-        drawn[value] = draw("decline", made, tmp_path)["svg"].decode().count("stroke: #d55e00")
-    assert drawn[0] > drawn[None]
+    for value in (0.0, np.nan):
+        planted = dict.fromkeys(("value", "low", "high"), lambda cells, value=value: cells.mask(spoken, value))
+        change(made, "decline", planted)
+        drawn[str(value)] = draw("decline", made, tmp_path)["svg"].decode().count("stroke: #d55e00")
+    assert drawn["0.0"] > drawn["nan"]
+
+
+@pytest.mark.parametrize("name", ["decline", "learning", "similarity_gap", "interventions", "cka"])
+def test_models_whose_names_look_like_numbers_keep_them(name, tmp_path):
+    made = write_made_tables(tmp_path, ["1e5", "007"])
+    assert ">007" in draw(name, made, tmp_path)["svg"].decode()
 
 
 def test_controls_have_rows_of_their_own_only_where_a_page_holds_them(tmp_path):
@@ -212,8 +218,7 @@ def test_colours_and_markers_never_repeat_together_among_eight_models():
 
 
 def test_every_edit_stands_above_its_controls_and_ceilings_come_last(tmp_path):
-    rows = [row for row in read_table(write_made_tables(tmp_path, ["a"]).table("tests"))]
-    order = [row["edit"] for row in forest_rows(rows)]
+    order = [*forest_rows(read_table(write_made_tables(tmp_path, ["a"]).table("tests"), "tests"))["edit"]]
     assert order[:5] == ["angle_all", *(f"angle_all_{control}" for control in CONTROLS)]
     assert order[-2:] == ["text", "oracle_transcript"]
     assert not any("@" in edit or edit == "no_op" for edit in order)
@@ -221,19 +226,18 @@ def test_every_edit_stands_above_its_controls_and_ceilings_come_last(tmp_path):
 
 def test_a_sweep_takes_in_the_same_edit_at_another_layer():
     same = {"against": "none", "kind": "edit", "operation": "angle", "selection": "all", "path": "vote"}
-    same |= {"weight": 1, "k": None, "metric": "cosine"}
+    same |= {"weight": 1.0, "k": None, "metric": "cosine"}
     rows = [same | {"name": "s", "swept": True, "layer": layer, "edit": f"s@{layer}"} for layer in (20, 10)]
     rows += [same | {"name": "all", "edit": "all", "swept": False, "layer": 0}]
     rows += [same | {"name": "few", "edit": "few", "swept": False, "layer": 0, "selection": "bottom", "k": 3}]
-    assert {name: [row["edit"] for row in own] for name, own in swept_edits(rows).items()} == {
-        "s": ["all", "s@10", "s@20"]
-    }
+    sweeps = swept_edits(typed(pd.DataFrame(rows), TABLES["tests"]))
+    assert {name: [*sweep["edit"]] for name, sweep in sweeps.items()} == {"s": ["all", "s@10", "s@20"]}
 
 
 def test_without_a_sweep_the_layer_figure_says_what_to_configure(tmp_path):
     made = write_made_tables(tmp_path, ["a"])
-    rows = [row for row in read_table(made.table("tests")) if not row["swept"]]
-    write_table(made.table("tests"), rows, list(rows[0]))
+    rows = select(read_table(made.table("tests"), "tests"), swept=False)
+    write_table(made.table("tests"), rows, "tests")
     assert "give an entry a list of layers" in draw("edited_layers", made, tmp_path)["svg"].decode()
 
 

@@ -18,8 +18,8 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.parametrize("name", FIGURES)
 def test_an_entry_names_a_function_that_exists_and_inputs_that_the_plan_knows(name):
     entry = FIGURES[name]
-    _, _, function = entry.function.partition(":")
-    assert re.search(rf"^def {function}\(", (ROOT / "workflow_scripts" / entry.script).read_text(), re.M)
+    module, _, function = entry.function.partition(":")
+    assert re.search(rf"^def {function}\(", (ROOT / f"workflow_scripts/figures/{module}.py").read_text(), re.M)
     assert all("/" in source or callable(getattr(Plan, source)) for source in entry.inputs.values())
     assert "n: " in entry.caption or "over n " in entry.caption or "After Figure" in entry.caption
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,9 +11,9 @@ from tests.made_results import Made, write_made_tables
 from tests.made_samples import write_made_manifest, write_made_samples
 from workflow_scripts.figures.plot import plot
 from workflow_scripts.figures.table import FIGURES
-from workflow_scripts.report.build_report import build_report
+from workflow_scripts.report.build_report import RESULTS, build_report
 from workflow_scripts.report.build_tables import build_tables
-from workflow_scripts.report.captions import TABLES
+from workflow_scripts.report.table import JUDGEMENTS, TABLES
 
 TEMPLATE = Path(__file__).parents[2] / "workflow_scripts" / "report" / "report.html.j2"
 
@@ -35,45 +36,52 @@ def build_tables_of(made: Made) -> dict[str, Path]:
     outputs = {
         f"{name}_{kind}": made.folder / "tables" / f"{name}.{kind}" for name in TABLES for kind in ("csv", "tex")
     }
-    build_tables(
-        *(made.table(name) for name in ("gap", "checkpoints", "tests", "cases")),
-        outputs,
-        made.display,
-        **{name: made.table(name) for name in ("decline", "cascade")},
-    )
+    names = ("gap", "decline", "cascade", "checkpoints", "tests", "cases")
+    build_tables({name: made.table(name) for name in names}, outputs, made.display)
     return outputs
+
+
+def draw(name: str, made: Made) -> Path:
+    """A figure of a made study as SVG."""
+    entry, files = FIGURES[name], {kind: made.folder / f"{name}.{kind}" for kind in ("pdf", "svg", "png")}
+    plot(entry.function, {table: made.table(table) for table in entry.inputs}, files, made.display)
+    return files["svg"]
 
 
 def build_page(
     folder: Path,
     models: tuple[str, ...] = ("lora", "full"),
-    samples: int = 4,
     texts: Mapping[str, str] | None = None,
-    display: Mapping | None = None,
+    made: Made | None = None,
+    n_questions: int = 6,
+    **changed: Any,
 ) -> Page:
-    """Build the page of a made study of six questions per subset."""
-    made = write_made_tables(folder, models, texts=texts)
+    """Build the page of a made study.
+
+    Args:
+        made: the study, if its tables are written already.
+        n_questions: questions per subset.
+        changed: arguments of `build_report` in place of the usual ones.
+    """
+    made = made or write_made_tables(folder, models, texts=texts)
     tables = build_tables_of(made)
-    files = write_made_samples(made, n=6, texts=texts)
-    figure = {kind: folder / f"monotonicity.{kind}" for kind in ("pdf", "svg", "png")}
-    shown = FIGURES["monotonicity"]
-    plot(shown.function, {"checkpoints": made.table("checkpoints")}, figure, made.display)
+    figures = changed.pop("figures", None) or [draw("monotonicity", made)]
+    arguments = {
+        "figures": figures,
+        "figure_texts": {name: {"title": one.title, "caption": one.caption} for name, one in FIGURES.items()},
+        "tables": [tables[f"{name}_csv"] for name in TABLES] + [made.table(name) for name in JUDGEMENTS],
+        "logs": made.logs,
+        "manifest": write_made_manifest(folder / "manifest.json"),
+        "results": {name: made.table(name) for name in RESULTS},
+        "browser": vars(write_made_samples(made, n=n_questions, texts=texts)),
+        "models": made.facts,
+        "trained": list(made.models),
+        "subsets": dict.fromkeys(made.subsets, "") | {"nq": "NQ-open stands in for SD-QA"},
+        "samples": 4,
+        "display": made.display,
+    }
     page = Page(made, folder / "report" / "index.html")
-    build_report(
-        TEMPLATE,
-        [figure["svg"]],
-        {"monotonicity": {"title": shown.title, "caption": shown.caption}},
-        [*(path for name, path in tables.items() if name.endswith("_csv")), made.table("claims")],
-        made.curves,
-        write_made_manifest(folder / "manifest.json"),
-        page.path,
-        results={name: made.table(name) for name in ("gap", "decline", "regression", "checkpoints", "tests")},
-        browser=vars(files),
-        models=made.facts,
-        subsets=list(made.subsets),
-        samples=samples,
-        display=made.display if display is None else display,
-    )
+    build_report(TEMPLATE, page.path, **arguments | changed)
     return page
 
 

@@ -12,9 +12,10 @@ import soundfile
 
 from tests.report.conftest import build_page
 from workflow_scripts.artifacts.files import ArtifactError
-from workflow_scripts.artifacts.tables import read_table
-from workflow_scripts.report.captions import COUNTS
-from workflow_scripts.report.html_tables import fixed, is_numeric, signed
+from workflow_scripts.artifacts.tables import read_table, select
+from workflow_scripts.report.numbers import with_interval
+from workflow_scripts.report.shown_tables import read_shown_table
+from workflow_scripts.report.table import TABLES
 
 EVIL = """</script><script>alert("x")</script><img src=x onerror='alert(1)'>"&'<!--{{ 7*7 }}\u2028"""
 ALLOWED_LINK = re.compile(r"#[\w-]+|https://arxiv\.org/abs/\d{4}\.\d{5}")
@@ -145,30 +146,28 @@ def test_images_have_alternative_texts_and_tables_can_be_scrolled_by_keyboard(pa
 
 
 def test_headline_numbers_are_those_of_the_last_checkpoint(page, parsed):
-    for model in page.made.models:
-        rows = {
-            row["subset"]: row
-            for row in read_table(page.made.table("gap"))
-            if row["model"] == model and row["step"] == 200
-        }
-        gap, low, high = (fixed(rows["overall"][f"gap{end}"], 1) for end in ("", "_low", "_high"))
-        assert f"{gap} [{low}, {high}], n = 156" in parsed.visible
-        loss, low, high = (fixed(rows["overall"][f"loss_gap{end}"]) for end in ("", "_low", "_high"))
-        assert f"{loss} [{low}, {high}], n = 81" in parsed.visible
+    last = select(read_table(page.made.table("gap"), "gap"), step=200, subset="overall", form="gap")
+    for row in select(last, measure="score").itertuples():
+        assert f"{with_interval(row.value, row.low, row.high)}, n = 156" in parsed.visible
+    for row in select(last, measure="loss").itertuples():
+        assert f"{with_interval(row.value, row.low, row.high, 2)}, n = 81" in parsed.visible
     assert "120.0 → 30.0 % (written: 4.0 %), n = 24" in parsed.visible
     assert "0.70 (null 0.12)" in parsed.visible
 
 
 def test_every_cell_of_every_table_is_on_the_page(page, parsed):
-    for path in sorted((page.made.folder / "tables").glob("*.csv")):
-        for row in read_table(path):
-            for column, value in row.items():
-                if value is None:
-                    continue
-                digits = 0 if column in COUNTS else 2
-                shown = value if isinstance(value, str) else fixed(value, digits)
-                shown = signed(shown) if is_numeric(shown) else shown
-                assert shown in parsed.visible, (path.name, column)
+    for name in TABLES:
+        table = read_shown_table(page.made.folder / "tables" / f"{name}.csv", dict.fromkeys(page.made.subsets, ""))
+        for row in table.rows:
+            assert all(" ".join(cell.split()) in parsed.visible for cell in row), (name, row)
+
+
+def test_a_new_figure_is_on_the_page_with_its_words(tmp_path):
+    svg = tmp_path / "planted.svg"
+    svg.write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+    texts = {"planted": {"title": "A planted figure", "caption": "Its caption; n: none."}}
+    visible = Parsed(build_page(tmp_path, figures=[svg], figure_texts=texts).text).visible
+    assert "A planted figure" in visible and "Its caption; n: none." in visible
 
 
 def test_samples_can_be_searched_and_the_search_box_has_a_name(parsed):
@@ -198,6 +197,21 @@ def test_audio_is_mono_mp3_of_the_questions_length(parsed):
     samples, rate = soundfile.read(io.BytesIO(base64.b64decode(encoded)))
     assert (rate, samples.ndim) == (16_000, 1)
     assert len(samples) / rate == pytest.approx(1.5, abs=0.15)
+
+
+def test_long_texts_are_cut_and_recordings_beyond_the_budget_left_out(tmp_path, monkeypatch):
+    one = len(samples_of(Parsed(build_page(tmp_path / "all").text))["subsets"][0]["samples"][0]["audio"])
+    monkeypatch.setattr("workflow_scripts.report.samples.MAX_AUDIO", 6 * 2 * one)
+    data = samples_of(Parsed(build_page(tmp_path / "few", texts={"answer": "x" * 5000}).text))
+    for entry in data["subsets"]:
+        assert [bool(sample["audio"]) for sample in entry["samples"]] == [True, True, False, False]
+    answer = data["subsets"][0]["samples"][0]["models"]["lora"]["speech"]["answer"]
+    assert answer.startswith("x" * 2000) and answer.endswith("characters more]") and len(answer) < 2100
+
+
+def test_the_page_does_not_grow_with_the_number_of_questions(tmp_path):
+    few, many = (len(build_page(tmp_path / str(n), n_questions=n).text) for n in (12, 120))
+    assert many < 1.02 * few
 
 
 def test_the_page_says_what_the_models_and_the_voice_are(parsed):

@@ -1,38 +1,29 @@
 """Regression, figures, tables and page of studies with public models: alone, and beside a trained one."""
 
-import csv
-from pathlib import Path
-
+import pandas as pd
 import pytest
 
 from tests.figures.test_figure_files import MAGIC, draw
 from tests.made_results import STEPS, Made, write_made_tables
-from tests.made_samples import write_made_manifest, write_made_samples
-from tests.report.conftest import TEMPLATE, build_tables_of
-from workflow_scripts.artifacts.tables import read_table
-from workflow_scripts.correlation.regress_gap import RESPONSES, regress_gap
+from tests.report.conftest import build_page
+from workflow_scripts.artifacts.tables import read_table, select, write_table
+from workflow_scripts.correlation.judge_claims import judge_claims
+from workflow_scripts.correlation.regress_gap import regress_gap
 from workflow_scripts.figures.table import FIGURES
-from workflow_scripts.report.build_report import build_report
 from workflow_scripts.report.headline import headlines
-from workflow_scripts.report.html_tables import NOTHING
+from workflow_scripts.report.numbers import NOTHING
+
+PUBLIC = {"strategy": "public", "backbone": "unknown", "warmup": "unknown"}
 
 
-def make_public(path: Path, public: str, keep_others: bool) -> None:
+def make_public(made: Made, name: str, public: str, keep_others: bool) -> None:
     """Rewrite a table: of model `public` the last step remains, as checkpoint `final` without a step."""
-    with open(path, newline="") as source:
-        reader = csv.DictReader(source)
-        names, rows = reader.fieldnames, list(reader)
-    last = f"step-{STEPS[-1]:06d}"
-    kept = []
-    for row in rows:
-        if row["model"] != public:
-            kept += [row] if keep_others else []
-        elif row["checkpoint"] == last:
-            kept.append(row | {"checkpoint": "final"} | ({"step": ""} if "step" in row else {}))
-    with open(path, "w", newline="") as out:
-        writer = csv.DictWriter(out, names)
-        writer.writeheader()
-        writer.writerows(kept)
+    frame = read_table(made.table(name), name)
+    last = select(frame, model=public, checkpoint=f"step-{STEPS[-1]:06d}").assign(checkpoint="final")
+    if "step" in last:
+        last = last.assign(step=pd.NA)
+    others = frame[frame["model"] != public]
+    write_table(made.table(name), pd.concat([others, last]) if keep_others else last, name)
 
 
 @pytest.fixture(params=["alone", "beside"])
@@ -41,25 +32,23 @@ def study(request, tmp_path) -> tuple[Made, list[str]]:
     made = write_made_tables(tmp_path, ("trained", "public"))
     beside = request.param == "beside"
     for name in ("gap", "decline", "layers", "checkpoints", "tests"):
-        make_public(made.table(name), "public", beside)
-    with open(made.table("decline"), newline="") as source:
-        rows = [line for line in source if not line.startswith("public,")]  # its backbone is not known
-    made.table("decline").write_text("".join(rows))
-    facts = {"strategy": "public", "backbone": "unknown", "warmup": "unknown"}
-    made.facts["public"] = facts
-    if not beside:
-        made.models, made.facts = ("public",), {"public": facts}
+        make_public(made, name, "public", beside)
+    decline = read_table(made.table("decline"), "decline")
+    write_table(made.table("decline"), decline[decline["model"] != "public"], "decline")  # its backbone is not known
+    trained = ["trained"] if beside else []
+    made.facts = {name: made.facts[name] for name in trained} | {"public": PUBLIC}
+    made.models = tuple(made.facts)
     tables = [made.table(name) for name in ("gap", "checkpoints", "points", "regression", "comparisons")]
     regress_gap(*tables, models=made.facts, draws=20, seed=0)
-    return made, ["trained"] if beside else []
+    tables = [made.table(name) for name in ("layers", "checkpoints", "regression", "comparisons", "claims")]
+    judge_claims(*tables, models=made.facts)
+    return made, trained
 
 
 def test_public_models_are_no_points_of_the_regression_over_training(study):
     made, trained = study
-    assert {row["model"] for row in read_table(made.table("points"))} == set(trained)
-    for row in read_table(made.table("regression")):
-        # Response measures are absent from these tables, so their rows rest on no run.
-        assert row["n_runs"] == (0 if row["predictor"] in RESPONSES else len(trained)) and row["note"]
+    assert set(read_table(made.table("points"), "points")["model"]) == set(trained)
+    assert read_table(made.table("regression"), "regression")["n_runs"].max() == len(trained)
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -69,32 +58,12 @@ def test_every_figure_is_drawn(study, name):
         assert content.startswith(MAGIC[kind])
 
 
-def test_tables_and_page_show_a_public_model(study):
+def test_tables_and_page_show_a_public_model(study, tmp_path):
     made, trained = study
-    tables = build_tables_of(made)
-    assert any(row["model"] in ("public", "First model") for row in read_table(tables["table2_gap_csv"]))
-    files = write_made_samples(made, n=4)
-    figure = made.folder / "layers.svg"
-    figure.write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
-    page = made.folder / "index.html"
-    build_report(
-        TEMPLATE,
-        [figure],
-        {"layers": {"title": "Layers", "caption": "By layer."}},
-        [path for name, path in tables.items() if name.endswith("_csv")],
-        [made.folder / "training" / model / "log.csv" for model in trained],
-        write_made_manifest(made.folder / "manifest.json"),
-        page,
-        results={name: made.table(name) for name in ("gap", "decline", "regression", "checkpoints", "tests")},
-        browser=vars(files),
-        models=made.facts,
-        trained=trained,
-        subsets=list(made.subsets),
-        samples=2,
-        display={"title": "public", "models": {}},
-    )
-    assert '<th scope="col">public</th>' in page.read_text()
-    read = [read_table(made.table(name)) for name in ("gap", "decline", "checkpoints")]
+    logs = [made.folder / "training" / model / "log.csv" for model in trained]
+    page = build_page(tmp_path, made=made, trained=trained, logs=logs, display={"models": {}})
+    assert '<th scope="col">public</th>' in page.text
+    read = [read_table(made.table(name), name) for name in ("gap", "decline", "checkpoints")]
     values = {line.name: line.values[0] for line in headlines(["public"], *read)}
     assert values["GAP, Overall"].endswith("n = 156")
     assert values["GAP before training"] == NOTHING, "it was not trained here"

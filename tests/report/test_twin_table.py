@@ -1,5 +1,8 @@
 """The reference page's table on training with an alignment loss."""
 
+import pandas as pd
+
+from workflow_scripts.artifacts.tables import TABLES, typed
 from workflow_scripts.report.twin_table import HEADER, twin_cells
 
 
@@ -16,14 +19,20 @@ def row(quantity, change, step=100, subset="overall"):
     }
 
 
-def point(model, calibrated, step=100):
-    measures = {"aps_cosine_calibrated": calibrated, "sim_cosine_calibrated": 0.1, "kl_forgetting": None}
-    return {"model": model, "checkpoint": f"step-{step:06d}", "step": step} | measures
+def points(model, calibrated, step=100):
+    keys = {"model": model, "checkpoint": f"step-{step:06d}", "step": step}
+    measures = {"path_score_cosine_calibrated": calibrated, "cosine_calibrated": 0.1, "kl_forgetting": None}
+    return [keys | {"measure": name, "value": value} for name, value in measures.items()]
+
+
+def table(rows, name):
+    return typed(pd.DataFrame(rows, columns=list(TABLES[name])), TABLES[name])
 
 
 def test_the_last_checkpoint_stands_beside_the_twin_with_its_paired_interval():
     twins = [row("gap", -9.0, step=50), row("gap", -2.0), row("text", 0.5, subset="a")]
-    lines = twin_cells(twins, [point("aligned", 0.4), point("plain", 0.25), point("aligned", 0.9, step=50)])
+    measured = [*points("aligned", 0.4), *points("plain", 0.25), *points("aligned", 0.9, step=50)]
+    lines = twin_cells(table(twins, "twins"), table(measured, "points"))
     assert ["aligned", "plain", "GAP, Overall (points)", "5.00", "7.00", "−2.00 [−3.00, −1.00], n = 80"] in lines
     assert not any("Score on text" in line[2] or "9.00" in line[5] for line in lines)
     by_name = {line[2]: line[3:] for line in lines}
@@ -33,4 +42,4 @@ def test_the_last_checkpoint_stands_beside_the_twin_with_its_paired_interval():
 
 
 def test_a_study_without_twins_has_no_such_section():
-    assert twin_cells([], [point("plain", 0.2)]) == []
+    assert twin_cells(table([], "twins"), table(points("plain", 0.2), "points")) == []

@@ -10,9 +10,10 @@ from PIL import Image
 from tests.made_results import write_made_tables
 from tests.made_samples import write_made_manifest
 from workflow_scripts.artifacts.files import ArtifactError
-from workflow_scripts.artifacts.tables import read_table
+from workflow_scripts.artifacts.tables import last_checkpoints, read_table, select
 from workflow_scripts.figures.table import FIGURES
-from workflow_scripts.report.html_tables import fixed
+from workflow_scripts.measures.labels import label
+from workflow_scripts.report.numbers import fixed
 from workflow_scripts.report.write_reference import TABLES, write_reference
 
 
@@ -25,7 +26,7 @@ def results(tmp_path):
         target = results / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(made.table(target.stem), target)
-    for model, curve in zip(made.models, made.curves):
+    for model, curve in zip(made.models, made.logs):
         (results / "training" / model).mkdir(parents=True)
         shutil.copy2(curve, results / "training" / model / "log.csv")
     for folder in ("tables", "figures", "report"):
@@ -44,20 +45,18 @@ def results(tmp_path):
 def test_page_holds_every_models_last_gap_and_every_edit(results, tmp_path):
     write_reference(results, tmp_path / "target", FIGURES)
     page = (tmp_path / "target" / "README.md").read_text()
-    for model in ("full", "lora"):
-        rows = [row for row in read_table(results / "evaluation/gap.csv") if row["model"] == model]
-        last = max((row for row in rows if row["subset"] == "overall"), key=lambda row: row["step"])
-        assert f"{fixed(last['gap'], 1)} [" in page
-    for row in read_table(results / "intervention/tests.csv"):
-        if row["against"] != "none":
-            continue
-        assert f"| {row['model']} | {row['edit']} | {row['n']} | {row['b']} | {row['c']} |" in page
+    gaps = select(last_checkpoints(read_table(results / "evaluation/gap.csv", "gap")), subset="overall", form="gap")
+    for gap in select(gaps, measure="score")["value"]:
+        assert f"{fixed(gap, 1)} [" in page
+    tests = select(read_table(results / "intervention/tests.csv", "tests"), against="none")
+    for row in tests.itertuples():
+        assert f"| {row.model} | {row.edit} | {row.n} | {row.b} | {row.c} |" in page
 
 
 def test_controls_follow_the_edit_that_they_are_for(results, tmp_path):
     write_reference(results, tmp_path / "target", FIGURES)
     page = (tmp_path / "target" / "README.md").read_text().splitlines()
-    rows = [row for row in read_table(results / "intervention/tests.csv") if row["against"] == "none"]
+    rows = select(read_table(results / "intervention/tests.csv", "tests"), against="none").to_dict("records")
     place = {
         (row["model"], row["edit"]): next(
             number for number, line in enumerate(page) if line.startswith(f"| {row['model']} | {row['edit']} | ")
@@ -75,13 +74,30 @@ def test_controls_follow_the_edit_that_they_are_for(results, tmp_path):
 def test_every_claim_stands_with_its_verdict(results, tmp_path):
     write_reference(results, tmp_path / "target", FIGURES)
     page = (tmp_path / "target" / "README.md").read_text()
-    rows = read_table(results / "tables/claims.csv")
-    assert len(rows) > 8
-    for row in rows:
+    claims = read_table(results / "tables/claims.csv", "claims")
+    assert len(claims) > 8
+    for row in claims.itertuples():
         assert any(
-            line.startswith(f"| {row['claim']} | {row['measure']} |") and line.endswith(f"| {row['verdict']} |")
+            line.startswith(f"| {row.claim} | {label(row.measure)} | {row.statistic} |")
+            and line.endswith(f"| {row.verdict} |")
             for line in page.splitlines()
         )
+
+
+def test_of_a_table_too_large_for_git_the_last_checkpoints_are_copied_or_nothing_and_it_is_named(
+    results, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("workflow_scripts.report.write_reference.MAX_TABLE_BYTES", 30_000)
+    messages = write_reference(results, tmp_path / "target", FIGURES)
+    tables = tmp_path / "target/tables"
+    assert [path.stat().st_size for path in tables.iterdir() if path.stat().st_size > 30_000] == []
+    whole = read_table(results / "evaluation/gap.csv", "gap")
+    assert read_table(tables / "gap.csv", "gap").equals(last_checkpoints(whole).reset_index(drop=True))
+    assert not (tables / "layers.csv").exists()
+    named = (tmp_path / "target/README.md").read_text().partition("## Tables not copied whole")[2]
+    for name in ("gap.csv", "layers.csv"):
+        assert f"`{name}`" in named
+        assert any(name in message and "larger than 30 kB" in message for message in messages)
 
 
 def test_everything_a_paper_would_quote_is_copied_and_linked(results, tmp_path):

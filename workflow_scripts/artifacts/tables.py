@@ -204,6 +204,13 @@ def select(frame: pd.DataFrame, **equal: Any) -> pd.DataFrame:
     return frame[chosen]
 
 
+def last_checkpoints(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the last checkpoint of every model, in their order; untuned backbones (`base`) are left out."""
+    tuned = frame[frame["checkpoint"] != "base"]
+    steps = tuned["step"].fillna(-1)
+    return tuned[steps == steps.groupby(tuned["model"]).transform("max")]
+
+
 def _typed(path: Path, name: str, cells: Sequence[str], kind: str) -> pd.Series:
     if kind == TEXT:
         return pd.Series(cells, dtype=TEXT)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from workflow_scripts.artifacts.files import ArtifactError
-from workflow_scripts.artifacts.tables import TABLES, read_table, select, typed
+from workflow_scripts.artifacts.tables import read_table, select
 from workflow_scripts.correlation.samples import ALL
 from workflow_scripts.measures.registry import CALIBRATED, MEASURES, predictors
 
@@ -70,26 +70,11 @@ def wide_points(points: pd.DataFrame) -> pd.DataFrame:
 
 def overall_gaps(gap: Path) -> pd.DataFrame:
     """Overall of every checkpoint: rows `text`, `speech`, `gap` and `loss_gap` with value, low, high, n."""
-    with open(gap, encoding="utf-8") as file:
-        if "form" not in file.readline().split(","):
-            return _wide_gaps(gap)
     table = select(read_table(gap, "gap"), subset="overall")
     score, loss = select(table, measure="score"), select(table, measure="loss", form="gap")
     score = score[score["form"].isin(["text", "speech", "gap"])]
     rows = pd.concat([score.assign(measure=score["form"]), loss.assign(measure="loss_gap")], ignore_index=True)
     return rows[[*KEY, *VALUES]]
-
-
-def _wide_gaps(gap: Path) -> pd.DataFrame:
-    """From the wide table of before (going away)."""
-    rows = []
-    for row in read_table(gap):
-        if row["subset"] == "overall":
-            for name in ("text", "speech", "gap", "loss_gap"):
-                ends = {end: row.get(f"{name}_{end}") for end in ("low", "high")}
-                key = {"model": str(row["model"]), "checkpoint": str(row["checkpoint"]), "step": row["step"]}
-                rows.append(key | {"measure": name, "value": row.get(name), "n": row.get("n")} | ends)
-    return typed(pd.DataFrame(rows), {name: TABLES["points"][name] for name in [*KEY, *VALUES]})
 
 
 def _trained(frame: pd.DataFrame, models: Mapping[str, object]) -> pd.DataFrame:

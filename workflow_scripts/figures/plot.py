@@ -11,7 +11,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from workflow_scripts.artifacts.tables import read_table
+from workflow_scripts.artifacts.tables import TABLES, read_table
 from workflow_scripts.figures.style import STYLE, save
 
 
@@ -25,12 +25,13 @@ def plot(
 
     Args:
         function: `module:function` of this package.
-        inputs: paths by the name of the function's argument. Tables are read, other files are passed as paths; of
-            several files, such as training logs, the argument is a mapping by the name of their folders, the models.
+        inputs: paths by the name of the function's argument. Tables, which are called as in `artifacts.tables`, are
+            read, of other files the path is passed on; of several files, such as training logs, the argument is a
+            mapping by the name of their folders, the models.
         files: path by format, `pdf`, `svg` and `png`.
         display: DisplaySettings as plain values, for functions that take them.
     """
-    given = {name: _read(path) for name, path in inputs.items()}
+    given = {name: _read(name, path) for name, path in inputs.items()}
     save(draw(function, **given, **({} if display is None else {"display": display})), files)
 
 
@@ -41,10 +42,10 @@ def draw(function: str, **arguments: Any) -> Figure:
         return getattr(importlib.import_module(f"{__package__}.{module}"), name)(**arguments)
 
 
-def _read(path: Path | Sequence[Path]) -> Any:
+def _read(name: str, path: Path | Sequence[Path]) -> Any:
     if not isinstance(path, str | Path):
-        return {Path(part).parent.name: _read(part) for part in path}
-    return read_table(Path(path)) if Path(path).suffix == ".csv" else Path(path)
+        return {Path(part).parent.name: _read(name, part) for part in path}
+    return read_table(Path(path), name) if name in TABLES else Path(path)
 
 
 if __name__ == "__main__":

@@ -1,21 +1,22 @@
-"""Debiased linear CKA of every speech layer with every text layer, first and last checkpoint of each model (ours)."""
+"""Debiased linear CKA of every speech layer with every text layer, first and last checkpoint of each model."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from workflow_scripts.artifacts.tables import select
 from workflow_scripts.figures.style import (
     NULL,
     PAGE_INCHES,
     Look,
-    Rows,
+    by_checkpoint,
     figure,
     integer_ticks,
-    number,
     panel_inches,
     step_name,
 )
@@ -23,27 +24,27 @@ from workflow_scripts.figures.style import (
 STYLES = (("--", "first checkpoint"), ("-", "last checkpoint"))
 
 
-def plot_cka(cka: Rows, display: Mapping[str, Any]) -> Figure:
+def plot_cka(cka: pd.DataFrame, display: Mapping[str, Any]) -> Figure:
     """Draw one row per model: matrix of the first checkpoint, of the last one, and the diagonals with their null.
 
     All matrices share one scale, from 0 to the highest value of any.
     """
-    rows = cka
-    models = sorted({row["model"] for row in rows})
+    models = sorted(set(cka["model"]))
     look = Look(display, models)
-    ends = {model: _first_and_last([row for row in rows if row["model"] == model]) for model in models}
-    drawn_rows = [row for model in models for own in ends[model] for row in own]
-    top = max((number(row["cka"]) for row in drawn_rows if row["cka"] is not None), default=1.0)
+    checkpoints = {model: list(by_checkpoint(select(cka, model=model)).values()) for model in models}
+    ends = {model: (parts[0], parts[-1]) for model, parts in checkpoints.items()}
+    top = max(np.nanmax([part["cka"].max() for pair in ends.values() for part in pair]), 0.1)
     height = panel_inches(len(models), 2.1) * len(models) + 0.4
     drawn, axes = figure(len(models), 3, PAGE_INCHES, height)
     for line, model in zip(axes, models):
-        for axis, own in zip(line, ends[model]):
-            image = axis.imshow(
-                _matrix(own), origin="lower", cmap="viridis", vmin=0, vmax=max(top, 0.1), interpolation="nearest"
-            )
-            axis.set_ylabel(f"{step_name(own[0])}\nspeech layer", fontsize=7)
+        for axis, part in zip(line, ends[model]):
+            matrix = part.pivot(index="speech_layer", columns="text_layer", values="cka")
+            layers = np.arange(part["speech_layer"].max() + 1)
+            matrix = matrix.reindex(index=layers, columns=layers)
+            image = axis.imshow(matrix, origin="lower", cmap="viridis", vmin=0, vmax=top, interpolation="nearest")
+            axis.set_ylabel(f"{step_name(part.iloc[0])}\nspeech layer", fontsize=7)
             integer_ticks(axis.xaxis, axis.yaxis)
-        line[0].set_title(f"{look.label(model)} (n={ends[model][-1][0]['n']})", loc="left")
+        line[0].set_title(f"{look.label(model)} (n={ends[model][-1]['n'].max()})", loc="left")
         _draw_diagonals(line[2], ends[model], look.color(model))
         integer_ticks(line[2].xaxis)
     drawn.colorbar(image, ax=axes[:, 1], shrink=min(0.8, 2.4 / height), label="CKA", aspect=25)
@@ -56,27 +57,10 @@ def plot_cka(cka: Rows, display: Mapping[str, Any]) -> Figure:
     return drawn
 
 
-def _first_and_last(rows: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
-    """Rows of the first and of the last checkpoint, which may be the same."""
-    names = sorted({row["checkpoint"] for row in rows})
-    return [[row for row in rows if row["checkpoint"] == name] for name in (names[0], names[-1])]
-
-
-def _matrix(rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
-    depth = 1 + max(row["speech_layer"] for row in rows)
-    matrix = np.full((depth, depth), np.nan)
-    for row in rows:
-        matrix[row["speech_layer"], row["text_layer"]] = number(row["cka"])
-    return matrix
-
-
-def _draw_diagonals(axis: Any, ends: Sequence[Sequence[Mapping[str, Any]]], color: str) -> None:
-    for rows, (style, _) in zip(ends, STYLES):
-        own = sorted(
-            (row for row in rows if row["speech_layer"] == row["text_layer"]), key=lambda row: row["speech_layer"]
-        )
-        x = [row["speech_layer"] for row in own]
-        axis.plot(x, [number(row["cka"]) for row in own], style, color=color)
-    mean, spread = (np.array([number(row[name]) for row in own]) for name in ("null", "null_sd"))
-    axis.fill_between(x, mean - 2 * spread, mean + 2 * spread, color=NULL, alpha=0.25, linewidth=0)
+def _draw_diagonals(axis: Any, ends: Sequence[pd.DataFrame], color: str) -> None:
+    for part, (style, _) in zip(ends, STYLES):
+        diagonal = part[part["speech_layer"] == part["text_layer"]].sort_values("speech_layer")
+        axis.plot(diagonal["speech_layer"], diagonal["cka"], style, color=color)
+    low, high = (diagonal["null"] + sign * 2 * diagonal["null_sd"] for sign in (-1, 1))
+    axis.fill_between(diagonal["speech_layer"].astype(float), low, high, color=NULL, alpha=0.25, linewidth=0)
     axis.set_ylabel("CKA, equal layers", fontsize=7)

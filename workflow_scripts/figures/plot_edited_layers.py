@@ -1,67 +1,66 @@
-"""Effect of the same edit by the layer at which it is made, with the band of its controls (ours)."""
+"""Effect of the same edit by the layer at which it is made, with the band of its controls."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
+from workflow_scripts.artifacts.tables import select
 from workflow_scripts.figures.style import (
     MARKERS,
     NULL,
     PAGE_INCHES,
     PALETTE,
     Look,
-    Rows,
     figure,
     integer_ticks,
-    number,
+    interval_range,
     panel_inches,
     top_legend,
     whiskers,
 )
 
 COLUMNS = {"difference": "right answers:\nchange (points)", "nll_change": "reference loss:\nchange (nats/token)"}
+ALIKE = ["operation", "weight", "selection", "k", "path", "metric"]
 
 
-def swept_edits(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+def swept_edits(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Rows of one model's swept edits against the unedited answers, by entry, in order of layers.
 
     An edit of a single layer that has the same operation, selection, k, path and metric joins the sweep as a point.
     """
-    own = [row for row in rows if row["against"] == "none" and row["kind"] == "edit" and isinstance(row["layer"], int)]
-    alike = ("operation", "weight", "selection", "k", "path", "metric")
+    rows = select(rows, against="none", kind="edit").dropna(subset="layer")
+    swept, single = (select(rows, swept=kind) for kind in (True, False))
     found = {}
-    for name in dict.fromkeys(row["name"] for row in own if row["swept"]):
-        swept = [row for row in own if row["name"] == name]
-        layers = {row["layer"] for row in swept}
-        same = [row for row in own if not row["swept"] and all(row[key] == swept[0][key] for key in alike)]
-        swept += [row for row in same if row["layer"] not in layers]
-        found[name] = sorted(swept, key=lambda row: row["layer"])
+    for name in dict.fromkeys(swept["name"]):
+        sweep = select(swept, name=name)
+        same = single.merge(sweep[ALIKE].iloc[:1], on=ALIKE)  # which takes missing values for equal
+        joined = pd.concat([sweep, same[~same["layer"].isin(sweep["layer"])]])
+        found[name] = joined.sort_values("layer", kind="stable")
     return found
 
 
-def plot_edited_layers(tests: Rows, display: Mapping[str, Any]) -> Figure:
+def plot_edited_layers(tests: pd.DataFrame, display: Mapping[str, Any]) -> Figure:
     """Draw one row of panels per model: a curve per swept edit, a box per layer over the controls' intervals.
 
     A study that sweeps no edit gets one row, which says so.
     """
-    table = tests
-    models = sorted({row["model"] for row in table})
+    models = sorted(set(tests["model"]))
     look = Look(display, models)
-    if not any(swept_edits([row for row in table if row["model"] == model]) for model in models):
-        table, models = [], [""]
-    height = panel_inches(len(models), 1.9) * len(models) + 0.5
-    drawn, axes = figure(len(models), 2, PAGE_INCHES, height, sharex=True, sharey="col")
-    for pair, model in zip(axes, models):
-        rows = [row for row in table if row["model"] == model]
-        curves = swept_edits(rows)
-        n = max((row["n"] for swept in curves.values() for row in swept), default=0)
+    sweeps = {model: swept_edits(select(tests, model=model)) for model in models}
+    if not any(sweeps.values()):
+        sweeps = {"": {}}
+    height = panel_inches(len(sweeps), 1.9) * len(sweeps) + 0.5
+    drawn, axes = figure(len(sweeps), 2, PAGE_INCHES, height, sharex=True, sharey="col")
+    for pair, (model, curves) in zip(axes, sweeps.items()):
         for axis, (column, label) in zip(pair, COLUMNS.items()):
-            _draw(axis, rows, curves, column)
+            _draw(axis, select(tests, model=model), curves, column)
             axis.set_ylabel(label, fontsize=7)
         if model:
-            pair[0].set_title(f"{look.label(model)} (n={n})" if n else look.label(model), loc="left")
+            n = f" (n={max(curve['n'].max() for curve in curves.values())})" if curves else ""
+            pair[0].set_title(f"{look.label(model)}{n}", loc="left")
     for axis in axes[-1]:
         axis.set_xlabel("layer edited")
         integer_ticks(axis.xaxis)
@@ -69,33 +68,22 @@ def plot_edited_layers(tests: Rows, display: Mapping[str, Any]) -> Figure:
     return drawn
 
 
-def _draw(axis: Any, rows: Sequence[Mapping[str, Any]], curves: Mapping[str, Sequence], column: str) -> None:
+def _draw(axis: Any, tests: pd.DataFrame, curves: Mapping[str, pd.DataFrame], column: str) -> None:
     axis.axhline(0, color="black", linewidth=0.6)
     if not curves:
         axis.text(0.5, 0.55, "no edit is tried at several layers:\ngive an entry a list of layers", ha="center",
                   transform=axis.transAxes, fontsize=7)  # fmt: skip
         return
-    every = sorted({row["layer"] for swept in curves.values() for row in swept})
+    every = sorted({layer for curve in curves.values() for layer in curve["layer"]})
     # Within a layer's share of the axis: the box of each curve's controls, with the curve's point in its middle.
     share = min(0.8 * min(np.diff(every), default=1), 0.1 * (every[-1] - every[0] + 1))
     width = share / len(curves)
-    for place, (name, swept) in enumerate(curves.items()):
-        x = np.array([row["layer"] for row in swept]) + (place + 0.5) * width - share / 2
-        bands = [_band(rows, row["edit"], column) for row in swept]
-        for middle, band in zip(x, bands):
-            if band is not None:
+    for place, (name, curve) in enumerate(curves.items()):
+        x = curve["layer"].to_numpy(dtype=np.float64) + (place + 0.5) * width - share / 2
+        for middle, edit in zip(x, curve["edit"]):
+            if band := interval_range(select(tests, against="none", kind="control", of=edit), column):
                 axis.fill_between([middle - width / 2, middle + width / 2], *band, color=NULL, alpha=0.3, linewidth=0,
                                   label="controls at the layer")  # fmt: skip
-        value, low, high = (np.array([number(row[f"{column}{end}"]) for row in swept]) for end in ("", "_low", "_high"))
-        color = PALETTE[place % len(PALETTE)]
-        whiskers(axis.vlines, x, low, high, color=color, linewidth=1.0)
-        marker = MARKERS[place % len(MARKERS)]
-        axis.plot(x, value, ":", color=color, marker=marker, linewidth=0.8, label=name.replace("$", r"\$"))
-
-
-def _band(rows: Sequence[Mapping[str, Any]], edit: str, column: str) -> tuple[float, float] | None:
-    """Lowest lower and highest upper end of the intervals of an edit's controls."""
-    own = [row for row in rows if row["kind"] == "control" and row["of"] == edit and row["against"] == "none"]
-    ends = [(number(row[f"{column}_low"]), number(row[f"{column}_high"])) for row in own]
-    ends = [pair for pair in ends if np.isfinite(pair).all()]
-    return (min(low for low, _ in ends), max(high for _, high in ends)) if ends else None
+        color, marker = PALETTE[place % len(PALETTE)], MARKERS[place % len(MARKERS)]
+        whiskers(axis.vlines, x, curve[f"{column}_low"], curve[f"{column}_high"], color=color, linewidth=1.0)
+        axis.plot(x, curve[column], ":", color=color, marker=marker, linewidth=0.8, label=name.replace("$", r"\$"))

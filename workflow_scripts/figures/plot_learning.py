@@ -1,4 +1,4 @@
-"""Learning curves: held-out loss of spoken and written prompts, and what is understood of spoken sentences (ours).
+"""Learning curves: held-out loss of spoken and written prompts, and what is understood of spoken sentences.
 
 Left: loss per answer token. Right: word error rate when asked aloud to repeat a held-out sentence, with the same
 question in writing as the floor.
@@ -7,54 +7,41 @@ question in writing as the floor.
 from collections.abc import Mapping
 from typing import Any
 
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from workflow_scripts.figures.style import NULL, PAGE_INCHES, Look, Rows, figure, number
+from workflow_scripts.artifacts.tables import select
+from workflow_scripts.figures.style import NULL, PAGE_INCHES, Look, figure, steps
 
-FORM_LINES = (("spoken", "-"), ("written", "--"))
+LINES = {"speech": ("spoken", "-"), "text": ("written", "--")}
 
 
-def plot_learning(curves: Mapping[str, Rows], gap: Rows, display: Mapping[str, Any]) -> Figure:
-    """Draw both panels; `curves` holds the training log of each model."""
-    models = list(curves)
-    look = Look(display, models)
-    scored = [row for row in gap if row.get("wer_speech") is not None]
+def plot_learning(training_log: Mapping[str, pd.DataFrame], gap: pd.DataFrame, display: Mapping[str, Any]) -> Figure:
+    """Draw both panels; `training_log` holds the log of each model."""
+    look = Look(display, list(training_log))
+    repeated = select(gap, measure="word_error_rate")
     drawn, ((losses, words),) = figure(1, 2, PAGE_INCHES, 2.7)
     n_heldout = 0
-    for model, log in curves.items():
-        rows = [row for row in log if row["split"] == "heldout"]
-        for form, line in (("speech", "-"), ("text", "--")):
-            own = [row for row in rows if row["form"] == form]
-            n_heldout = max([n_heldout, *(row["n_samples"] for row in own)])
-            losses.plot(
-                [row["step"] for row in own],
-                [number(row["loss_per_token"]) for row in own],
-                line,
-                color=look.color(model),
-                marker=look.marker(model),
-                markersize=3,
-            )
-        own = sorted((row for row in scored if row["model"] == model), key=lambda row: row["step"])
-        for form, line in (("speech", "-"), ("text", "--")):
-            words.plot(
-                [row["step"] for row in own],
-                [number(row[f"wer_{form}"]) for row in own],
-                line,
-                color=look.color(model),
-                marker=look.marker(model),
-                markersize=3,
-            )
+    for model, log in training_log.items():
+        shown = {"color": look.color(model), "marker": look.marker(model), "markersize": 3}
+        for form, (_, line) in LINES.items():
+            curve = select(log, split="heldout", form=form)
+            n_heldout = max([n_heldout, *curve["n_samples"]])
+            losses.plot(steps(curve), curve["loss_per_token"], line, **shown)
+            curve = select(repeated, model=model, form=form).sort_values("step")
+            words.plot(steps(curve), curve["value"], line, **shown)
     losses.set(xlabel="training step", ylabel="loss (nats per answer token)")
     losses.set_title(f"held-out prompts (n={n_heldout})", loc="left")
     handles = [
-        Line2D([], [], color=look.color(model), marker=look.marker(model), label=look.label(model)) for model in models
+        Line2D([], [], color=look.color(model), marker=look.marker(model), label=look.label(model))
+        for model in training_log
     ]
-    handles += [Line2D([], [], color=NULL, linestyle=line, label=form) for form, line in FORM_LINES]
+    handles += [Line2D([], [], color=NULL, linestyle=line, label=name) for name, line in LINES.values()]
     handles += [Line2D([], [], color=NULL, linestyle=":", linewidth=0.6, label="no word said")]
-    drawn.legend(handles=handles, loc="outside upper left", ncols=4 if len(models) > 3 else 5)
-    n_words = max((row["n"] for row in scored), default=0)
-    # Someone who says nothing is at 100 %; above lie answers with more words than the sentence has.
+    drawn.legend(handles=handles, loc="outside upper left", ncols=4 if len(training_log) > 3 else 5)
+    n_words = repeated["n"].max() if len(repeated) else 0
+    # An empty answer is at 100 %; above lie answers with more words than the sentence has.
     words.axhline(100, color=NULL, linewidth=0.6, linestyle=":")
     words.set(xlabel="training step", ylabel="word error rate (%)", ylim=(0, None))
     words.set_title(f"'Repeat after me: ...', held-out sentences (n={n_words})", loc="left")

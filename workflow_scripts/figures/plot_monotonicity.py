@@ -1,38 +1,33 @@
-"""Figure 8 of the paper: monotonicity (cosine, Euclid) and consistency by checkpoint, beside their nulls (ours)."""
+"""Figure 8 of the paper: monotonicity and consistency of the alignment paths by checkpoint, beside their nulls."""
 
 import math
 import textwrap
 from collections.abc import Mapping
 from typing import Any
 
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from workflow_scripts.figures.style import (
-    COSINE,
-    EUCLIDEAN,
-    NULL,
-    PAGE_INCHES,
-    Look,
-    Rows,
-    figure,
-    number,
-    panel_inches,
-)
+from workflow_scripts.artifacts.tables import select
+from workflow_scripts.figures.style import COSINE, EUCLIDEAN, NULL, PAGE_INCHES, Look, figure, panel_inches, steps
+from workflow_scripts.measures.labels import label
 
 PANELS_PER_ROW = 3
-TITLE_LETTERS = 30  # what fits above a panel
+TITLE_LETTERS = 30
+"""What fits above a panel."""
 CURVES = {
-    "monotonicity_cosine": ("monotonicity, cosine", COSINE, "o"),
-    "monotonicity_euclidean": ("monotonicity, Euclid", EUCLIDEAN, "s"),
-    "consistency": ("consistency", "#009E73", "^"),
+    "monotonicity_cosine": (COSINE, "o"),
+    "monotonicity_euclidean": (EUCLIDEAN, "s"),
+    "consistency": ("#009E73", "^"),
 }
 
 
-def plot_monotonicity(checkpoints: Rows, display: Mapping[str, Any]) -> Figure:
+def plot_monotonicity(checkpoints: pd.DataFrame, display: Mapping[str, Any]) -> Figure:
     """Draw one panel per model; the null of each curve is dashed in its colour."""
-    rows = [row for row in checkpoints if row["subset"] == "all"]
-    models = sorted({row["model"] for row in rows})
+    rows = select(checkpoints, subset="all")
+    rows = rows[rows["measure"].isin(list(CURVES))].sort_values("step")
+    models = sorted(set(rows["model"]))
     look = Look(display, models)
     columns = min(len(models), PANELS_PER_ROW)
     lines = math.ceil(len(models) / columns)
@@ -41,18 +36,12 @@ def plot_monotonicity(checkpoints: Rows, display: Mapping[str, Any]) -> Figure:
     for axis in axes.flat[len(models) :]:
         axis.set_axis_off()
     for axis, model in zip(axes.flat, models):
-        own = sorted((row for row in rows if row["model"] == model), key=lambda row: row["step"] or 0)
-        x = [row["step"] or 0 for row in own]
-        for column, (label, color, marker) in CURVES.items():
-            axis.plot(x, [number(row[column]) for row in own], marker=marker, color=color, label=label)
-            axis.plot(
-                x,
-                [number(row[f"{column}_null"]) for row in own],
-                "--",
-                color=color,
-                linewidth=0.8,
-            )
-        title = f"{look.label(model)} (n={max(row['n'] for row in own)})"
+        measured = select(rows, model=model)
+        for name, (color, marker) in CURVES.items():
+            curve = select(measured, measure=name)
+            axis.plot(steps(curve), curve["value"], marker=marker, color=color, label=label(name))
+            axis.plot(steps(curve), curve["null"], "--", color=color, linewidth=0.8)
+        title = f"{look.label(model)} (n={measured['n'].max()})"
         axis.set_title(textwrap.fill(title, TITLE_LETTERS), loc="left")
         axis.set_xlabel("training step")
         axis.tick_params(labelbottom=True)

@@ -1,7 +1,7 @@
 """Figure 6 of the paper: token similarity matrices of one question and layer, with the alignment path marked.
 
-Ours adds, on the cosines, the best path that never runs back and the cheapest time warping from corner to corner, and
-on both the positions during which each token's word is spoken.
+Beyond the paper: on the cosines, the best path that never runs back and the cheapest time warping from corner to
+corner, and on both the positions during which each token's word is spoken.
 """
 
 import math
@@ -19,9 +19,7 @@ from workflow_scripts.figures.style import PAGE_INCHES, Look, figure, integer_ti
 from workflow_scripts.measures.monotone_paths import dtw, text_monotone_path
 
 METRICS = {"cosine": ("cosine similarity", "viridis"), "euclidean": ("Euclidean distance", "viridis_r")}
-
-
-MOST_LABELS = 36
+MAX_LABELS = 36
 """More token labels than this would overlap; then every second (third, ...) token is labelled."""
 
 
@@ -31,7 +29,7 @@ def shown_token(token: str) -> str:
 
 
 def plot_token_matrix(alignment: Path, display: Mapping[str, Any]) -> Figure:
-    """Draw the first example: cosine and Euclid side by side, text tokens across, speech positions down.
+    """Draw the first example: both metrics side by side, text tokens across, speech positions down.
 
     The layer is display.example_layer, or the one kept nearest to the middle of the stack.
     """
@@ -54,7 +52,7 @@ def plot_token_matrix(alignment: Path, display: Mapping[str, Any]) -> Figure:
         )
     if layer > n_layers:
         raise ArtifactError(f"{alignment}: has layers 0 to {n_layers}; set display.example_layer ({layer}) within them")
-    labelled = np.arange(0, len(tokens), math.ceil(len(tokens) / MOST_LABELS))
+    labelled = np.arange(0, len(tokens), math.ceil(len(tokens) / MAX_LABELS))
     drawn, axes = figure(1, 2, PAGE_INCHES, 3.4, sharey=True)
     for axis, (metric, (label, colors)) in zip(axes[0], METRICS.items()):
         matrix = content.examples[name][metric][layer].astype(np.float32)

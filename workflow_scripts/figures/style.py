@@ -11,13 +11,13 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from workflow_scripts.artifacts.files import atomic_path
 from workflow_scripts.settings.display import DisplaySettings
 
-Rows = Sequence[Mapping[str, Any]]
 PAGE_INCHES = 6.9
 """Width of a two-column page: figures are drawn at their printed size."""
 PAGE_HEIGHT_INCHES = 9.3
@@ -116,14 +116,36 @@ class Look:
         return self._display.example_layer
 
 
-def step_name(row: Mapping[str, Any]) -> str:
+def step_name(row: Any) -> str:
     """A row's checkpoint as legends call it: its step, or its name if it has none."""
-    return str(row["checkpoint"]) if row["step"] is None else f"step {row['step']}"
+    return str(row.checkpoint) if pd.isna(row.step) else f"step {row.step}"
 
 
-def counted(fit: Mapping[str, Any]) -> str:
+def steps(rows: pd.DataFrame) -> np.ndarray:
+    """Training steps as floats; a model that is not trained here stands at 0."""
+    return rows["step"].fillna(0).to_numpy(dtype=np.float64)
+
+
+def by_checkpoint(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Rows of each checkpoint, in order of training: names sort as steps do."""
+    return {str(name): part for name, part in rows.groupby("checkpoint", sort=True)}
+
+
+def measures_side_by_side(points: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
+    """One row per checkpoint, a column of values per measure; NaN where a checkpoint has none."""
+    keys = ["model", "checkpoint", "step"]
+    return points.pivot(index=keys, columns="measure", values="value").reindex(columns=measures).reset_index()
+
+
+def interval_range(rows: pd.DataFrame, column: str) -> tuple[float, float] | None:
+    """Lowest lower and highest upper end of the intervals of several rows; None without any."""
+    ends = rows[[f"{column}_low", f"{column}_high"]].dropna()
+    return (ends.iloc[:, 0].min(), ends.iloc[:, 1].max()) if len(ends) else None
+
+
+def counted(fit: Any) -> str:
     """What a fit rests on: its checkpoints, and the training runs that they come from."""
-    return f"n={fit['n_checkpoints']}, {fit['n_runs']} run{'' if fit['n_runs'] == 1 else 's'}"
+    return f"n={fit.n_checkpoints}, {fit.n_runs} run{'' if fit.n_runs == 1 else 's'}"
 
 
 def integer_ticks(*axes: Any) -> None:
@@ -150,11 +172,6 @@ def top_legend(drawn: Figure, axes: Iterable[Any], place: str = "outside upper l
         drawn.legend(found.values(), found.keys(), loc=place, **shown)
 
 
-def number(value: Any) -> float:
-    """A table cell as a float, NaN if empty."""
-    return float("nan") if value is None else float(value)
-
-
-def printed(value: Any, digits: int) -> str:
-    """A table cell as text with `digits` decimals, a dash if empty."""
-    return "\N{EN DASH}" if value is None else f"{float(value):.{digits}f}"
+def printed(value: float, digits: int) -> str:
+    """A number with `digits` decimals, a dash if it is missing."""
+    return "\N{EN DASH}" if pd.isna(value) else f"{value:.{digits}f}"

@@ -15,8 +15,9 @@ class Figure:
     Attributes:
         function: `module:function` in this package. It takes the inputs by name and, unless `display` is "none",
             the settings of the display, and returns a matplotlib figure.
-        inputs: path of each input by name, or the method of `Plan` that knows it. The function gets the rows of a
-            table, the path of any other file.
+        inputs: path of each input by name, or the method of `Plan` that knows it. An input that is called as in
+            `artifacts.tables` arrives as its DataFrame, any other file as its path.
+        columns: columns that are read of each table.
         title, caption: as on the page and in Snakemake's report. The caption says what n is.
         category, label: place in Snakemake's report.
         display: settings of the display that are read: "all" models, so that each keeps its colour where others are
@@ -25,22 +26,28 @@ class Figure:
 
     function: str
     inputs: Mapping[str, str]
+    columns: Mapping[str, str]
     title: str
     caption: str
     category: str
     label: str
     display: str = "all"
 
-    @property
-    def script(self) -> str:
-        """Source of the function, relative to the package of the workflow."""
-        return f"figures/{self.function.partition(':')[0]}.py"
 
+LAYERS = "model checkpoint step subset layer measure value null null_sd n"
+AGAINST_GAP = {
+    "points": "model checkpoint step measure value",
+    "checkpoints": "model subset measure null",
+    "regression": "outcome predictor pool n_checkpoints n_runs slope intercept r2 r2_low r2_high partial_r2",
+}
+CHANGES = "difference difference_low difference_high nll_change nll_change_low nll_change_high"
+ALIKE = "operation weight selection k path metric"
 
 FIGURES: Mapping[str, Figure] = {
     "decline": Figure(
         function="plot_decline:plot_decline",
         inputs={"decline": "results/evaluation/decline.csv"},
+        columns={"decline": "model checkpoint step subset measure value low high n"},
         title="From written to spoken questions",
         caption="Scores (0-100) of each model's last checkpoint under five conditions: untuned backbone on text and on "
         "ASR transcripts, tuned model on text, on ASR transcripts and on speech. Overall is the unweighted mean of the "
@@ -53,7 +60,8 @@ FIGURES: Mapping[str, Figure] = {
     ),
     "learning": Figure(
         function="plot_learning:plot_learning",
-        inputs={"curves": "training_logs", "gap": "results/evaluation/gap.csv"},
+        inputs={"training_log": "training_logs", "gap": "results/evaluation/gap.csv"},
+        columns={"training_log": "step split form loss_per_token n_samples", "gap": "model step form measure value n"},
         title="Learning curves",
         caption="Left: loss per answer token on held-out prompts, spoken (solid) and written (dashed). Right: word "
         "error rate when asked to repeat a held-out sentence; the written request is the floor, and 100 % is the rate "
@@ -65,6 +73,7 @@ FIGURES: Mapping[str, Figure] = {
     "layers": Figure(
         function="plot_layers:plot_layers",
         inputs={"layers": "results/correlation/layers.csv"},
+        columns={"layers": LAYERS},
         title="Similarity by layer",
         caption="Cosine similarity and Euclidean distance between the mean states of the spoken and the written "
         "question, one curve per checkpoint; distances on a log scale. Grey: the shuffled-pair null of the last "
@@ -75,19 +84,21 @@ FIGURES: Mapping[str, Figure] = {
         label="By layer (paper: Figure 4)",
     ),
     "layers_controlled": Figure(
-        function="plot_layers_controlled:plot_layers_controlled",
+        function="plot_layers:plot_layers_controlled",
         inputs={"layers": "results/correlation/layers.csv"},
+        columns={"layers": LAYERS},
         title="Similarity by layer, controlled",
         caption="Left: cosine similarity after the mean of each form over the other half of the questions is "
         "subtracted. Middle: Euclidean distance divided by the geometric mean of the two norms. Right: log of the "
-        "ratio of the norms of speech and text, 0 for equal ones. Dotted: the shuffled-pair null of the last "
-        "checkpoint. n: questions.",
+        "ratio of the norms of speech and text, 0 for equal ones. Grey: the shuffled-pair null of the last "
+        "checkpoint (mean and two standard deviations). n: questions.",
         category="Similarity",
         label="By layer, centred and length-free",
     ),
     "cka": Figure(
         function="plot_cka:plot_cka",
         inputs={"cka": "results/correlation/cka.csv"},
+        columns={"cka": "model checkpoint step speech_layer text_layer n cka null null_sd"},
         title="CKA, layer by layer",
         caption="Debiased linear CKA over questions between every speech layer and every text layer, first and last "
         "checkpoint, all on one scale, and the diagonals; grey: the shuffled-pair null of the last checkpoint (mean "
@@ -98,6 +109,7 @@ FIGURES: Mapping[str, Figure] = {
     "lens": Figure(
         function="plot_lens:plot_lens",
         inputs={"lens": "results/correlation/lens.csv"},
+        columns={"lens": "model checkpoint layer n recall control difference difference_low difference_high"},
         title="Logit lens at speech positions",
         caption="Recall of the question's content words (first sub-tokens of words of five letters or more) among the "
         "ten most likely tokens at any speech position, with the final norm and the output head applied to the states "
@@ -109,8 +121,12 @@ FIGURES: Mapping[str, Figure] = {
     "response_kl": Figure(
         function="plot_response_kl:plot_response_kl",
         inputs={
-            "positions": "results/correlation/response_positions.csv",
+            "response_positions": "results/correlation/response_positions.csv",
             "responses": "results/correlation/responses.csv",
+        },
+        columns={
+            "response_positions": "model checkpoint step measure prefix position n mean",
+            "responses": "model step kl_forward_text kl_reverse_text kl_forgetting",
         },
         title="KL between forms by response position",
         caption="Divergence of the next-token distributions after the spoken and the written question, on the model's "
@@ -125,8 +141,10 @@ FIGURES: Mapping[str, Figure] = {
         function="plot_against_gap:plot_similarity_gap",
         inputs={
             "points": "results/correlation/points.csv",
+            "checkpoints": "results/correlation/checkpoints.csv",
             "regression": "results/correlation/regression.csv",
         },
+        columns=AGAINST_GAP,
         title="Similarity against the gap",
         caption="Sequence-level similarity (mean over layers 1 to L), one point per checkpoint, lines join the "
         "checkpoints of a run, the last one is filled; ticks on the x axis: the shuffled-pair nulls. Dashed: the "
@@ -138,6 +156,7 @@ FIGURES: Mapping[str, Figure] = {
     "token_matrix": Figure(
         function="plot_token_matrix:plot_token_matrix",
         inputs={"alignment": "example_alignment"},
+        columns={},
         title="Token similarity matrices",
         caption="One spoken question (rows: speech positions) against its text (columns: tokens) in one layer, with "
         "the alignment path: the best speech position of each text token. Bars: when the token's word is spoken. "
@@ -150,8 +169,10 @@ FIGURES: Mapping[str, Figure] = {
         function="plot_against_gap:plot_aps_gap",
         inputs={
             "points": "results/correlation/points.csv",
+            "checkpoints": "results/correlation/checkpoints.csv",
             "regression": "results/correlation/regression.csv",
         },
+        columns=AGAINST_GAP,
         title="Alignment Path Score against the gap",
         caption="Like the figure of similarity against the gap, for the Alignment Path Score: the mean similarity "
         "along the alignment path, over layers 1 to L. After Figure 7 of the paper.",
@@ -161,6 +182,7 @@ FIGURES: Mapping[str, Figure] = {
     "monotonicity": Figure(
         function="plot_monotonicity:plot_monotonicity",
         inputs={"checkpoints": "results/correlation/checkpoints.csv"},
+        columns={"checkpoints": "model step subset measure value null n"},
         title="Monotonicity and consistency",
         caption="Monotonicity: Spearman correlation of text position and path position. Consistency: share of text "
         "tokens for which cosine similarity and Euclidean distance choose the same speech position. Dashed: the "
@@ -172,6 +194,7 @@ FIGURES: Mapping[str, Figure] = {
     "interventions": Figure(
         function="plot_interventions:plot_interventions",
         inputs={"tests": "results/intervention/tests.csv"},
+        columns={"tests": "model edit against kind control of swept n " + CHANGES},
         title="Edits of speech vectors beside their controls",
         caption="Left: change of strictly right answers against unedited speech, in points, with its 95 % interval. "
         "Right: change of the loss of the reference answer (below 0 is better). Coloured: edits; grey, below each: "
@@ -184,6 +207,7 @@ FIGURES: Mapping[str, Figure] = {
     "edited_layers": Figure(
         function="plot_edited_layers:plot_edited_layers",
         inputs={"tests": "results/intervention/tests.csv"},
+        columns={"tests": "model edit against kind name layer of swept n " + ALIKE + " " + CHANGES},
         title="Effect by layer edited",
         caption="The same edit at a single layer: change of strictly right answers and of the reference's loss against "
         "unedited speech (below 0 is better), with 95 % intervals. Grey: the range of the controls' intervals at the "
@@ -194,6 +218,7 @@ FIGURES: Mapping[str, Figure] = {
     "partial_residuals": Figure(
         function="plot_partial_residuals:plot_partial_residuals",
         inputs={"points": "results/correlation/points.csv"},
+        columns={"points": "model checkpoint step measure value"},
         title="Beyond training time",
         caption="Gap against measures after model and log(1 + step) are regressed out of both: the squared correlation "
         "is the partial R2. Points without slope: the measure adds nothing to training time. n: checkpoints.",
@@ -203,6 +228,10 @@ FIGURES: Mapping[str, Figure] = {
     "predictors": Figure(
         function="plot_predictors:plot_predictors",
         inputs={"regression": "results/correlation/regression.csv"},
+        columns={
+            "regression": """outcome predictor pool n_checkpoints n_runs r2 r2_low r2_high partial_r2 q2 r2_runs_low
+            r2_runs_high"""
+        },
         title="Predictors side by side",
         caption="R2 of the gap on each measure over all checkpoints: thin, Fisher's interval over checkpoints "
         "(optimistic); thick, the range over resampled runs; diamond, Q2 with one run left out; dashed, training time "

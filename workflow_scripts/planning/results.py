@@ -5,20 +5,9 @@ from typing import Any
 
 from workflow_scripts.figures.table import FIGURES
 from workflow_scripts.planning.names import StudyNames
+from workflow_scripts.report.table import TABLES
 from workflow_scripts.settings import PUNKT
 
-TABLES = {
-    "table1_interventions": "Interventions (paper: Table 1)",
-    "interventions_controls": "Interventions beside their controls",
-    "table4_cases": "Cases (paper: Tables 4 to 7)",
-    "table2_gap": "Scores and gap (paper: Table 2)",
-    "table3_pipeline": "Pipeline of ASR and backbone (paper: Table 3)",
-    "table9_alignment": "Alignment statistics (paper: Table 9)",
-    "alignment_in_time": "Alignment against word times (ours)",
-    "references": "References of the decline (ours)",
-    "multiple_choice": "Multiple choice in full (ours)",
-    "cascade": "Agreement with cascades (ours)",
-}
 JUDGEMENTS = ("results/tables/claims.csv", "results/tables/sensitivity.csv")
 """Tables of verdicts, shown on the page beside those of `TABLES`."""
 
@@ -54,12 +43,18 @@ class StudyResults(StudyNames):
     def tables(self, report: Callable[..., Any]) -> dict[str, Any]:
         """Named outputs of the table step: `<name>_csv` and `<name>_tex`."""
         outputs: dict[str, Any] = {f"{name}_tex": f"results/tables/{name}.tex" for name in TABLES}
-        for name, label in TABLES.items():
-            csv = f"results/tables/{name}.csv"
-            outputs[f"{name}_csv"] = report(
-                csv, caption="../report/tables.rst", category="Tables", labels={"table": label}
-            )
+        for name, table in TABLES.items():
+            shown = {"caption": "../report/tables.rst", "category": "Tables", "labels": {"table": table.label}}
+            outputs[f"{name}_csv"] = report(f"results/tables/{name}.csv", **shown)
         return outputs
+
+    def subset_settings(self, wildcards: Any) -> dict[str, Any]:
+        """Settings that decide the questions of a subset."""
+        return self.config.benchmark.subsets[wildcards.subset].model_dump(mode="json", exclude={"note"})
+
+    def subset_notes(self) -> dict[str, str]:
+        """How each subset differs from the paper's, by key; "" if it does not."""
+        return {name: self.config.benchmark.subsets[name].note for name in self.subsets}
 
     def table_files(self, extension: str) -> list[str]:
         """Every table with one extension."""

@@ -15,29 +15,34 @@ import jinja2
 
 from workflow_scripts.artifacts.files import read_json, require, write_text
 from workflow_scripts.artifacts.tables import read_table
-from workflow_scripts.report.captions import JUDGEMENTS, STAND_INS, TABLES
-from workflow_scripts.report.claims import RULE, regression_claims
 from workflow_scripts.report.headline import headlines
-from workflow_scripts.report.html_tables import NOTHING, fixed, shown_table, with_interval
+from workflow_scripts.report.labels import Labels
 from workflow_scripts.report.learning import learning_table
+from workflow_scripts.report.numbers import NOTHING, fixed
 from workflow_scripts.report.samples import build_samples
-from workflow_scripts.settings.display import DisplaySettings
+from workflow_scripts.report.shown_tables import read_judgements, read_shown_table
+from workflow_scripts.report.table import JUDGEMENTS, TABLES
+
+RESULTS = ("gap", "decline", "checkpoints")
+"""Tables of the headline numbers."""
+VERDICTS = ("claims", "regression", "interventions_controls")
+"""Tables of the section on claims; all others stand in the section on tables."""
 
 
 def build_report(
     template: Path,
+    html: Path,
+    *,
     figures: Sequence[Path],
     figure_texts: Mapping[str, Mapping[str, str]],
     tables: Sequence[Path],
-    curves: Sequence[Path],
+    logs: Sequence[Path],
     manifest: Path,
-    html: Path,
-    *,
     results: Mapping[str, Path],
     browser: Mapping[str, Sequence[Path]],
     models: Mapping[str, Mapping[str, str]],
-    trained: Sequence[str] | None = None,
-    subsets: Sequence[str],
+    trained: Sequence[str],
+    subsets: Mapping[str, str],
     samples: int,
     display: Mapping[str, Any],
 ) -> None:
@@ -45,42 +50,39 @@ def build_report(
 
     Args:
         template: the Jinja template.
-        figures: SVG files, in the order of the page. tables: CSV files of results/tables.
-        figure_texts: title and caption by the figure's name.
-        curves: training logs, in the order of `trained`.
+        figures: SVG files, in the order of the page. figure_texts: title and caption by the figure's name.
+        tables: CSV files of `table.TABLES` and `table.JUDGEMENTS`.
+        logs: training logs of `trained`, the models that were trained here.
         manifest: manifest.json of the study.
-        results: paths of `gap`, `decline`, `regression`, `checkpoints` and `tests`.
+        results: paths of `gap`, `decline` and `checkpoints`.
         browser: files of `questions` and `utterances`, one per subset, and all `answers` and `scores`.
         models: strategy, backbone and warmup of each model.
-        trained: the models that were trained here; default: all.
+        subsets: how a subset differs from the paper's, by key; "" if it does not.
         samples: samples shown per subset.
         display: DisplaySettings as plain values.
 
     Raises:
         ArtifactError: a file is missing or does not fit the others; names the file and the remedy.
     """
-    settings = DisplaySettings.model_validate(display)
-    names = {key: settings.models[key].label if key in settings.models else key for key in models}
-    titles = {key: settings.subsets.get(key, key) for key in subsets}
-    read = {name: read_table(path) for name, path in results.items()}
+    labels = Labels(display)
+    titles = labels.subsets(subsets)
     study = read_json(Path(manifest), "the manifest step")
-    shown = [shown_table(path, titles) for path in _in_order(tables, [*JUDGEMENTS, *TABLES])]
+    paths = {Path(path).stem: Path(path) for path in tables}
+    shown = {name: read_judgements(paths[name]) for name in JUDGEMENTS if name in paths}
+    shown |= {name: read_shown_table(paths[name], titles) for name in TABLES if name in paths}
     content = {
-        "title": settings.title,
-        "models": [{"key": key, "label": names[key], **facts} for key, facts in models.items()],
+        "title": labels.title,
+        "models": [{"key": key, "label": labels.model(key), **facts} for key, facts in models.items()],
         "subsets": titles,
         "voice": _voice(study),
-        "stand_ins": [text for key, text in STAND_INS.items() if key in titles],
-        "headlines": headlines(list(models), read["gap"], read["decline"], read["checkpoints"]),
-        "claims": regression_claims(read["regression"]),
-        "rule": RULE,
-        "edits": [{**row, "label": names.get(row["model"], row["model"])} for row in read["tests"]],
+        "notes": [note for note in subsets.values() if note],
+        "headlines": headlines(list(models), *(read_table(results[name], name) for name in RESULTS)),
         "figures": [_figure(Path(path), figure_texts) for path in figures],
-        "judged": [table for table in shown if table.name == "claims"],
-        "tables": [table for table in shown if table.name != "claims"],
+        "verdicts": [shown[name] for name in VERDICTS if name in shown],
+        "tables": [table for name, table in shown.items() if name not in VERDICTS],
         "nothing": NOTHING,
-        "learning": learning_table([names[key] for key in (models if trained is None else trained)], curves),
-        "samples": build_samples(subsets, n=samples, **browser),
+        "learning": learning_table([labels.model(key) for key in trained], logs),
+        "samples": build_samples(list(subsets), n=samples, **browser),
         "study": study,
     }
     write_text(Path(html), render(template, content))
@@ -96,7 +98,7 @@ def render(template: Path, content: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"fixed": fixed, "with_interval": with_interval, "csp_hash": csp_hash}
+    environment.filters |= {"fixed": fixed, "csp_hash": csp_hash}
     return environment.get_template(path.name).render(content)
 
 
@@ -109,12 +111,6 @@ def csp_hash(text: str) -> str:
 def _figure(path: Path, texts: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
     encoded = base64.b64encode(require(path, "the figure's step").read_bytes()).decode("ascii")
     return {"name": path.stem, **texts[path.stem], "uri": f"data:image/svg+xml;base64,{encoded}"}
-
-
-def _in_order(paths: Sequence[Path], names: Sequence[str]) -> list[Path]:
-    """Paths in the order of `names`, unknown ones last."""
-    found = sorted(map(Path, paths))
-    return sorted(found, key=lambda path: names.index(path.stem) if path.stem in names else len(names))
 
 
 def _voice(study: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,14 +127,10 @@ if __name__ == "__main__":
         snakemake,
         lambda s: build_report(
             s.input.templates[0],
-            s.input.figures,
-            s.params.figure_texts,
-            s.input.tables,
-            s.input.curves,
-            s.input.manifest,
             s.output.html,
-            results={name: s.input[name] for name in ("gap", "decline", "regression", "checkpoints", "tests")},
+            results={name: s.input[name] for name in RESULTS},
             browser={name: s.input[name] for name in ("questions", "utterances", "answers", "scores")},
-            **{name: s.params[name] for name in ("models", "trained", "subsets", "samples", "display")},
+            **{name: s.input[name] for name in ("figures", "tables", "logs", "manifest")},
+            **{name: s.params[name] for name in ("figure_texts", "models", "trained", "subsets", "samples", "display")},
         ),
     )

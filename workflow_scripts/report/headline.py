@@ -1,33 +1,26 @@
 """The numbers a reader looks for first, one column per model, each with its interval, null or n beside it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from workflow_scripts.report.html_tables import NOTHING, fixed, with_interval
+import pandas as pd
 
-Row = Mapping[str, Any]
+from workflow_scripts.artifacts.tables import last_checkpoints, select
+from workflow_scripts.measures.labels import label
+from workflow_scripts.measures.registry import MEASURES
+from workflow_scripts.report.numbers import NOTHING, fixed, with_interval
+
+FORMS = ("text", "speech", "asr")
 
 
 @dataclass(frozen=True)
-class ModelRows:
-    """What the tables say about one model; a row is None where a table has none.
+class Tables:
+    """Rows of one model: gap.csv of its first and last checkpoint, the last one's decline.csv and checkpoints.csv."""
 
-    Attributes:
-        first, last: Overall rows of gap.csv of the first and the last checkpoint.
-        knowledge: the knowledge row of the last checkpoint.
-        decline: Overall row of decline.csv of the last checkpoint.
-        alignment: row of checkpoints.csv of the last checkpoint, all subsets.
-        first_repeat, last_repeat: gap.csv rows of the subset whose scorer is a word error rate.
-    """
-
-    first: Row | None
-    last: Row | None
-    knowledge: Row | None
-    decline: Row | None
-    alignment: Row | None
-    first_repeat: Row | None
-    last_repeat: Row | None
+    first: pd.DataFrame
+    last: pd.DataFrame
+    decline: pd.DataFrame
+    alignment: pd.DataFrame
 
 
 @dataclass(frozen=True)
@@ -40,156 +33,124 @@ class Headline:
     values: list[str]
 
 
-def rows_of_model(model: str, gap: Sequence[Row], decline: Sequence[Row], checkpoints: Sequence[Row]) -> ModelRows:
-    """The rows of one model."""
-    own = _ordered(row for row in gap if row["model"] == model and row["checkpoint"] != "base")
-    overall = [row for row in own if row["subset"] == "overall"]
-    repeat = [row for row in own if row.get("wer_speech") is not None]
-    return ModelRows(
-        first=_first(overall),
-        last=_last(overall),
-        knowledge=_last([row for row in own if row["subset"] == "knowledge"]),
-        decline=_last(_ordered(row for row in decline if row["model"] == model and row["subset"] == "overall")),
-        alignment=_last(_ordered(row for row in checkpoints if row["model"] == model and row["subset"] == "all")),
-        first_repeat=_first(repeat),
-        last_repeat=_last(repeat),
-    )
+Line = tuple[str, str, str, Callable[[Tables], str]]
+"""Name, note, anchor, and the text of a model; an empty text where nothing was measured."""
 
 
 def headlines(
-    models: Sequence[str], gap: Sequence[Row], decline: Sequence[Row], checkpoints: Sequence[Row]
+    models: Sequence[str], gap: pd.DataFrame, decline: pd.DataFrame, checkpoints: pd.DataFrame
 ) -> list[Headline]:
     """Lines of the headline table; every number is of the last checkpoint unless the line says otherwise."""
-    found = [rows_of_model(model, gap, decline, checkpoints) for model in models]
+    tuned = gap[gap["checkpoint"] != "base"]
+    first = tuned[tuned["checkpoint"] == tuned.groupby("model")["checkpoint"].transform("min")]
+    tables = first, *map(last_checkpoints, (tuned, decline, select(checkpoints, subset="all")))
+    found = [Tables(*(select(table, model=model) for table in tables)) for model in models]
     return [
-        Headline(name, note, anchor, [reading(rows) or NOTHING for rows in found])
-        for name, note, anchor, reading in _LINES
+        Headline(name, note, anchor, [text(of_model) or NOTHING for of_model in found])
+        for name, note, anchor, text in LINES
     ]
 
 
-def _counted(row: Row | None, column: str, digits: int = 1, n: str = "n") -> str:
-    """The column with its interval and the number of its questions; nothing without a value."""
-    if not row or row.get(column) is None:
-        return ""
-    return f"{with_interval(row, column, digits)}, n = {fixed(row.get(n), 0)}"
+def _row(rows: pd.DataFrame, **equal: str) -> pd.Series | None:
+    """The row with these values; None if there is none, or it holds no value."""
+    found = select(rows, **equal).dropna(subset="value")
+    return found.iloc[0] if len(found) else None
 
 
-def _gap(rows: ModelRows) -> str:
-    return _counted(rows.last, "gap")
+def _with_n(row: pd.Series | None, digits: int = 1) -> str:
+    return "" if row is None else f"{with_interval(row.value, row.low, row.high, digits)}, n = {fixed(row.n, 0)}"
 
 
-def _scores(rows: ModelRows) -> str:
-    return " / ".join(fixed(rows.last[form], 1) for form in ("text", "speech", "asr")) if rows.last else ""
+def _gap(subset: str, measure: str = "score", digits: int = 1) -> Callable[[Tables], str]:
+    return lambda tables: _with_n(_row(tables.last, subset=subset, form="gap", measure=measure), digits)
 
 
-def _first_gap(rows: ModelRows) -> str:
+def _by_form(measure: str, scale: float = 1.0, unit: str = "") -> Callable[[Tables], str]:
+    def text(tables: Tables) -> str:
+        rows = [_row(tables.last, subset="overall", form=form, measure=measure) for form in FORMS]
+        numbers = " / ".join(NOTHING if row is None else fixed(scale * row.value, 1) for row in rows)
+        return numbers + unit if any(row is not None for row in rows) else ""
+
+    return text
+
+
+def _first_gap(tables: Tables) -> str:
+    row = _row(tables.first, subset="overall", form="gap", measure="score")
     # A public model has no training steps.
-    return with_interval(rows.first, "gap") if rows.first and rows.first["step"] is not None else ""
+    return "" if row is None or pd.isna(row.step) else with_interval(row.value, row.low, row.high)
 
 
-def _knowledge(rows: ModelRows) -> str:
-    return _counted(rows.knowledge, "gap")
+def _erosion(tables: Tables) -> str:
+    return _with_n(_row(tables.decline, subset="overall", measure="erosion"))
 
 
-def _loss_gap(rows: ModelRows) -> str:
-    return _counted(rows.last, "loss_gap", 2, n="n_loss")
-
-
-def _letter_gap(rows: ModelRows) -> str:
-    return _counted(rows.last, "letter_margin_gap", 2, n="n_options")
-
-
-def _erosion(rows: ModelRows) -> str:
-    return _counted(rows.decline, "erosion")
-
-
-def _unparsed(rows: ModelRows) -> str:
-    if not rows.last:
+def _repeat(tables: Tables) -> str:
+    first, last = (_row(rows, form="speech", measure="word_error_rate") for rows in (tables.first, tables.last))
+    written = _row(tables.last, form="text", measure="word_error_rate")
+    if first is None or last is None:
         return ""
-    shares = (rows.last.get(f"unparsed_{form}") for form in ("text", "speech", "asr"))
-    return " / ".join(fixed(None if share is None else 100.0 * share, 1) for share in shares) + " %"
+    change = "" if pd.isna(last.step) else f"{fixed(first.value, 1)} \N{RIGHTWARDS ARROW} "
+    floor = NOTHING if written is None else fixed(written.value, 1)
+    return f"{change}{fixed(last.value, 1)} % (written: {floor} %), n = {fixed(last.n, 0)}"
 
 
-def _repeat(rows: ModelRows) -> str:
-    if not rows.first_repeat or not rows.last_repeat:
-        return ""
-    first, last = (fixed(row["wer_speech"], 1) for row in (rows.first_repeat, rows.last_repeat))
-    floor, n = fixed(rows.last_repeat["wer_text"], 1), fixed(rows.last_repeat["n"], 0)
-    change = last if rows.last_repeat["step"] is None else f"{first} \N{RIGHTWARDS ARROW} {last}"
-    return f"{change} % (written: {floor} %), n = {n}"
+def _of_states(measure: str, anchor: str, note: str = "") -> Line:
+    """A measure of states beside its null."""
+
+    def text(tables: Tables) -> str:
+        row = _row(tables.alignment, measure=measure)
+        return "" if row is None else f"{fixed(row.value)} (null {fixed(row.null)})"
+
+    name, note = label(measure), note or ("" if MEASURES[measure].higher_is_better else "a distance: smaller is closer")
+    return name[0].upper() + name[1:], f"{note}; beside its null" if note else "beside its null", anchor, text
 
 
-def _beside_null(column: str, digits: int = 2) -> Callable[[ModelRows], str]:
-    def reading(rows: ModelRows) -> str:
-        if not rows.alignment or rows.alignment.get(column) is None:
-            return ""
-        value, null = (fixed(rows.alignment.get(name), digits) for name in (column, f"{column}_null"))
-        return f"{value} (null {null})"
-
-    return reading
-
-
-_LINES: tuple[tuple[str, str, str, Callable[[ModelRows], str]], ...] = (
+LINES: tuple[Line, ...] = (
     (
         "GAP, Overall",
         "points by which written questions score higher than spoken ones; 95 % interval. Near 0 also where both fail",
         "table2_gap",
-        _gap,
+        _gap("overall"),
     ),
-    ("Scores, Overall", "text / speech / ASR text, 0-100, mean over subsets", "table2_gap", _scores),
+    ("Scores, Overall", "text / speech / ASR text, 0-100, mean over subsets", "table2_gap", _by_form("score")),
     ("GAP before training", "the first checkpoint", "table2_gap", _first_gap),
-    ("GAP, knowledge subsets", "points; 95 % interval", "figure-decline", _knowledge),
+    ("GAP, knowledge subsets", "points; 95 % interval", "figure-decline", _gap("knowledge")),
     (
         "Loss gap",
         "nats per token by which the reference answer is less likely after speech; 95 % interval. Needs no parser",
         "figure-aps_gap",
-        _loss_gap,
+        _gap("overall", "loss", 2),
     ),
-    ("Letter-margin gap", "nats by which speech lowers the lead of the right option", "multiple_choice", _letter_gap),
+    (
+        "Letter-margin gap",
+        "nats by which speech lowers the lead of the right option",
+        "multiple_choice",
+        _gap("overall", "letter_margin", 2),
+    ),
     (
         "Erosion",
-        "points of the text score lost by tuning; 95 % interval. A small gap may be bought with it",
+        "points of the text score lost by tuning; 95 % interval. A small gap may come from a large erosion",
         "figure-decline",
         _erosion,
     ),
-    ("Unparsed answers", "text / speech / ASR text; counted as wrong", "table2_gap", _unparsed),
+    (
+        "Unparsed answers",
+        "text / speech / ASR text; counted as wrong",
+        "table2_gap",
+        _by_form("unparsed", 100.0, " %"),
+    ),
     (
         "WER of repeating",
-        "first to last checkpoint, asked aloud; 100 % is what silence gets",
+        "first to last checkpoint, asked aloud; an empty answer has 100 %",
         "figure-learning",
         _repeat,
     ),
-    (
-        "Similarity, cosine",
-        "beside the null, speech against the text of another question: equal numbers mean no alignment",
-        "figure-layers",
-        _beside_null("sim_cosine"),
+    _of_states(
+        "cosine", "figure-layers", "no alignment where equal to the null, speech against another question's text"
     ),
-    ("APS, cosine", "mean along the alignment path, beside the null", "table9_alignment", _beside_null("aps_cosine")),
-    ("APS, Euclid", "a distance: smaller is closer; beside the null", "figure-aps_gap", _beside_null("aps_euclidean")),
-    (
-        "Monotonicity, cosine",
-        "does the path run forward (1) or anyhow (0); beside the null",
-        "figure-monotonicity",
-        _beside_null("monotonicity_cosine"),
-    ),
-    ("Monotonicity, Euclid", "beside the null", "figure-monotonicity", _beside_null("monotonicity_euclidean")),
-    (
-        "Consistency",
-        "share of tokens where cosine and Euclid agree; beside the null",
-        "figure-monotonicity",
-        _beside_null("consistency"),
-    ),
+    _of_states("path_score_cosine", "table9_alignment", "mean along the alignment path"),
+    _of_states("path_score_euclidean", "figure-aps_gap"),
+    _of_states("monotonicity_cosine", "figure-monotonicity", "1: the path runs forward, 0: no order"),
+    _of_states("monotonicity_euclidean", "figure-monotonicity"),
+    _of_states("consistency", "figure-monotonicity"),
 )
-
-
-def _ordered(rows: Any) -> list[Row]:
-    return sorted(rows, key=lambda row: -1 if row["step"] is None else row["step"])
-
-
-def _first(rows: Sequence[Row]) -> Row | None:
-    return rows[0] if rows else None
-
-
-def _last(rows: Sequence[Row]) -> Row | None:
-    return rows[-1] if rows else None

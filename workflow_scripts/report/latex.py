@@ -1,13 +1,14 @@
 """Tables as LaTeX (booktabs), with everything escaped."""
 
 import textwrap
-from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from workflow_scripts.artifacts.files import write_text
-from workflow_scripts.report.captions import COUNTS
-from workflow_scripts.report.html_tables import is_numeric, signed
+from workflow_scripts.report.numbers import MINUS, NOTHING, shown
+from workflow_scripts.report.table import Column, Table
 
 HEADING_WIDTH = 12
 ROWS_PER_PAGE = 45
@@ -36,13 +37,10 @@ def escape(text: str) -> str:
     return "".join(SPECIAL.get(character, character) for character in text)
 
 
-def cell(value: Any, digits: int = 2) -> str:
-    """A cell: numbers with `digits` decimals and a true minus sign, nothing as a dash, text escaped."""
-    if value is None or value == "":
-        return "--"
-    if isinstance(value, str):
-        return signed(escape(value), "$-$") if is_numeric(value) else escape(value)
-    return f"{value:.{digits}f}".replace("-", "$-$")
+def cell(value: Any, column: Column) -> str:
+    """A cell: numbers with fixed decimals and a true minus sign, nothing as a dash, text escaped."""
+    text = escape(shown(value, column))
+    return text.replace(MINUS, "$-$").replace(NOTHING, "--") if column.numeric else text or "--"
 
 
 def heading(text: str) -> str:
@@ -52,44 +50,32 @@ def heading(text: str) -> str:
     return escaped[0] if len(escaped) == 1 else r"\shortstack{" + r" \\ ".join(escaped) + "}"
 
 
-def write_latex(
-    path: Path,
-    rows: Sequence[Mapping[str, Any]],
-    columns: Mapping[str, str],
-    caption: str,
-    digits: int = 2,
-    wrapped: Collection[str] = (),
-) -> None:
+def write_latex(path: Path, frame: pd.DataFrame, table: Table) -> None:
     r"""Write table environments atomically: one, or one per `ROWS_PER_PAGE` rows. Needs booktabs and graphicx.
 
     A table wider than the line is scaled down to it; a narrower one keeps its size.
-
-    Args:
-        columns: heading by column name, in order; the first is left-aligned if it holds text.
-        caption: plain text; says what n is.
-        wrapped: columns of long texts, broken into lines.
     """
-    text = [column for column in columns if any(isinstance(row.get(column), str) for row in rows)]
+    columns = table.columns
     wide = r"p{0.22\linewidth}"
-    alignment = "".join(wide if column in wrapped else "l" if column in text else "r" for column in columns)
-    parts = [rows[first : first + ROWS_PER_PAGE] for first in range(0, len(rows), ROWS_PER_PAGE)] or [()]
-    lines = [r"% \usepackage{booktabs,graphicx}"]
-    for part in parts:
-        shown = caption if part is parts[0] else f"{caption.split('. ')[0].rstrip('.')} (continued)."
+    kinds = (wide if column.kind == "long" else "r" if column.numeric else "l" for column in columns.values())
+    rows = [
+        " & ".join(cell(value, column) for value, column in zip(row, columns.values())) + r" \\"
+        for row in frame[list(columns)].itertuples(index=False)
+    ]
+    parts = [rows[first : first + ROWS_PER_PAGE] for first in range(0, len(rows), ROWS_PER_PAGE)]
+    lines, alignment = [r"% \usepackage{booktabs,graphicx}"], "".join(kinds)
+    for number, part in enumerate(parts or [[rf"\multicolumn{{{len(columns)}}}{{l}}{{none}} \\"]]):
+        caption = f"{table.caption.split('. ')[0].rstrip('.')} (continued)." if number else table.caption
         lines += [
             r"\begin{table}",
             r"\centering\small\setlength{\tabcolsep}{4pt}",
-            rf"\caption{{{escape(shown)}}}",
+            rf"\caption{{{escape(caption)}}}",
             r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
             rf"\begin{{tabular}}{{{alignment}}}",
             r"\toprule",
-            " & ".join(map(heading, columns.values())) + r" \\",
+            " & ".join(heading(column.heading) for column in columns.values()) + r" \\",
             r"\midrule",
-            *(
-                " & ".join(cell(row.get(column), 0 if column in COUNTS else digits) for column in columns) + r" \\"
-                for row in part
-            ),
-            *([] if part else [rf"\multicolumn{{{len(columns)}}}{{l}}{{none}} \\"]),
+            *part,
             r"\bottomrule",
             r"\end{tabular}}",
             r"\end{table}",

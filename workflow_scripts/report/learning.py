@@ -4,39 +4,46 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from workflow_scripts.artifacts.tables import read_table
-from workflow_scripts.report.html_tables import NOTHING, ShownTable, fixed
+import pandas as pd
 
-HEADINGS = (
-    *("Model", "Steps", "Training, min", "Spoken, first", "Spoken, last", "Written, first", "Written, last"),
-    "Prompts held out",
+from workflow_scripts.artifacts.tables import read_table, select
+from workflow_scripts.report.shown_tables import ShownTable, shown_table
+from workflow_scripts.report.table import Column, Table
+
+LEARNING = Table(
+    title="Held-out loss",
+    caption="Nats per answer token on held-out prompts at the first and the last step.",
+    columns={
+        "model": Column("Model", "text"),
+        "steps": Column("Steps", "count"),
+        "minutes": Column("Training, min", digits=1),
+        "speech_first": Column("Spoken, first"),
+        "speech_last": Column("Spoken, last"),
+        "text_first": Column("Written, first"),
+        "text_last": Column("Written, last"),
+        "n": Column("Prompts held out", "count"),
+    },
 )
 
 
-def learning_table(models: Sequence[str], curves: Sequence[Path]) -> ShownTable:
+def learning_table(models: Sequence[str], logs: Sequence[Path]) -> ShownTable:
     """One row per model.
 
     Args:
-        models: display names, in the order of `curves`.
-        curves: training logs (log.csv).
+        models: display names, in the order of `logs`.
+        logs: training logs (log.csv).
     """
-    return ShownTable(
-        name="learning",
-        title="Held-out loss",
-        caption="Nats per answer token on held-out prompts at the first and the last step.",
-        headings=list(HEADINGS),
-        numeric=[heading != "Model" for heading in HEADINGS],
-        rows=[[model, *_cells(read_table(path))] for model, path in zip(models, curves, strict=True)],
-    )
+    rows = [
+        {"model": model, **_cells(read_table(path, "training_log"))} for model, path in zip(models, logs, strict=True)
+    ]
+    frame = pd.DataFrame(rows, columns=list(LEARNING.columns))
+    return shown_table("learning", frame, LEARNING, "results/training/*/log.csv")
 
 
-def _cells(rows: Sequence[dict[str, Any]]) -> list[str]:
-    if not rows:
-        return [NOTHING] * (len(HEADINGS) - 1)
-    heldout = [row for row in rows if row["split"] == "heldout"]
-    seconds = max((row["seconds"] for row in rows if row["seconds"] is not None), default=None)
-    cells = [fixed(max(row["step"] for row in rows), 0), fixed(None if seconds is None else seconds / 60, 1)]
+def _cells(log: pd.DataFrame) -> dict[str, Any]:
+    cells = {"steps": log["step"].max(), "minutes": log["seconds"].max() / 60}
     for form in ("speech", "text"):
-        own = sorted((row for row in heldout if row["form"] == form), key=lambda row: row["step"])
-        cells += [fixed(own[place]["loss_per_token"]) if own else NOTHING for place in (0, -1)]
-    return [*cells, fixed(max((row["n_samples"] for row in heldout), default=None), 0)]
+        losses = select(log, split="heldout", form=form).sort_values("step")["loss_per_token"]
+        if len(losses):
+            cells |= {f"{form}_first": losses.iloc[0], f"{form}_last": losses.iloc[-1]}
+    return cells | {"n": select(log, split="heldout")["n_samples"].max()}

@@ -15,6 +15,11 @@ from workflow_scripts.scoring.question_formats import reference_answer
 RIGHT = 0.5
 """A score from here on counts as right, for choosing samples and for their marks."""
 
+MAX_AUDIO = 4_000_000
+"""Characters of all recordings on the page, shared evenly among the subsets: the page stays small enough to open."""
+MAX_TEXT = 2_000
+"""Characters shown of a text; the whole text is in its file."""
+
 Answered = dict[str, dict[str, tuple[AnswerRecord, QuestionScore]]]
 """form -> question id -> answer and score, of one model on one subset"""
 
@@ -44,15 +49,13 @@ def build_samples(
         heard = {row.id: row for row in UTTERANCES.read(utterance_file) if row.kept}
         by_model = {model: forms for (model, own), forms in answered.items() if own == subset}
         chosen = choose_ids({name: _was_right(name, by_model) for name in asked if name in heard}, n)
-        content.append(
-            {
-                "subset": subset,
-                "n": len(heard),
-                "samples": [
-                    _sample(asked[name], heard[name], by_model, Path(utterance_file).parent) for name in chosen
-                ],
-            }
-        )
+        samples = [_sample(asked[name], heard[name], by_model, Path(utterance_file).parent) for name in chosen]
+        left = MAX_AUDIO // len(subsets)
+        for sample in samples:
+            left -= len(sample["audio"])
+            if left < 0:
+                sample["audio"] = None
+        content.append({"subset": subset, "n": len(heard), "samples": samples})
     return content
 
 
@@ -103,13 +106,13 @@ def _sample(question: Question, heard: Utterance, by_model: Mapping[str, Answere
         raise ArtifactError(f"{folder / 'manifest.jsonl'}: {question.id!r} is kept but has no audio; make it again")
     return {
         "id": question.id,
-        "prompt": question.prompt,
-        "spoken": question.spoken,
-        "reference": reference_answer(question) or "; ".join(question.reference),
+        "prompt": _short(question.prompt),
+        "spoken": _short(question.spoken),
+        "reference": _short(reference_answer(question) or "; ".join(question.reference)),
         "scorer": question.scorer,
         "audio": mp3_uri(heard.audio_file(folder)),
         "seconds": round(heard.seconds, 2),
-        "transcript": heard.transcript or "",
+        "transcript": _short(heard.transcript or ""),
         "wer": None if heard.wer is None else round(100 * heard.wer, 1),
         "models": {
             model: {form: _answer(forms[form].get(question.id)) for form in FORMS if form in forms}
@@ -123,9 +126,14 @@ def _answer(found: tuple[AnswerRecord, QuestionScore] | None) -> dict[str, Any] 
         return None
     record, score = found
     return {
-        "answer": record.answer,
+        "answer": _short(record.answer),
         "score": round(100 * score.score, 1),
         "right": score.score >= RIGHT,
         "outcome": score.outcome,
         "cut": record.finish_reason == "length",
     }
+
+
+def _short(text: str) -> str:
+    """The beginning of a long text, and how much is left out."""
+    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]} [... {len(text) - MAX_TEXT} characters more]"

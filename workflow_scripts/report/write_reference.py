@@ -1,7 +1,8 @@
 """Copy a finished run's tables, figures and manifest into a folder that can be committed, with a page about them.
 
 `python -m workflow_scripts.report.write_reference results docs/reference-study [studies/<name>.yaml]`. The folder stays
-small: a figure is a PNG of few colours, and a table above `MAX_TABLE_BYTES` is not copied but named.
+small: a figure is a PNG of few colours, and of a table above `MAX_TABLE_BYTES` only the last checkpoints are copied,
+if those are not too much as well; the page names such tables.
 """
 
 import shutil
@@ -11,13 +12,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import pandas as pd
 from PIL import Image
 
 from workflow_scripts.artifacts.files import read_json, require, write_text
-from workflow_scripts.artifacts.tables import read_table
-from workflow_scripts.report.claims import RULE, Claim, regression_claims
+from workflow_scripts.artifacts.tables import TABLES as STORED
+from workflow_scripts.artifacts.tables import last_checkpoints, read_table, select, write_table
+from workflow_scripts.measures.labels import label
 from workflow_scripts.report.headline import Headline, headlines
-from workflow_scripts.report.html_tables import fixed, with_interval
+from workflow_scripts.report.numbers import fixed, with_interval
 from workflow_scripts.report.twin_table import HEADER as TWIN_HEADER
 from workflow_scripts.report.twin_table import twin_cells
 
@@ -56,7 +59,7 @@ def write_reference(
         study: the file that was given to `make all STUDY=...`; None for the default study.
 
     Returns:
-        A message about each table that is too large to be copied.
+        A message about each table that is too large to be copied whole.
 
     Raises:
         ArtifactError: the run is not finished; names the missing file.
@@ -70,23 +73,35 @@ def write_reference(
         tables[path.name] = path
     for path in sorted((results / "training").glob("*/log.csv")):
         tables[f"training_{path.parent.name}.csv"] = path
-    large = {name: size for name, path in tables.items() if (size := path.stat().st_size) > MAX_TABLE_BYTES}
-    for name in tables.keys() - large.keys():
-        shutil.copy2(tables[name], target / "tables" / name)
+    large = []
+    for name, path in tables.items():
+        if not _copy_table(path, target / "tables" / name):
+            large.append(name)
     images = {}
     for name in figures:
         image = f"figures/{name}.png"
         _shrink(require(results / image, "snakemake all"), target / image)
         images[image] = figures[name]
     shutil.copy2(results / "report/manifest.json", target / "manifest.json")
-    read = {Path(name).stem: read_table(results / name) for name in TABLES}
-    left_out = [
-        f"{tables[name]}: {size / 1000:.0f} kB, more than the {MAX_TABLE_BYTES // 1000} kB that a table may have here; "
-        "run the study to make it"
-        for name, size in sorted(large.items())
-    ]
+    read = {Path(name).stem: read_table(results / name, Path(name).stem) for name in TABLES}
     write_text(target / "README.md", page(manifest, read, images, study, sorted(large)))
-    return left_out
+    return [
+        f"{tables[name]}: larger than {MAX_TABLE_BYTES // 1000} kB; here are its last checkpoints at most, "
+        "run the study to make it whole"
+        for name in sorted(large)
+    ]
+
+
+def _copy_table(source: Path, target: Path) -> bool:
+    """Copy a table, or its rows of the last checkpoints, or nothing: what fits first. Returns whether it is whole."""
+    if source.stat().st_size <= MAX_TABLE_BYTES:
+        shutil.copy2(source, target)
+        return True
+    if "checkpoint" in STORED.get(source.stem, ()):
+        write_table(target, last_checkpoints(read_table(source, source.stem)), source.stem)
+        if target.stat().st_size > MAX_TABLE_BYTES:
+            target.unlink()
+    return False
 
 
 def _shrink(source: Path, target: Path) -> None:
@@ -97,17 +112,17 @@ def _shrink(source: Path, target: Path) -> None:
 
 def page(
     manifest: Mapping[str, Any],
-    read: Mapping[str, Sequence[Mapping[str, Any]]],
+    read: Mapping[str, pd.DataFrame],
     images: Mapping[str, Illustration],
     study: str | None = None,
-    left_out: Sequence[str] = (),
+    cut: Sequence[str] = (),
 ) -> str:
     """The Markdown page: what was run, the headline numbers, claims and figures.
 
     Args:
-        read: rows of `TABLES` by name.
+        read: the tables of `TABLES` by name.
         images: words by the path of the image.
-        left_out: names of the tables that are too large to be copied.
+        cut: names of the tables that are too large to be copied whole.
     """
     models = sorted(manifest["settings"]["models"])
     hardware, seconds = manifest["hardware"], manifest["wall_seconds"]
@@ -145,15 +160,6 @@ def page(
         "",
         *_markdown_table(["", *models], [_headline_cells(line) for line in found]),
         "",
-        "## Does similarity predict the gap better than training time?",
-        "",
-        *_wrapped(RULE),
-        "",
-        *_markdown_table(
-            ["outcome", "measure", "verdict", "R2 [95 %]", "R2 of training time", "checkpoints", "runs"],
-            [_claim_cells(claim) for claim in regression_claims(read["regression"])],
-        ),
-        "",
         "## The paper's claims, judged",
         "",
         *_wrapped(
@@ -162,8 +168,8 @@ def page(
         ),
         "",
         *_markdown_table(
-            ["claim", "measure", "estimate [95 %]", "runs", "checkpoints", "verdict"],
-            [_judged_cells(row) for row in read["claims"]],
+            ["claim", "measure", "statistic", "estimate [95 %]", "runs", "checkpoints", "verdict"],
+            [_claim_cells(row) for row in read["claims"].itertuples()],
         ),
         "",
         "## Edits of speech tokens",
@@ -175,7 +181,7 @@ def page(
         "",
         *_markdown_table(
             ["model", "edit", "n", "gained", "lost", "p (Holm)", "change of reference loss", "verdict"],
-            [_edit_cells(row) for row in _beside_controls(read["tests"])],
+            [_edit_cells(row) for row in _beside_controls(read["tests"]).itertuples()],
         ),
         "",
         *_twin_section(twin_cells(read["twins"], read["points"])),
@@ -184,9 +190,10 @@ def page(
     ]
     for path, shown in images.items():
         lines += [f"### {shown.title}", "", f"![{shown.title}]({path})", "", *_wrapped(shown.caption), ""]
-    if left_out:
-        named = ", ".join(f"`{name}`" for name in left_out)
-        lines += ["## Tables left out", "", *_wrapped(f"Larger than {MAX_TABLE_BYTES // 1000} kB: {named}."), ""]
+    if cut:
+        named = ", ".join(f"`{name}`" for name in cut)
+        text = f"Larger than {MAX_TABLE_BYTES // 1000} kB; last checkpoints only, or not here: {named}."
+        lines += ["## Tables not copied whole", "", *_wrapped(text), ""]
     return "\n".join(lines)
 
 
@@ -242,41 +249,26 @@ def _headline_cells(line: Headline) -> list[str]:
     return [f"**{line.name}** ({line.note})", *line.values]
 
 
-def _claim_cells(claim: Claim) -> list[str]:
-    row = claim.row
-    counts = [fixed(row["n_checkpoints"], 0), fixed(row["n_runs"], 0)]
-    return [
-        claim.outcome,
-        claim.predictor,
-        claim.verdict,
-        with_interval(row, "r2", 2),
-        fixed(claim.baseline["r2"]),
-        *counts,
-    ]
+def _claim_cells(row: Any) -> list[str]:
+    estimate = with_interval(row.estimate, row.low, row.high, 2)
+    counts = [fixed(count, 0) for count in (row.n_runs, row.n_checkpoints)]
+    return [row.claim, label(row.measure), row.statistic, estimate, *counts, row.verdict]
 
 
-def _judged_cells(row: Mapping[str, Any]) -> list[str]:
-    interval = "" if row["low"] is None else f" [{fixed(row['low'])}, {fixed(row['high'])}]"
-    counts = [fixed(row[name], 0) for name in ("n_runs", "n_checkpoints")]
-    return [row["claim"], row["measure"], fixed(row["estimate"]) + interval, *counts, row["verdict"]]
-
-
-def _beside_controls(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def _beside_controls(tests: pd.DataFrame) -> pd.DataFrame:
     """The comparisons with unedited speech, each edit followed by its controls."""
-    unedited = [row for row in rows if row["against"] == "none"]
-    controls: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-    for row in unedited:
-        if row["kind"] == "control":
-            controls.setdefault((row["model"], row["of"]), []).append(row)
-    edits = [row for row in unedited if row["kind"] != "control"]
-    ordered = [one for row in edits for one in (row, *controls.pop((row["model"], row["edit"]), ()))]
-    return ordered + [row for left in controls.values() for row in left]
+    rows = select(tests, against="none")
+    place = {key: number for number, key in enumerate(zip(rows["model"], rows["edit"]))}
+    edited = rows["edit"].where(rows["kind"] != "control", rows["of"])
+    last = len(place)
+    order = [place.get(key, last) for key in zip(rows["model"], edited)]
+    return rows.assign(order=order).sort_values("order", kind="stable")
 
 
-def _edit_cells(row: Mapping[str, Any]) -> list[str]:
-    counts = [fixed(row[name], 0) for name in ("n", "b", "c")]
-    change = with_interval(row, "nll_change", 3)
-    return [row["model"], row["edit"], *counts, fixed(row["p_holm"], 3), change, row["verdict"] or row["kind"]]
+def _edit_cells(row: Any) -> list[str]:
+    counts = [fixed(count, 0) for count in (row.n, row.b, row.c)]
+    change = with_interval(row.nll_change, row.nll_change_low, row.nll_change_high, 3)
+    return [row.model, row.edit, *counts, fixed(row.p_holm, 3), change, row.verdict or row.kind]
 
 
 if __name__ == "__main__":

@@ -55,6 +55,7 @@ class SubsetSettings(Settings):
     max_words: int = Field(default=60, gt=0, description="Prompts with more whitespace words are filtered out.")
     overall: bool = Field(default=True, description="Whether the subset counts in Overall and GAP.")
     knowledge: bool = Field(default=False, description="Whether it also counts in the knowledge-only mean.")
+    note: str = Field(default="", description="How it differs from the paper's subset; printed on the report page.")
 
     @model_validator(mode="after")
     def _names_a_split(self) -> "SubsetSettings":
