@@ -12,7 +12,7 @@ from tests.workflow.workflow_copy import Workflow
 from workflow_scripts.artifacts.answers import EDITED_ANSWERS
 from workflow_scripts.artifacts.measurements import ALIGNMENT, read_measurements
 from workflow_scripts.artifacts.questions import QUESTIONS
-from workflow_scripts.artifacts.tables import read_table
+from workflow_scripts.artifacts.tables import read_table, select
 from workflow_scripts.artifacts.utterances import UTTERANCES
 from workflow_scripts.plan import FIGURES, TABLES
 from workflow_scripts.scoring.text_normalisation import normalise_words
@@ -68,29 +68,27 @@ def test_speech_is_understood_by_the_recogniser(finished):
 
 
 def test_paths_are_scored_against_the_times_of_the_words(finished):
-    rows = read_table(finished.folder / "results/correlation/checkpoints.csv")
-    assert rows and all(
-        row["timed_n"] == row["n"] and row["timed_share"] > 0.7 for row in rows if row["subset"] == "nq"
+    checkpoints = select(
+        read_table(finished.folder / "results/correlation/checkpoints.csv", "checkpoints"), subset="nq"
     )
-    for row in rows:
-        assert 0 < row["time_error_ms_proportional"] < row["time_error_ms_uniform"]
-        assert row["hit_rate_proportional"] > row["hit_rate_uniform"] > 0
+    wide = {key: checkpoints.pivot(index="checkpoint", columns="measure", values=key) for key in ("value", "n")}
+    values, counts = wide["value"], wide["n"]
+    assert len(values) == 2
+    assert (counts["time_error_ms_cosine"] == counts["path_score_cosine"]).all() and (values["timed_share"] > 0.7).all()
+    assert values["time_error_ms_proportional"].between(0, values["time_error_ms_uniform"], inclusive="neither").all()
+    assert values["hit_rate_uniform"].between(0, values["hit_rate_proportional"], inclusive="neither").all()
 
 
 def test_gap_table_has_every_checkpoint_and_the_untuned_backbone(finished):
-    rows = read_table(finished.folder / "results/evaluation/gap.csv")
-    overall = {(row["model"], row["checkpoint"]): row for row in rows if row["subset"] == "overall"}
-    assert set(overall) == {
-        ("smollm2-lora", "step-000000"),
-        ("smollm2-lora", "step-000003"),
-        ("smollm2-135m-instruct", "base"),
-    }
-    start = overall["smollm2-lora", "step-000000"]
-    base = overall["smollm2-135m-instruct", "base"]
-    assert start["text"] == pytest.approx(base["text"]), "at step 0 the language model is untouched"
-    for row in rows:
-        if row["speech"] is not None:
-            assert row["gap"] == pytest.approx(row["text"] - row["speech"], abs=1e-3)
+    scores = select(read_table(finished.folder / "results/evaluation/gap.csv", "gap"), measure="score")
+    wide = scores.pivot(index=["model", "checkpoint", "subset"], columns="form", values="value")
+    overall = wide.xs("overall", level="subset")
+    start, base = ("smollm2-lora", "step-000000"), ("smollm2-135m-instruct", "base")
+    assert set(overall.index) == {start, ("smollm2-lora", "step-000003"), base}
+    texts = overall["text"]
+    assert texts[start] == pytest.approx(texts[base]), "at step 0 the language model is untouched"
+    heard = wide.dropna(subset="speech")
+    assert heard["gap"].to_numpy() == pytest.approx((heard["text"] - heard["speech"]).to_numpy(), abs=1e-3)
 
 
 def test_no_op_edit_reproduces_the_unedited_answers_token_for_token(finished):
@@ -106,13 +104,12 @@ def test_no_op_edit_reproduces_the_unedited_answers_token_for_token(finished):
 
 
 def test_every_switch_has_its_default_and_a_value(finished):
-    rows = read_table(finished.folder / "results/tables/sensitivity.csv")
-    switches = {row["switch"] for row in rows}
-    assert {"speech span", "template", "last state", "text span", "layers"} <= switches
-    assert all(row["value"] is not None and row["n"] > 0 for row in rows)
-    for row in rows:
-        if row["score"] == "APS cosine" and row["reading"] in ("with the padding of the window", "both with template"):
-            assert row["difference"] > 0, "more positions to choose from, and a shared template"
+    rows = read_table(finished.folder / "results/tables/sensitivity.csv", "sensitivity")
+    assert {"speech span", "template", "last state", "text span", "layers"} <= set(rows["switch"])
+    assert rows["value"].notna().all() and (rows["n"] > 0).all()
+    wider = rows[rows["reading"].isin(["with the padding of the window", "both with template"])]
+    wider = select(wider, score="APS cosine")
+    assert (wider["difference"] > 0).all(), "more positions to choose from, and a shared template"
 
 
 def test_second_run_has_nothing_to_do(finished):
@@ -124,6 +121,7 @@ def test_snakemake_builds_its_own_report(finished):
     page = (finished.folder / "report.html").read_text(encoding="utf-8")
     assert "Alignment" in page and "Similarity" in page
     assert re.search(r"token_matrix", page)
+    assert "Debiased linear CKA over questions between every speech layer" in page, "captions come from the table"
 
 
 def test_chosen_layers_are_dumped_and_measured_alone(finished):
