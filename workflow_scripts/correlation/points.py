@@ -40,7 +40,7 @@ def join_points(
         if missing:
             names = ["/".join(key) for key in sorted(missing)[:5]]
             raise ArtifactError(f"{path}: no row of {names}; the other table has them, run the step that writes it")
-    calibrated = measured[measured["measure"].map(lambda name: name + CALIBRATED in predictors())]
+    calibrated = measured[(measured["measure"] + CALIBRATED).isin(list(predictors()))]
     calibrated = calibrated.assign(measure=calibrated["measure"] + CALIBRATED, value=calibrated["calibrated"])
     points = outcomes[KEY].drop_duplicates()
     parts = [outcomes, measured, calibrated, points.assign(measure=LOG_STEP, value=_log_step(points["step"]))]
