@@ -84,6 +84,8 @@ def answer_queries(
                 request: Outcome(answer, score.reference, score if request.options else None)
                 for request, score in zip(scored[index], scores, strict=True)
             }
+    ties = sum(outcome[ScoringRequest()].answer.ties for outcome in outcomes.values())
+    logger.info("%s: %d tokens were chosen among equally likely ones", what, ties)
     return [outcomes[index] for index in range(len(encoders))]
 
 

@@ -42,13 +42,16 @@ def final_norm_of(model: nn.Module) -> nn.Module:
 
 
 def vocabulary_logits(model: nn.Module, hidden: Tensor) -> Tensor:
-    """(..., d) states after the final norm -> (..., V) logits, with the model's own scaling and soft cap.
+    """(..., d) states after the final norm -> (..., V) logits in the model's format, with its scaling and soft cap.
 
-    Same as the model's forward, but the caller chooses the positions. `self_check` compares it with the forward.
+    Same as the model's forward, but the caller chooses the positions. `check_decoder` compares it with the forward.
     """
-    inner = causal_lm(model)
-    config = inner.config.get_text_config()
-    logits = inner.get_output_embeddings()(hidden)
+    return scaled_logits(model, causal_lm(model).get_output_embeddings()(hidden))
+
+
+def scaled_logits(model: nn.Module, logits: Tensor) -> Tensor:
+    """The product with the vocabulary (..., V) under the model's own scaling and soft cap; the order stays the same."""
+    config = causal_lm(model).config.get_text_config()
     if (divisor := getattr(config, "logits_scaling", None)) is not None:  # Granite
         logits = logits / divisor
     if (factor := getattr(config, "logit_scale", None)) is not None:  # Cohere

@@ -13,13 +13,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from workflow_scripts.speech_lm.anatomy import causal_lm, decoder_of, vocabulary_logits
+from workflow_scripts.speech_lm.anatomy import causal_lm, decoder_of
 from workflow_scripts.speech_lm.decoding.batching import padded_width
 from workflow_scripts.speech_lm.decoding.cache_argument import with_cache
 from workflow_scripts.speech_lm.decoding.greedy import check_reach
 from workflow_scripts.speech_lm.decoding.grouped_cache import GroupedCache
 from workflow_scripts.speech_lm.decoding.ragged_cache import RaggedCache
 from workflow_scripts.speech_lm.decoding.tree_mask import PADDING, PROMPT, causal, tree_mask
+from workflow_scripts.speech_lm.decoding.vocabulary import precise_logits
 
 _LOGIT_ROWS = 256  # rows of the vocabulary product held at once
 
@@ -102,7 +103,7 @@ def _log_probs(model: nn.Module, states: Tensor, targets: Tensor) -> Tensor:
     """(n,) float64 ln p of each target, on the CPU, by the state (n, d) that predicts it."""
     targets = targets.to(states.device)
     parts = [
-        -nn.functional.cross_entropy(vocabulary_logits(model, h).float(), t, reduction="none")
+        -nn.functional.cross_entropy(precise_logits(model, h), t, reduction="none")
         for h, t in zip(states.split(_LOGIT_ROWS), targets.split(_LOGIT_ROWS))
     ]
     return torch.cat(parts).double().cpu()

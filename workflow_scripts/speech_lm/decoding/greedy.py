@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from workflow_scripts.speech_lm.anatomy import causal_lm, decoder_of, sliding_window_of, vocabulary_logits
+from workflow_scripts.speech_lm.anatomy import causal_lm, decoder_of, sliding_window_of
 from workflow_scripts.speech_lm.decoding.batching import consecutive, padded_width
 from workflow_scripts.speech_lm.decoding.cache_argument import with_cache
 from workflow_scripts.speech_lm.decoding.grouped_cache import GroupedCache, can_group, row_groups
 from workflow_scripts.speech_lm.decoding.packed_linears import packed_linears
 from workflow_scripts.speech_lm.decoding.ragged_cache import RaggedCache
+from workflow_scripts.speech_lm.decoding.vocabulary import most_likely
 from workflow_scripts.speech_lm.hooks import edited_inputs
 from workflow_scripts.speech_lm.protocol import Edit, SpeechLMError
 
@@ -29,10 +30,11 @@ MIN_SAVED = 64
 
 @dataclass(frozen=True)
 class Decoded:
-    """New ids of one row without the stop id, and why it ended: "stop" or "length"."""
+    """New ids of one row without the stop id, why it ended ("stop" or "length"), and how many steps ended in a tie."""
 
     token_ids: tuple[int, ...]
     finish_reason: str
+    ties: int = 0
 
 
 class NotFiniteError(FloatingPointError):
@@ -162,17 +164,17 @@ def continue_greedily(
     decoder, embed = decoder_of(model), causal_lm(model).get_input_embeddings()
     rows = list(range(len(slots)))  # original row of every row still in the batch
     answers: list[list[int]] = [[] for _ in rows]
+    ties = [0] * len(rows)
     reasons: dict[int, str] = {}
     with packed_linears(model, n_steps=max_new_tokens, n_rows=len(slots)), cache.attention(decoder):
         for step in range(max_new_tokens):
-            logits = vocabulary_logits(model, hidden).float()
-            chosen = logits.argmax(dim=-1)  # the place of a NaN if there is one
-            finite = logits.gather(1, chosen[:, None])[:, 0].isfinite().tolist()
-            if broken := [row for row, fine in zip(rows, finite) if not fine and row not in reasons]:
+            chosen, finite, tied = most_likely(model, hidden)
+            if broken := [row for row, fine in zip(rows, finite.tolist()) if not fine and row not in reasons]:
                 raise NotFiniteError(broken[0])
-            for row, token in zip(rows, chosen.tolist()):
+            for row, token, tie in zip(rows, chosen.tolist(), tied.tolist()):
                 if row in reasons:
                     continue
+                ties[row] += tie
                 if token in stop_ids:
                     reasons[row] = "stop"
                 else:
@@ -194,7 +196,7 @@ def continue_greedily(
                 **with_cache(decoder, cache),
             ).last_hidden_state[:, 0]
             slots = slots + 1
-    return [Decoded(tuple(ids), reasons.get(row, "length")) for row, ids in enumerate(answers)]
+    return [Decoded(tuple(ids), reasons.get(row, "length"), ties[row]) for row, ids in enumerate(answers)]
 
 
 def check_length(max_new_tokens: int) -> None:

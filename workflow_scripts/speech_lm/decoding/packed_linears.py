@@ -45,6 +45,8 @@ def packed_linears(model: nn.Module, n_steps: int, n_rows: int) -> Iterator[int]
     if not all(_operators_work(dtype) for dtype in {one.weight.dtype for one in linears}):
         linears = []
     users = Counter(id(weight) for module in model.modules() for weight in module._parameters.values())
+    if (head := getattr(model, "get_output_embeddings", lambda: None)()) is not None:
+        users[id(head.weight)] += 1  # rows of it are read beside the product (`vocabulary.most_likely`)
     released: list[tuple[nn.Parameter, Tensor]] = []
     try:
         for linear in linears:

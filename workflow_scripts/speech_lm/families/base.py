@@ -23,6 +23,7 @@ from workflow_scripts.speech_lm.decoding.greedy import (
 )
 from workflow_scripts.speech_lm.decoding.option_tokens import option_branches
 from workflow_scripts.speech_lm.decoding.packed_linears import packed_linears
+from workflow_scripts.speech_lm.decoding.vocabulary import precise_logits
 from workflow_scripts.speech_lm.families.transformers_lm import TransformersSpeechLM
 from workflow_scripts.speech_lm.hooks import captured_states, edited_inputs
 from workflow_scripts.speech_lm.protocol import (
@@ -129,7 +130,10 @@ class DecoderSpeechLM(TransformersSpeechLM):
 
     def _answers(self, decoded: Sequence[Decoded], seconds: float) -> list[Answer]:
         share = seconds / len(decoded)
-        return [Answer(self.decode_answer(row.token_ids), row.token_ids, row.finish_reason, share) for row in decoded]
+        return [
+            Answer(self.decode_answer(row.token_ids), row.token_ids, row.finish_reason, share, row.ties)
+            for row in decoded
+        ]
 
     @contextmanager
     def _named(self, queries: Sequence[Query]) -> Iterator[None]:
@@ -169,7 +173,7 @@ class DecoderSpeechLM(TransformersSpeechLM):
         targets = torch.tensor([token for row in ids for token in row], device=hidden.device)
         nll = torch.cat(
             [
-                nn.functional.cross_entropy(vocabulary_logits(self.model, h).float(), t, reduction="none")
+                nn.functional.cross_entropy(precise_logits(self.model, h), t, reduction="none")
                 for h, t in zip(picked.split(_LOGIT_ROWS), targets.split(_LOGIT_ROWS))
             ]
         )

@@ -17,12 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from workflow_scripts.speech_lm.anatomy import vocabulary_logits
 from workflow_scripts.speech_lm.decoding.batching import padded_width
 from workflow_scripts.speech_lm.decoding.branches import cached_branch_log_probs
 from workflow_scripts.speech_lm.decoding.cache_argument import with_cache
 from workflow_scripts.speech_lm.decoding.greedy import NotFiniteError, check_reach, continue_greedily
 from workflow_scripts.speech_lm.decoding.ragged_cache import RaggedCache
+from workflow_scripts.speech_lm.decoding.vocabulary import precise_logits
 from workflow_scripts.speech_lm.families.base import DecoderSpeechLM
 from workflow_scripts.speech_lm.hooks import edited_inputs, hidden_argument
 from workflow_scripts.speech_lm.protocol import Answer, AnswerLoss, Edit, Query, SpeechLMError
@@ -117,7 +117,7 @@ class SharedPrompts:
         layer, begin = self._layer(edits, layer), self._starts(rows, edits, starts)
         hidden, cache, lengths = self._prefill(rows, layer, begin, edits)
         last = hidden[torch.arange(len(rows), device=hidden.device), lengths - 1 - begin]
-        first = vocabulary_logits(self.lm.model, last).float().log_softmax(dim=-1)
+        first = precise_logits(self.lm.model, last).log_softmax(dim=-1)
         losses = self._losses(rows, cache, lengths, last)
         try:
             decoded = continue_greedily(
@@ -135,7 +135,7 @@ class SharedPrompts:
             ) from error
         share = (time.perf_counter() - began) / len(rows)
         texts = [self.lm.decode_answer(one.token_ids) for one in decoded]
-        answers = [Answer(text, one.token_ids, one.finish_reason, share) for text, one in zip(texts, decoded)]
+        answers = [Answer(text, one.token_ids, one.finish_reason, share, one.ties) for text, one in zip(texts, decoded)]
         return [EditedAnswer(*found) for found in zip(answers, losses, first.cpu())]
 
     @torch.no_grad()

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from workflow_scripts.speech_lm.anatomy import vocabulary_logits
 from workflow_scripts.speech_lm.decoding.tree_mask import PADDING, PROMPT, causal, tree_mask
+from workflow_scripts.speech_lm.decoding.vocabulary import precise_logits
 from workflow_scripts.speech_lm.families.base import DecoderSpeechLM
 from workflow_scripts.speech_lm.hooks import captured_states
 from workflow_scripts.speech_lm.protocol import Query
@@ -69,7 +70,7 @@ def forced_responses(
         found.append([])
         for ids in own:
             end = start + len(ids)
-            logits = vocabulary_logits(lm.model, picked[start:end]).float().cpu().numpy()
+            logits = precise_logits(lm.model, picked[start:end]).cpu().numpy()
             found[-1].append(ForcedResponse(logits, stacked[:, start:end].numpy()))
             start = end
     return found
