@@ -67,7 +67,20 @@ def _python(workflow: Workflow, *arguments: str) -> str:
 
 
 def test_the_guide_adds_one_of_each():
-    assert set(SECTIONS) == {"scorer", "family of models", "figure", "stage"}
+    assert set(SECTIONS) == {"measure", "scorer", "family of models", "figure", "stage"}
+
+
+def test_a_measure_is_measured_by_layer_with_its_chance_level_and_documented(guided):
+    program = (
+        "import numpy as np\nfrom workflow_scripts import api\n"
+        "from workflow_scripts.measures.registry import label, table\n"
+        "text = [np.random.default_rng(k).normal(size=(3, 4 + k % 3, 64)) for k in range(12)]\n"
+        "found = api.compare([2 * one for one in text], text, draws=20)\n"
+        "mean = found[(found.measure == 'sign_agreement') & found.layer.isna()].iloc[0]\n"
+        "assert mean.value == 1 and mean.n == 12 and mean.p < 0.05 and abs(mean.null - 0.5) < 0.1, mean\n"
+        "assert label('sign_agreement') == 'sign agreement' and 'sign_agreement' in table()\n"
+    )
+    _python(guided, "-c", program)
 
 
 def test_a_scorer_is_accepted_by_the_config_and_meets_the_contract_of_all_scorers(guided):

@@ -3,12 +3,15 @@
 import json
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pytest
 
-from tests.workflow.workflow_copy import Workflow
+from tests.workflow.workflow_copy import ROOT, Workflow
 from workflow_scripts.artifacts.answers import EDITED_ANSWERS
 from workflow_scripts.artifacts.measurements import ALIGNMENT, read_measurements
 from workflow_scripts.artifacts.questions import QUESTIONS
@@ -137,3 +140,14 @@ def test_chosen_layers_are_dumped_and_measured_alone(finished):
         # The forward pass ends at layer 12: the same states but for rounding, which moves a few ties of a path.
         assert np.isclose(found, expected, rtol=0.05, atol=0.05, equal_nan=True).mean() > 0.8, name
         assert np.isnan(np.delete(measure.raw, [0, 12], axis=1)).all(), name
+
+
+def test_the_notebook_runs_on_the_finished_study_and_makes_nothing(finished):
+    cells = nbformat.read(ROOT / "examples/notebook.ipynb", 4).cells
+    program = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+    environment = os.environ | {"STUDY": "tiny.yaml", "MPLBACKEND": "Agg"}
+    run = subprocess.run(
+        [sys.executable, "-c", program], cwd=finished.folder, env=environment, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
+    assert "Nothing to be done" in run.stderr or "rule " not in run.stderr

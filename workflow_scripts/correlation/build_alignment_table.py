@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from workflow_scripts.artifacts.tables import write_table
+from workflow_scripts.artifacts.tables import TABLES, typed, write_table
 from workflow_scripts.correlation.samples import ALL, Key, Samples, key_columns, read_all
 from workflow_scripts.measures.reading import averaged_layers, mean_over_layers, nan_mean
 from workflow_scripts.measures.registry import MEASURES, Measure
@@ -46,14 +46,23 @@ def build_alignment_table(
         ArtifactError: see `samples.read_all`.
     """
     everything = read_all(similarity, alignment)
+    found = alignment_tables(everything)
+    for name, path in (("layers", layers), ("checkpoints", checkpoints), ("cka", cka)):
+        write_table(path, found[name], name)
+    logger.info("%d measures of %d models, checkpoints and subsets", len(MEASURES), len(everything))
+
+
+def alignment_tables(everything: Mapping[Key, Samples]) -> dict[str, pd.DataFrame]:
+    """The tables layers, checkpoints and cka."""
     by_layer = pd.concat([layer_means(key, samples) for key, samples in everything.items()], ignore_index=True)
-    write_table(layers, with_all(by_layer, ["layer", "measure"]), "layers")
     means = pd.concat([checkpoint_means(key, samples) for key, samples in everything.items()], ignore_index=True)
     keys = ["model", "checkpoint", "subset", "measure"]
     chance = pd.DataFrame(chance_rows(everything), columns=[*keys, *CHANCE])
-    write_table(checkpoints, with_all(means, ["measure"]).merge(chance, on=keys, how="left"), "checkpoints")
-    write_table(cka, cka_rows(everything), "cka")
-    logger.info("%d measures of %d models, checkpoints and subsets", len(MEASURES), len(everything))
+    return {
+        "layers": with_all(by_layer, ["layer", "measure"]),
+        "checkpoints": with_all(means, ["measure"]).merge(chance, on=keys, how="left"),
+        "cka": typed(pd.DataFrame(cka_rows(everything)), TABLES["cka"]),
+    }
 
 
 def layer_means(key: Key, samples: Samples) -> pd.DataFrame:
@@ -105,7 +114,7 @@ def chance_rows(everything: Mapping[Key, Samples]) -> list[dict[str, Any]]:
     """The columns CHANCE by checkpoint, subset (`all` among them) and measure; measures without draws are left out."""
     groups: dict[tuple[str, str], dict[str, dict[str, Means]]] = defaultdict(dict)
     for (model, checkpoint, subset), samples in everything.items():
-        groups[model, checkpoint][subset] = _means(samples)
+        groups[model, checkpoint][subset] = draws_by_layer(samples)
     rows = []
     for (model, checkpoint), subsets in groups.items():
         for name, measure in MEASURES.items():
@@ -176,8 +185,8 @@ def _by_layer(samples: Samples) -> Any:
             yield name, measure, raw, nan_mean(draws), spread, np.where(np.isnan(raw), 0, len(samples.ids))
 
 
-def _means(samples: Samples) -> dict[str, Means]:
-    """Measure with draws -> means over samples, and those of each draw."""
+def draws_by_layer(samples: Samples) -> dict[str, Means]:
+    """Measure with draws -> its means over samples by layer, (L+1,), and those of each draw, (B, L+1)."""
     found: dict[str, Means] = {}
     for name, (total, count) in samples.draws.items():
         if len(total):
