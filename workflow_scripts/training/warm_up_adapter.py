@@ -9,8 +9,9 @@ import json
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from transformers import AutoTokenizer
+from transformers import AutoConfig, AutoTokenizer
 
 from workflow_scripts.artifacts.features import FeatureReader
 from workflow_scripts.artifacts.files import ArtifactError, atomic_path
@@ -51,11 +52,15 @@ RESCALE_UTTERANCES = 1000
 
 @dataclass(frozen=True, eq=False)
 class Utterance:
-    """One utterance: encoder features (frames, d_enc), label classes, and the text that was said."""
+    """One utterance: number of encoder frames, label classes, the text that was said, and what reads its features.
 
-    features: np.ndarray
+    Features are read when a batch needs them: of a day of speech they are 9 GB in float32.
+    """
+
+    frames: int
     classes: list[int]
     text: str
+    read: Callable[[], np.ndarray]
 
 
 def warm_up_adapter(
@@ -84,7 +89,7 @@ def warm_up_adapter(
         raise ArtifactError(f"warmup is {settings.warmup!r} in this recipe; there is nothing to warm up")
     reader = FeatureReader(features)
     by_split = kept_questions(questions, manifest, reader)
-    embeddings = load_backbone(backbone).get_input_embeddings().weight.detach()
+    embeddings = token_embeddings(backbone)
     tokenizer = AutoTokenizer.from_pretrained(backbone, local_files_only=True, trust_remote_code=False)
     vocabulary = CtcVocabulary(tokenizer, [question.spoken for question in by_split[TRAIN]])
     train = possible(load_utterances(by_split[TRAIN], reader, vocabulary), settings.adapter.stack)
@@ -110,18 +115,30 @@ def warm_up_adapter(
     write_columns(curve, rows, WARMUP_LOG)
 
 
+def token_embeddings(backbone: Path) -> Tensor:
+    """(V, d) input embeddings of the language model, float32; the rest of it is loaded as it is stored, and dropped."""
+    stored = AutoConfig.from_pretrained(backbone, local_files_only=True, trust_remote_code=False).dtype or torch.float32
+    return load_backbone(backbone, dtype=stored).get_input_embeddings().weight.detach().float()
+
+
 def load_utterances(
     questions: Sequence[Question], features: FeatureReader, vocabulary: CtcVocabulary
 ) -> list[Utterance]:
-    """Features and labels of questions; the text is what the voice reads."""
-    return [Utterance(features[q.id], vocabulary.encode(q.spoken), spoken_text(q.spoken).strip()) for q in questions]
+    """Labels of questions, and where their features are; the text is what the voice reads."""
+    return [
+        Utterance(
+            features.frames(q.id),
+            vocabulary.encode(q.spoken),
+            spoken_text(q.spoken).strip(),
+            partial(features.__getitem__, q.id),
+        )
+        for q in questions
+    ]
 
 
 def possible(utterances: Sequence[Utterance], stack: int) -> list[Utterance]:
     """Utterances with at least as many positions (ceil(frames / stack)) as CTC needs for their labels, and a label."""
-    return [
-        one for one in utterances if one.classes and positions_needed(one.classes) <= -(-len(one.features) // stack)
-    ]
+    return [one for one in utterances if one.classes and positions_needed(one.classes) <= -(-one.frames // stack)]
 
 
 def train_ctc(
@@ -133,9 +150,7 @@ def train_ctc(
     gradient norm clipped at 1. The loss of a step is the CTC cost per label.
     """
     device = head.bias.device
-    order = LengthGroupedOrder(
-        [len(one.features) for one in utterances], min(settings.batch_size, len(utterances)), (seed,)
-    )
+    order = LengthGroupedOrder([one.frames for one in utterances], min(settings.batch_size, len(utterances)), (seed,))
     n_steps = settings.epochs * order.steps_per_epoch
     parameters = [*adapter.parameters(), *head.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=0.0)
@@ -201,7 +216,7 @@ def rescale(adapter: SpeechAdapter, utterances: Sequence[Utterance], target_norm
     stride = -(-len(utterances) // RESCALE_UTTERANCES)
     with torch.no_grad():
         for batch in _chunks(utterances[::stride]):
-            features, frames = padded_features([one.features for one in batch])
+            features, frames = padded_features([one.read() for one in batch])
             outputs, lengths = adapter(features.to(adapter.up.weight.device), frames)
             real = torch.arange(outputs.shape[1]) < lengths[:, None]
             norms = outputs.norm(dim=-1).cpu()[real]
@@ -224,14 +239,14 @@ def _logits(
     adapter: SpeechAdapter, head: CtcHead, batch: Sequence[Utterance], device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """(B, T_s, classes) logits and (B,) positions; products in bfloat16 where the hardware multiplies it."""
-    features, frames = padded_features([one.features for one in batch])
+    features, frames = padded_features([one.read() for one in batch])
     with torch.autocast(device.type, torch.bfloat16, enabled=multiplies_bfloat16(device)):
         outputs, lengths = adapter(features.to(device), frames)
         return head(outputs), lengths
 
 
 def _chunks(utterances: Sequence[Utterance], size: int = 32) -> Iterator[list[Utterance]]:
-    ordered = sorted(utterances, key=lambda one: -len(one.features))
+    ordered = sorted(utterances, key=lambda one: -one.frames)
     for start in range(0, len(ordered), size):
         yield ordered[start : start + size]
 
