@@ -1,8 +1,8 @@
 """The gap under each scorer, with paired intervals; tests, agreement with a cascade, and what the scorers disagree on.
 
-GAP = text - speech, in points of 100, over the same questions. Intervals are percentile intervals of a paired bootstrap
-over questions within subsets, the one of the workflow's gap table (`statistics.resampling`): the same resamples serve
-all scorers and forms, so that two scorers' gaps are compared draw by draw.
+GAP = text - speech, in points of 100, over the same questions. Intervals are those of the workflow's gap table
+(`statistics.resampling`): Bonett and Price for paired right and wrong answers, else percentiles of a paired bootstrap
+over questions within subsets. The same resamples serve all scorers, so that two gaps are compared draw by draw.
 """
 
 from collections.abc import Mapping, Sequence
@@ -78,10 +78,15 @@ def gap_rows(subset: Subset, resampler: Resampler) -> list[dict[str, Any]]:
 
 def resampled(name: str, verdict: Verdict, resampler: Resampler) -> dict[str, Resampled]:
     """Aggregates of a verdict by form in points of 100, with draws."""
-    return {
-        form: Resampled(100 * verdict.means[form], resampler.means(name, 100 * values, 100 * verdict.means[form]))
-        for form, values in verdict.scores.items()
-    }
+    found = {}
+    for form, values in verdict.scores.items():
+        value = 100 * verdict.means[form]
+        sums = [(np.asarray(above), np.asarray(below)) for above, below in verdict.sums.get(form, ())]
+        draws = resampler.aggregates(name, sums) if sums else resampler.means(name, 100 * values, value)
+        own = verdict.intervals.get(form)
+        ends = None if own is None else (100 * own[0], 100 * own[1])
+        found[form] = Resampled(value, draws, ends, 100 * values)
+    return found
 
 
 def overall_rows(subsets: Sequence[Subset], resampler: Resampler) -> list[dict[str, Any]]:
@@ -105,7 +110,8 @@ def overall_rows(subsets: Sequence[Subset], resampler: Resampler) -> list[dict[s
 
 def _part(name: str, values: np.ndarray, place: np.ndarray, resampler: Resampler) -> Resampled:
     chosen = 100 * values[place]
-    return Resampled(float(chosen.mean()), resampler.ratios(name, len(values), place, chosen, np.ones(len(place))))
+    draws = resampler.ratios(name, len(values), place, chosen, np.ones(len(place)))
+    return Resampled(float(chosen.mean()), draws, outcomes=chosen)
 
 
 def _rows(
@@ -121,7 +127,7 @@ def _rows(
     shown |= {name: found[a] - found[b] for name, (a, b) in DIFFERENCES.items() if a in found and b in found}
     rows = []
     for form, one in shown.items():
-        low, high = interval(one.draws)
+        low, high = one.interval
         rows.append(keys | {"form": form, "measure": "score", "value": one.value, "low": low, "high": high, "n": n})
     for form, values in verdict.unparsed.items():
         rate = rate_interval(int(values[place].sum()), n, method="clopper-pearson")

@@ -12,7 +12,7 @@ from itertools import combinations
 import numpy as np
 
 from workflow_scripts.audit.compare import Subset, resampled
-from workflow_scripts.statistics.resampling import Resampled, Resampler, interval, mean_of
+from workflow_scripts.statistics.resampling import Resampled, Resampler, mean_of
 
 MIN_PAIRS = 30
 """Percentile intervals of fewer pairs are too narrow: four equal differences give one of no width at all."""
@@ -86,12 +86,12 @@ def conclude_overall(subsets: Sequence[Subset], resampler: Resampler) -> Conclus
 def _concluded(name: str, gaps: dict[str, Resampled], n: int) -> Conclusion:
     signs: dict[str, list[str]] = {POSITIVE: [], NEGATIVE: [], UNDECIDED: []}
     for scorer, gap in gaps.items():
-        low, high = interval(gap.draws)
+        low, high = gap.interval
         signs[POSITIVE if low > 0 else NEGATIVE if high < 0 else UNDECIDED].append(scorer)
     lowest, highest = min(gaps, key=lambda key: gaps[key].value), max(gaps, key=lambda key: gaps[key].value)
     widest = gaps[highest] - gaps[lowest]
-    low, high = interval(widest.draws)
-    few = f" With {n} pairs these intervals are too narrow to rely on." if n < MIN_PAIRS else ""
+    low, high = widest.interval
+    few = f" With {n} pairs these intervals are rough." if n < MIN_PAIRS else ""
     return Conclusion(name, signs, _sentence(signs, gaps) + few, lowest, highest, widest.value, low, high, n)
 
 

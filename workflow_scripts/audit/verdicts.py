@@ -20,7 +20,7 @@ import numpy as np
 from workflow_scripts.audit.given import AuditError, GivenAnswer
 from workflow_scripts.audit.questions import Asked
 from workflow_scripts.scoring.official import FILES, OfficialAnswer, official_items, official_score
-from workflow_scripts.scoring.registry import Score, aggregate, score_answer
+from workflow_scripts.scoring.registry import Score, aggregate, find_scorer, score_answer
 from workflow_scripts.scoring.short_answer import compare_short_answer
 
 OURS, OFFICIAL, RECORDED = "ours", "official", "recorded"
@@ -42,6 +42,8 @@ class Verdict:
         means: aggregate by form, 0 to 1; the mean of the scores unless the scorer pools over questions.
         unparsed: (n,) by form, whether nothing could be read; absent where the scorer does not say.
         parsed: what was read from each answer, by form; absent likewise.
+        sums: pairs (above, below) of (n,) by form, where the aggregate is a mean of ratios of sums.
+        intervals: the scorer's own 95 % interval of the aggregate by form, 0 to 1, where it has one.
     """
 
     scorer: str
@@ -52,6 +54,8 @@ class Verdict:
     unparsed: Mapping[str, np.ndarray] = field(default_factory=dict)
     parsed: Mapping[str, tuple[str | None, ...]] = field(default_factory=dict)
     comparable: bool = True
+    sums: Mapping[str, Sequence[tuple[Sequence[float], Sequence[float]]]] = field(default_factory=dict)
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def graded(self) -> bool:
@@ -101,15 +105,17 @@ def _ours(
             except ValueError as error:
                 raise AuditError(f"{one.place}: {error}") from error
             scored[form].append(found)
-    means = {form: aggregate(scorer, scores).mean / 100 for form, scores in scored.items()}
+    totals = {form: aggregate(scorer, scores) for form, scores in scored.items()}
     primary = Verdict(
         scorer,
         OURS,
         True,
         {form: np.array([one.score for one in scores]) for form, scores in scored.items()},
-        means,
+        {form: total.mean / 100 for form, total in totals.items()},
         {form: np.array([one.unparsed for one in scores]) for form, scores in scored.items()},
         {form: tuple(one.parsed for one in scores) for form, scores in scored.items()},
+        sums={form: find_scorer(scorer).sums(scores) for form, scores in scored.items()},
+        intervals={form: (total.interval_low / 100, total.interval_high / 100) for form, total in totals.items()},
     )
     variants = [
         _mean_verdict(

@@ -4,7 +4,7 @@ Subsets of the same raw rows in different voices are conditions of one another; 
 condition: `text`, `speech`, `gap`, text - speech, and `drop`, reference speech - speech, on the prompts that all kept.
 Row `all` is the mean over conditions, with an interval for questions and conditions as crossed random effects: both are
 resampled, so that it speaks of other voices as well as of other questions. With few conditions it is wide, and rough.
-Intervals: percentiles of a bootstrap; those of single conditions resample questions only.
+Intervals of single conditions are those of gap.csv.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +18,7 @@ from workflow_scripts.artifacts.checkpoints import checkpoint_step
 from workflow_scripts.artifacts.questions import QUESTIONS
 from workflow_scripts.artifacts.tables import TEXT, WHOLE, write_columns
 from workflow_scripts.evaluation.score_index import FormScores, read_scores
-from workflow_scripts.statistics.resampling import Resampler, interval
+from workflow_scripts.statistics.resampling import Resampled, Resampler
 
 ALL = "all"
 CONDITION_COLUMNS = {
@@ -84,21 +84,25 @@ def condition_rows(
     for name in subsets:
         text, speech = scores[name, "text"], scores[name, "speech"]
         gaps.append(text - speech)
-        shown = {"text": text, "speech": speech, "gap": gaps[-1], "drop": scores[reference, "speech"] - speech}
-        for form, values in shown.items():
-            yield _row(name, voices[name], form, float(values.mean()), weights @ values, n)
+        written, spoken, first = (
+            Resampled(float(values.mean()), weights @ values, outcomes=values)
+            for values in (text, speech, scores[reference, "speech"])
+        )
+        shown = {"text": written, "speech": spoken, "gap": written - spoken, "drop": first - spoken}
+        for form, one in shown.items():
+            yield _row(name, voices[name], form, one, n)
     table = np.stack(gaps)  # (conditions, n)
     rng = np.random.default_rng(resampler.seed)
     chosen = rng.integers(len(table), size=(len(weights), len(table)))
     by_condition = weights @ table.T  # (draws, conditions): each question resampled alike in all
     crossed = np.take_along_axis(by_condition, chosen, axis=1).mean(axis=1)
-    yield _row(ALL, "", "gap", float(table.mean()), crossed, n)
+    yield _row(ALL, "", "gap", Resampled(float(table.mean()), crossed), n)
 
 
-def _row(condition: str, voice: str, form: str, value: float, draws: np.ndarray, n: int) -> dict[str, Any]:
-    low, high = interval(draws) if n > 1 else (np.nan, np.nan)
+def _row(condition: str, voice: str, form: str, one: Resampled, n: int) -> dict[str, Any]:
+    low, high = one.interval if n > 1 else (np.nan, np.nan)
     row = {"condition": condition, "voice": voice, "form": form, "measure": "score"}
-    return row | {"value": value, "low": low, "high": high, "n": n}
+    return row | {"value": one.value, "low": low, "high": high, "n": n}
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 Forms: `speech`; `silence` and `other`, its floors (`answer_floors`); `above_silence` and `above_other`, speech minus
 floor on the same questions. Measures: the score in points, the share of unread answers, and those of the scorer and of
-the options. A spoken score that is not above its floors says nothing about listening. Intervals: the paired bootstrap
-over questions.
+the options. A spoken score that is not above its floors says nothing about listening. Intervals: as in
+gap.csv.
 """
 
 import logging
@@ -17,8 +17,8 @@ import pandas as pd
 from workflow_scripts.artifacts.checkpoints import checkpoint_step
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.tables import TEXT, WHOLE, write_columns
-from workflow_scripts.evaluation.score_index import FLOORS, FormScores, read_scores
-from workflow_scripts.statistics.resampling import Resampled, Resampler, interval
+from workflow_scripts.evaluation.score_index import FLOORS, PROPORTIONS, FormScores, read_scores
+from workflow_scripts.statistics.resampling import Resampled, Resampler
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,10 @@ def subset_rows(
         raise ArtifactError(f"{name}: no scores of {', '.join(missing)}; answer the floors first")
     forms = {form: forms[form] for form in ("speech", *FLOORS)}
     n = len(forms["speech"].ids)
-    means = {form: Resampled(one.mean, resampler.means(subset, one.scores, one.mean)) for form, one in forms.items()}
+    means = {
+        form: Resampled(one.mean, resampler.aggregates(subset, one.sums), (one.low, one.high), one.scores)
+        for form, one in forms.items()
+    }
     yield from _rows("score", means, n)
     for form, one in forms.items():
         yield {"form": form, "measure": "unparsed", "value": one.unparsed, "n": n}
@@ -76,7 +79,9 @@ def subset_rows(
         for form, one in forms.items():
             values = one.measures[measure][place]
             found[form] = Resampled(
-                float(values.mean()), resampler.ratios(subset, n, place, values, np.ones(len(values)))
+                float(values.mean()),
+                resampler.ratios(subset, n, place, values, np.ones(len(values))),
+                outcomes=values if measure in PROPORTIONS else None,
             )
         yield from _rows(measure, found, len(place))
 
@@ -84,7 +89,7 @@ def subset_rows(
 def _rows(measure: str, found: Mapping[str, Resampled], n: int) -> Iterator[dict[str, Any]]:
     shown = dict(found) | {f"above_{floor}": found["speech"] - found[floor] for floor in FLOORS}
     for form, one in shown.items():
-        low, high = interval(one.draws)
+        low, high = one.interval
         yield {"form": form, "measure": measure, "value": one.value, "low": low, "high": high, "n": n}
 
 

@@ -1,7 +1,7 @@
 """skills.csv: scores and gap by skill, where questions name one (the domains of mmsu, the tasks of bbh, your own).
 
 A subset's score stays what it is, pooled over its questions (gap.csv). Forms: text, speech, asr, and gap, text - speech
-on the same questions. Intervals: the paired bootstrap over the questions of the subset.
+on the same questions. Intervals: as in gap.csv.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ from workflow_scripts.artifacts.checkpoints import checkpoint_step
 from workflow_scripts.artifacts.questions import QUESTIONS
 from workflow_scripts.artifacts.tables import TEXT, WHOLE, write_columns
 from workflow_scripts.evaluation.score_index import FormScores, read_scores
-from workflow_scripts.statistics.resampling import Resampled, Resampler, interval
+from workflow_scripts.statistics.resampling import Resampled, Resampler
 
 GAP = "gap"
 SKILL_COLUMNS = {
@@ -65,12 +65,14 @@ def skill_rows(
         for form in (form for form in FORMS if form in forms):
             values = forms[form].scores[place]
             found[form] = Resampled(
-                float(values.mean()), resampler.ratios(subset, len(ids), place, values, np.ones(len(place)))
+                float(values.mean()),
+                resampler.ratios(subset, len(ids), place, values, np.ones(len(place))),
+                outcomes=values,
             )
         if "text" in found and "speech" in found:
             found[GAP] = found["text"] - found["speech"]
         for form, one in found.items():
-            low, high = interval(one.draws)
+            low, high = one.interval
             row = {"skill": skill, "form": form, "measure": "score", "value": one.value, "low": low, "high": high}
             yield row | {"n": len(place)}
 
