@@ -43,8 +43,8 @@ rule dump_states:
 
 rule measure_responses:
     input:
-        questions=[plan.questions(subset) for subset in plan.analysed_subsets],
-        manifest=[plan.manifest(subset) for subset in plan.analysed_subsets],
+        questions=[plan.questions(subset) for subset in study.analysed_subsets],
+        manifest=[plan.manifest(subset) for subset in study.analysed_subsets],
         features=plan.analysed_features,
         text=plan.first_answers("text"),
         speech=plan.first_answers("speech"),
@@ -68,12 +68,14 @@ rule measure_responses:
         code=plan.code(
             "activations/measure_responses.py",
             FAMILIES=plan.family,
-            REFERENCE_TEXTS=plan.scorers,
+            REFERENCE_TEXTS=study.scorers,
         ),
         checkpoint="{checkpoint}",
-        shards=[plan.shards(subset)[0] for subset in plan.analysed_subsets],
+        shards=[study.shards(subset)[0] for subset in study.analysed_subsets],
         settings=config["responses"],
-        lens=plan.is_end_of_run,
+        lens=lambda wildcards: study.is_first_or_last(
+            wildcards.model, wildcards.checkpoint
+        ),
         entry=plan.entry,
         system_prompt=config["system_prompt"],
         seed=config["seed"],

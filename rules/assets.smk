@@ -8,7 +8,7 @@ rule fetch_asset:
     benchmark:
         "results/rule_times/assets/{asset}.tsv"
     wildcard_constraints:
-        asset=plan.assets(converted=False),
+        asset=any_of(plan.assets(converted=False)),
     # Before all else that is ready: what cannot be fetched is known before anything is computed.
     priority: 1
     conda:
@@ -20,7 +20,7 @@ rule fetch_asset:
     params:
         name="{asset}",
         settings=lookup(dpath="{asset}", within=config["assets"]),
-        backbone=lambda wildcards: wildcards.asset in plan.backbones,
+        backbone=lambda wildcards: wildcards.asset in study.backbones,
         models=plan.public_checks,
     message:
         "Fetch and verify {wildcards.asset}"
@@ -36,7 +36,7 @@ use rule fetch_asset as fetch_original with:
     benchmark:
         "results/rule_times/assets/{asset}.original.tsv"
     wildcard_constraints:
-        asset=plan.assets(converted=True),
+        asset=any_of(plan.assets(converted=True)),
     params:
         name="{asset}",
         settings=lookup(dpath="{asset}", within=config["assets"]),
@@ -54,7 +54,7 @@ rule convert_asset:
     benchmark:
         "results/rule_times/assets/{asset}.tsv"
     wildcard_constraints:
-        asset=plan.assets(converted=True),
+        asset=any_of(plan.assets(converted=True)),
     priority: 1
     conda:
         "../envs/models.yaml"
@@ -64,7 +64,7 @@ rule convert_asset:
         runtime=60,
     params:
         code=plan.code("assets/convert_asset.py", CONVERTERS=plan.formats),
-        backbone=lambda wildcards: wildcards.asset in plan.backbones,
+        backbone=lambda wildcards: wildcards.asset in study.backbones,
         models=plan.public_checks,
     message:
         "Convert {wildcards.asset} to a transformers folder"

@@ -9,7 +9,7 @@ rule build_questions:
     benchmark:
         "results/rule_times/benchmark/{subset}.tsv"
     wildcard_constraints:
-        subset="|".join(plan.drawn_subsets),
+        subset="|".join(study.drawn_subsets),
     conda:
         "../envs/analysis.yaml"
     threads: 1
@@ -20,7 +20,7 @@ rule build_questions:
         code=plan.code("benchmark/build_questions.py", LAYOUTS=plan.layout_of_subset),
         subset="{subset}",
         settings=plan.subset_settings,
-        n=lambda wildcards: plan.n_questions(wildcards.subset),
+        n=lambda wildcards: study.n_questions(wildcards.subset),
         seed=config["seed"],
     message:
         "Questions of {wildcards.subset}"
@@ -31,7 +31,7 @@ rule build_questions:
 rule build_instructions:
     input:
         assets=plan.instruction_assets(),
-        benchmark=[plan.questions(subset) for subset in plan.drawn_subsets],
+        benchmark=[plan.questions(subset) for subset in study.drawn_subsets],
     output:
         questions="results/benchmark/instructions/questions.jsonl",
         filters="results/benchmark/instructions/filters.csv",

@@ -1,6 +1,23 @@
-# Bindings to the one module that knows which files a config asks for. Nothing is computed here.
-from workflow_scripts.plan import FIGURES, JUDGEMENTS, Plan
+# Bindings to what knows which files a config asks for. Nothing is computed here.
+from workflow_scripts.figures.table import FIGURES
+from workflow_scripts.plan import (
+    ALIGNMENT,
+    ANSWERS,
+    FLOORS,
+    READINGS,
+    SCORES,
+    SIMILARITY,
+    Plan,
+)
 from workflow_scripts.planning.record import FOLDER as CODE_FOLDER
+from workflow_scripts.planning.results import (
+    JUDGEMENTS,
+    checkpoint_indices,
+    result_files,
+    table_files,
+    table_outputs,
+    used_assets,
+)
 from workflow_scripts.settings import DEFAULTS, ConfigError, ConfigFiles, parse_config
 
 try:
@@ -13,6 +30,7 @@ except ConfigError as error:
 # With every default filled in, `lookup` finds each key and params hold complete sections.
 config = parsed.model_dump(mode="json")
 plan = Plan(parsed, Path(workflow.basedir), CODE_FOLDER)
+study = plan.study
 
 
 def any_of(names):
@@ -22,7 +40,7 @@ def any_of(names):
 
 wildcard_constraints:
     asset="|".join(map(re.escape, config["assets"])),
-    model="|".join(map(re.escape, [*config["models"], *plan.backbones])),
+    model="|".join(map(re.escape, [*config["models"], *study.backbones])),
     checkpoint=r"step-\d\d\d\d\d\d|base|final",
     subset="|".join(map(re.escape, [*config["benchmark"]["subsets"], "instructions"])),
     voice="|".join(map(re.escape, config["speech"]["voices"])),

@@ -1,7 +1,7 @@
 rule build_alignment_table:
     input:
-        similarity=plan.all_measured("similarity"),
-        alignment=plan.all_measured("alignment"),
+        similarity=study.files(SIMILARITY, subsets=study.analysed_subsets),
+        alignment=study.files(ALIGNMENT, subsets=study.analysed_subsets),
     output:
         layers="results/correlation/layers.csv",
         checkpoints="results/correlation/checkpoints.csv",
@@ -45,7 +45,7 @@ rule regress_gap:
         runtime=20,
     params:
         code=plan.code("correlation/regress_gap.py"),
-        models=plan.model_facts(),
+        models=study.model_facts(),
         draws=config["evaluation"]["bootstrap_draws"],
         seed=config["seed"],
     message:
@@ -74,7 +74,7 @@ rule judge_claims:
         runtime=20,
     params:
         code=plan.code("correlation/judge_claims.py"),
-        models=plan.model_facts(),
+        models=study.model_facts(),
     message:
         "Verdicts on the paper's claims"
     script:
@@ -83,9 +83,9 @@ rule judge_claims:
 
 rule sensitivity:
     input:
-        similarity=plan.all_measured("similarity"),
-        alignment=plan.all_measured("alignment"),
-        readings=plan.all_readings(),
+        similarity=study.files(SIMILARITY, subsets=study.analysed_subsets),
+        alignment=study.files(ALIGNMENT, subsets=study.analysed_subsets),
+        readings=study.files(READINGS, subsets=study.analysed_subsets),
         gap="results/evaluation/gap.csv",
     output:
         sensitivity="results/tables/sensitivity.csv",
@@ -101,7 +101,7 @@ rule sensitivity:
         runtime=20,
     params:
         code=plan.code("correlation/sensitivity.py"),
-        models=plan.models,
+        models=study.models,
     message:
         "What each open reading does to APS and Sim"
     script:
@@ -110,9 +110,11 @@ rule sensitivity:
 
 rule regress_answers:
     input:
-        similarity=plan.all_measured("similarity"),
-        alignment=plan.all_measured("alignment"),
-        scores=plan.measured_scores(),
+        similarity=study.files(SIMILARITY, subsets=study.analysed_subsets),
+        alignment=study.files(ALIGNMENT, subsets=study.analysed_subsets),
+        scores=study.files(
+            SCORES, subsets=study.analysed_subsets, forms=["text", "speech"]
+        ),
     output:
         table="results/correlation/answers_regression.csv",
     log:
@@ -127,7 +129,7 @@ rule regress_answers:
         runtime=20,
     params:
         code=plan.code("correlation/regress_answers.py"),
-        models=plan.models,
+        models=study.models,
     message:
         "Right answers against the alignment of their questions"
     script:
@@ -136,7 +138,10 @@ rule regress_answers:
 
 rule build_response_table:
     input:
-        responses=plan.all_responses(),
+        responses=study.files(
+            "results/activations/{model}/{checkpoint}/responses.h5",
+            models=study.trained_models,
+        ),
     output:
         table="results/correlation/responses.csv",
         positions="results/correlation/response_positions.csv",

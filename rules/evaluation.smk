@@ -16,7 +16,7 @@ rule answer_questions:
     benchmark:
         "results/rule_times/evaluation/{model}/{checkpoint}/{subset}/{shard}.answers.tsv"
     wildcard_constraints:
-        model=any_of(set(plan.models) - set(plan.frozen_models)),
+        model=any_of(set(study.models) - set(study.frozen_models)),
     conda:
         "../envs/models.yaml"
     threads: 1
@@ -54,7 +54,7 @@ use rule answer_questions as answer_spoken_questions with:
     output:
         speech="results/evaluation/{model}/{checkpoint}/{subset}/speech.{shard}.answers.jsonl",
     wildcard_constraints:
-        model=any_of(plan.frozen_models),
+        model=any_of(study.frozen_models),
     message:
         "{wildcards.model} {wildcards.checkpoint} answers {wildcards.subset} (speech)"
 
@@ -71,7 +71,7 @@ rule take_backbone_answers:
     benchmark:
         "results/rule_times/evaluation/{model}/{checkpoint}/{subset}/{shard}.taken.tsv"
     wildcard_constraints:
-        model=any_of(plan.frozen_models),
+        model=any_of(study.frozen_models),
     localrule: True
     conda:
         "../envs/analysis.yaml"
@@ -98,7 +98,7 @@ rule answer_questions_base:
     benchmark:
         "results/rule_times/evaluation/{model}/{checkpoint}/{subset}/{shard}.answers.tsv"
     wildcard_constraints:
-        model="|".join(plan.backbones),
+        model="|".join(study.backbones),
         checkpoint="base",
     conda:
         "../envs/models.yaml"
@@ -132,7 +132,7 @@ rule answer_questions_base:
 rule score_answers:
     input:
         questions="results/benchmark/{subset}/questions.jsonl",
-        answers=plan.job_answers,
+        answers=plan.answers(),
         nltk="resources/punkt-english/asset.json",
     output:
         text="results/evaluation/{model}/{checkpoint}/{subset}/text.scores.json",
@@ -143,7 +143,7 @@ rule score_answers:
     benchmark:
         "results/rule_times/evaluation/{model}/{checkpoint}/{subset}/scores.tsv"
     wildcard_constraints:
-        model="|".join(plan.models),
+        model="|".join(study.models),
     conda:
         "../envs/analysis.yaml"
     threads: 1
@@ -155,7 +155,7 @@ rule score_answers:
         model="{model}",
         checkpoint="{checkpoint}",
         subset="{subset}",
-        forms=lambda wildcards: plan.forms(wildcards.model),
+        forms=lambda wildcards: study.forms(wildcards.model),
         scorer=lookup(dpath="{subset}/scorer", within=config["benchmark"]["subsets"]),
     message:
         "Scores of {wildcards.model} {wildcards.checkpoint} on {wildcards.subset}"
@@ -172,13 +172,13 @@ use rule score_answers as score_answers_base with:
     benchmark:
         "results/rule_times/evaluation/{model}/{checkpoint}/{subset}/scores.tsv"
     wildcard_constraints:
-        model="|".join(plan.backbones),
+        model="|".join(study.backbones),
         checkpoint="base",
 
 
 rule build_gap_table:
     input:
-        scores=plan.all_scores(),
+        scores=study.files(SCORES, base=True),
     output:
         gap="results/evaluation/gap.csv",
         decline="results/evaluation/decline.csv",
@@ -195,11 +195,11 @@ rule build_gap_table:
         mem_mb=1000,
         runtime=20,
     params:
-        code=plan.code("evaluation/build_gap_table.py", SCORERS=plan.scorers),
-        overall=plan.overall_subsets,
-        knowledge=plan.knowledge_subsets,
-        backbones=plan.model_backbones(),
-        twins=plan.twins(),
+        code=plan.code("evaluation/build_gap_table.py", SCORERS=study.scorers),
+        overall=study.overall_subsets,
+        knowledge=study.knowledge_subsets,
+        backbones=study.model_backbones(),
+        twins=study.twins(),
         draws=config["evaluation"]["bootstrap_draws"],
         seed=config["seed"],
     message:
@@ -210,9 +210,9 @@ rule build_gap_table:
 
 rule score_official:
     input:
-        questions=[plan.questions(subset) for subset in plan.subsets],
-        answers=plan.all_answers(),
-        scores=plan.all_scores(),
+        questions=[plan.questions(subset) for subset in study.subsets],
+        answers=study.files(ANSWERS, base=True),
+        scores=study.files(SCORES, base=True),
         evaluators=plan.official_files(),
         nltk="resources/punkt-english/asset.json",
     output:
@@ -244,9 +244,9 @@ rule score_official:
 
 rule score_panda:
     input:
-        questions=[plan.questions(subset) for subset in plan.subsets],
-        answers=plan.all_answers(),
-        scores=plan.all_scores(),
+        questions=[plan.questions(subset) for subset in study.subsets],
+        answers=study.files(ANSWERS, base=True),
+        scores=study.files(SCORES, base=True),
     output:
         table=report(
             "results/evaluation/panda.csv",
@@ -265,7 +265,7 @@ rule score_panda:
         mem_mb=1000,
         runtime=60,
     params:
-        code=plan.code("evaluation/score_panda.py", SCORERS=plan.scorers),
+        code=plan.code("evaluation/score_panda.py", SCORERS=study.scorers),
         panda=lookup(dpath="scoring/panda", within=config),
     message:
         "PEDANT on the short answers"
@@ -324,7 +324,7 @@ rule answer_floors:
 rule score_floors:
     input:
         questions="results/benchmark/{subset}/questions.jsonl",
-        answers=plan.floor_answers,
+        answers=plan.answers(*FLOORS),
         nltk="resources/punkt-english/asset.json",
     output:
         silence="results/evaluation/{model}/{checkpoint}/{subset}/silence.scores.json",
@@ -354,7 +354,7 @@ rule score_floors:
 
 rule build_floor_table:
     input:
-        scores=plan.floor_scores(),
+        scores=study.files(SCORES, last=True, forms=["speech", *FLOORS]),
     output:
         table="results/evaluation/floors.csv",
     log:
@@ -368,7 +368,7 @@ rule build_floor_table:
         mem_mb=1000,
         runtime=20,
     params:
-        code=plan.code("evaluation/build_floor_table.py", SCORERS=plan.scorers),
+        code=plan.code("evaluation/build_floor_table.py", SCORERS=study.scorers),
         draws=config["evaluation"]["bootstrap_draws"],
         seed=config["seed"],
     message:
@@ -379,8 +379,8 @@ rule build_floor_table:
 
 rule build_skill_table:
     input:
-        questions=[plan.questions(subset) for subset in plan.subsets],
-        scores=plan.all_scores(),
+        questions=[plan.questions(subset) for subset in study.subsets],
+        scores=study.files(SCORES, base=True),
     output:
         table="results/evaluation/skills.csv",
     log:
@@ -394,7 +394,7 @@ rule build_skill_table:
         mem_mb=1000,
         runtime=20,
     params:
-        code=plan.code("evaluation/build_skill_table.py", SCORERS=plan.scorers),
+        code=plan.code("evaluation/build_skill_table.py", SCORERS=study.scorers),
         draws=config["evaluation"]["bootstrap_draws"],
         seed=config["seed"],
     message:
@@ -405,8 +405,8 @@ rule build_skill_table:
 
 rule build_condition_table:
     input:
-        questions=[plan.questions(subset) for subset in plan.subsets],
-        scores=plan.all_scores(),
+        questions=[plan.questions(subset) for subset in study.subsets],
+        scores=study.files(SCORES, base=True),
     output:
         table="results/evaluation/conditions.csv",
     log:
@@ -420,9 +420,9 @@ rule build_condition_table:
         mem_mb=1000,
         runtime=20,
     params:
-        code=plan.code("evaluation/build_condition_table.py", SCORERS=plan.scorers),
-        conditions=plan.conditions(),
-        voices={subset: plan.voice(subset) for subset in plan.subsets},
+        code=plan.code("evaluation/build_condition_table.py", SCORERS=study.scorers),
+        conditions=study.conditions(),
+        voices={subset: study.voice(subset) for subset in study.subsets},
         draws=config["evaluation"]["bootstrap_draws"],
         seed=config["seed"],
     message:

@@ -1,9 +1,9 @@
 # Only on request: snakemake export_answers
 rule export_answers:
     input:
-        questions=[plan.questions(subset) for subset in plan.subsets],
-        answers=plan.last_answers(),
-        scores=plan.last_scores(),
+        questions=[plan.questions(subset) for subset in study.subsets],
+        answers=study.files(ANSWERS, last=True),
+        scores=study.files(SCORES, last=True),
         assets=plan.subset_assets(),
     output:
         directory("results/export"),
@@ -19,8 +19,8 @@ rule export_answers:
         runtime=20,
     params:
         code=plan.code("export/write_exports.py"),
-        voices={subset: plan.voice(subset) for subset in plan.subsets},
-        models=plan.hub_ids(),
+        voices={subset: study.voice(subset) for subset in study.subsets},
+        models=study.hub_ids(),
     message:
         "Answers and scores in the formats of other programs"
     script:

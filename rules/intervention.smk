@@ -52,7 +52,12 @@ rule edit_answers:
 rule compare_edits:
     input:
         questions=plan.questions(config["intervention"]["subset"]),
-        answers=plan.all_edits(),
+        answers=study.files(
+            "results/intervention/{model}/{checkpoint}/{subset}/{shard}.answers.jsonl",
+            models=study.editable_models,
+            last=True,
+            subsets=[config["intervention"]["subset"]],
+        ),
         nltk="resources/punkt-english/asset.json",
     output:
         tests="results/intervention/tests.csv",
@@ -71,7 +76,7 @@ rule compare_edits:
         code=plan.code(
             "intervention/compare_edits.py", SCORERS=plan.scorer_of_intervention()
         ),
-        models=plan.models,
+        models=study.models,
         subset=config["intervention"]["subset"],
         scorer=config["benchmark"]["subsets"][config["intervention"]["subset"]][
             "scorer"

@@ -7,7 +7,7 @@ rule build_tables:
         tests="results/intervention/tests.csv",
         cases="results/intervention/cases.csv",
     output:
-        **plan.tables(report),
+        **table_outputs(report),
     log:
         "logs/report/tables.log",
     benchmark:
@@ -29,11 +29,11 @@ rule build_tables:
 
 rule build_manifest:
     input:
-        tables=plan.result_files(),
-        assets=plan.used_assets(),
-        checkpoints=plan.checkpoint_indices(),
-        questions=[plan.questions(subset) for subset in plan.subsets],
-        manifests=[plan.manifest(subset) for subset in plan.spoken_subsets],
+        tables=result_files(study),
+        assets=used_assets(study),
+        checkpoints=checkpoint_indices(study),
+        questions=[plan.questions(subset) for subset in study.subsets],
+        manifests=[plan.manifest(subset) for subset in study.spoken_subsets],
     output:
         manifest="results/report/manifest.json",
     log:
@@ -48,7 +48,7 @@ rule build_manifest:
         runtime=10,
     params:
         code=plan.code("report/build_manifest.py"),
-        identity=plan.identity(),
+        identity=study.identity(),
     message:
         "Manifest: config, versions, weights, samples, times and checksums"
     script:
@@ -58,16 +58,16 @@ rule build_manifest:
 rule build_report:
     input:
         templates=["workflow_scripts/report/report.html.j2"],
-        figures=plan.figure_files("svg"),
-        tables=[*JUDGEMENTS, "results/correlation/regression.csv", *plan.table_files("csv")],
+        figures=[f"results/figures/{name}.svg" for name in FIGURES],
+        tables=[*JUDGEMENTS, "results/correlation/regression.csv", *table_files("csv")],
         gap="results/evaluation/gap.csv",
         decline="results/evaluation/decline.csv",
         checkpoints="results/correlation/checkpoints.csv",
-        logs=plan.training_logs(),
-        questions=[plan.questions(subset) for subset in plan.subsets],
-        utterances=[plan.manifest(subset) for subset in plan.subsets],
-        answers=plan.last_answers(),
-        scores=plan.last_scores(),
+        logs=study.training_logs(),
+        questions=[plan.questions(subset) for subset in study.subsets],
+        utterances=[plan.manifest(subset) for subset in study.subsets],
+        answers=study.files(ANSWERS, last=True),
+        scores=study.files(SCORES, last=True),
         manifest="results/report/manifest.json",
     output:
         html=report(
@@ -86,14 +86,14 @@ rule build_report:
         mem_mb=2000,
         runtime=20,
     params:
-        code=plan.code("report/build_report.py", REFERENCE_TEXTS=plan.scorers),
-        models=plan.model_facts(),
-        trained=plan.trained_models,
+        code=plan.code("report/build_report.py", REFERENCE_TEXTS=study.scorers),
+        models=study.model_facts(),
+        trained=study.trained_models,
         figure_texts={
             name: {"title": figure.title, "caption": figure.caption}
             for name, figure in FIGURES.items()
         },
-        subsets=plan.subset_notes(),
+        subsets=study.subset_notes(),
         samples=8,
         display=config["display"],
     message:

@@ -150,8 +150,8 @@ rule time_words:
 
 rule compare_transcripts:
     input:
-        questions=[plan.questions(subset) for subset in plan.subsets],
-        manifests=[plan.manifest(subset) for subset in plan.subsets],
+        questions=[plan.questions(subset) for subset in study.subsets],
+        manifests=[plan.manifest(subset) for subset in study.subsets],
     output:
         recordings="results/speech/recordings.csv",
         disagreements="results/speech/disagreements.csv",
@@ -167,7 +167,7 @@ rule compare_transcripts:
         runtime=10,
     params:
         code=plan.code("speech/compare_transcripts.py"),
-        voices={subset: plan.voice(subset) for subset in plan.subsets},
+        voices={subset: study.voice(subset) for subset in study.subsets},
     message:
         "Clips that say something else than their text"
     script:

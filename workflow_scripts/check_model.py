@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from workflow_scripts.artifacts.checkpoints import CheckpointIndex
-from workflow_scripts.plan import Plan
+from workflow_scripts.planning.study import Study
 from workflow_scripts.settings import Config, ConfigError, read_study
 from workflow_scripts.settings.base import nearest
 from workflow_scripts.speech_lm.device import resolve_device, resolve_dtype
@@ -34,7 +34,7 @@ def open_entry(config: Config, root: Path, entry: str, checkpoint: str | None = 
     """
     if entry not in config.models:
         raise SpeechLMError(f"models has no entry {entry!r}{nearest(entry, config.models)}")
-    model, plan = config.models[entry], Plan(config, root)
+    model, study = config.models[entry], Study(config)
     index, parts = root / model.loaded_from(entry), {role: root / "resources" / a for role, a in model.parts.items()}
     needed = [index, *(folder / "asset.json" for folder in parts.values())]
     if missing := [str(path).removeprefix(f"{root}/") for path in needed if not path.is_file()]:
@@ -43,7 +43,7 @@ def open_entry(config: Config, root: Path, entry: str, checkpoint: str | None = 
         )
     weights = index.parent
     if model.checkpoints_folder(entry) is not None:
-        weights = CheckpointIndex.read(index).folder(index, checkpoint or plan.checkpoints(entry)[-1])
+        weights = CheckpointIndex.read(index).folder(index, checkpoint or study.checkpoints(entry)[-1])
     settings = model.opening(entry) | {"window_seconds": config.speech.window_seconds}
     device = resolve_device("auto")
     return load_model(

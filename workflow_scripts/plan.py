@@ -1,31 +1,49 @@
-"""The DAG's bookkeeping: which checkpoints, shards and files a config asks for.
+"""The DAG's bookkeeping: which files a job reads and with which settings it runs.
 
-Used while the Snakefile is parsed, so it imports nothing heavy and reads no results. Rules bind the functions of `Plan`
-as input functions; steps never see it.
+Used while the Snakefile is parsed, so it imports nothing heavy and reads no results. Rules bind the functions of
+`Plan`, and ask `planning.study` for names; steps never see either.
 """
 
-import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from workflow_scripts.planning.code import Step
-from workflow_scripts.planning.results import FIGURES, JUDGEMENTS, TABLES, StudyResults
-from workflow_scripts.settings import INSTRUCTIONS
+from workflow_scripts.figures.table import FIGURES
+from workflow_scripts.planning.code import Code, Step
+from workflow_scripts.planning.record import CodeRecord
+from workflow_scripts.planning.study import BASE, Study
+from workflow_scripts.settings import INSTRUCTIONS, Config
 from workflow_scripts.settings.speech import recordings_of
 
-__all__ = ["FIGURES", "JUDGEMENTS", "TABLES", "Plan"]
-
-BASE = "base"
+SCORES = "results/evaluation/{model}/{checkpoint}/{subset}/{form}.scores.json"
+ANSWERS = "results/evaluation/{model}/{checkpoint}/{subset}/{form}.{shard}.answers.jsonl"
+SIMILARITY = "results/similarity/{model}/{checkpoint}/{subset}/{shard}.h5"
+ALIGNMENT = "results/alignment/{model}/{checkpoint}/{subset}/{shard}.h5"
+READINGS = "results/activations/{model}/{checkpoint}/{subset}/{shard}.readings.h5"
+"""Files of the study, for `Study.files`."""
 FLOORS = ("silence", "other")
 """Forms in which nothing of the question is heard."""
 AS_THEY_ARE = {"files", "transformers"}
 """Formats of assets that are not converted."""
 
 
-class Plan(StudyResults):
-    """Names and paths of a study; what it consists of and ends in is in `planning`."""
+class Plan:
+    """Input and params functions of the rules.
+
+    Args:
+        config: the validated config.
+        root: folder that holds the Snakefile.
+        record: folder of the study that remembers code; None for none.
+    """
+
+    def __init__(self, config: Config, root: Path, record: Path | None = None):
+        self.config = config
+        self.study = Study(config)
+        self.sources = Code(root, Path(root) / ".snakemake" / "definitions.json")
+        self.record = CodeRecord(record)
+
+    # --- what a job books --------------------------------------------------------------------------------------------
 
     @property
     def gpus_per_job(self) -> int:
@@ -39,13 +57,15 @@ class Plan(StudyResults):
         """GPUs that the training of a model books on this machine: one for each of its processes."""
         return self.gpus_per_job * self.config.models[wildcards.model].processes
 
-    def entry(self, wildcards: Any) -> dict[str, Any]:
-        """Name, family and settings by which a job opens its model."""
-        return self.config.models[wildcards.model].opening(wildcards.model)
-
     def memory_mb(self, wildcards: Any) -> int:
         """Main memory that a job with the wildcards' model books."""
         return self.config.models[wildcards.model].memory_mb
+
+    # --- settings of a job -------------------------------------------------------------------------------------------
+
+    def entry(self, wildcards: Any) -> dict[str, Any]:
+        """Name, family and settings by which a job opens its model."""
+        return self.config.models[wildcards.model].opening(wildcards.model)
 
     def public_checks(self, wildcards: Any) -> list[dict[str, Any]]:
         """Settings of the public models whose weights are the job's asset, with the longest clip they will hear."""
@@ -55,108 +75,9 @@ class Plan(StudyResults):
             if entry.weights_asset(name) == wildcards.asset
         ]
 
-    # --- files -------------------------------------------------------------------------------------------------
-
-    def asset(self, role: str) -> Callable[[Any], str | list[str]]:
-        """Input function: the record of the backbone, encoder or quantizer of the job's model, if it has one."""
-
-        def record(wildcards: Any) -> str | list[str]:
-            parts = self.config.models[wildcards.model].parts
-            return f"resources/{parts[role]}/asset.json" if role in parts else []
-
-        return record
-
-    def subset_asset(self, wildcards: Any) -> str:
-        """The raw data of a subset."""
-        return f"resources/{self.config.benchmark.subsets[wildcards.subset].asset}/asset.json"
-
-    def subset_assets(self) -> list[str]:
-        """The raw data of every subset."""
-        names = {self.config.benchmark.subsets[subset].asset for subset in self.subsets}
-        return [f"resources/{name}/asset.json" for name in sorted(names)]
-
-    def hub_ids(self) -> dict[str, str]:
-        """Each model's repository on the hub, or its key."""
-        return {name: getattr(self.config.models[name], "hub", None) or name for name in self.models}
-
-    def instruction_assets(self, _: Any = None) -> list[str]:
-        """The raw data of the training prompts."""
-        names = {source.asset for source in self.config.training.instructions.sources}
-        return [f"resources/{name}/asset.json" for name in sorted(names)]
-
-    def questions(self, subset: str) -> str:
-        """Questions of a subset."""
-        return f"results/benchmark/{subset}/questions.jsonl"
-
-    def recordings(self, wildcards: Any) -> str | list[str]:
-        """The asset that holds the recordings of the job's voice, if it has one."""
-        recorded = recordings_of(self.config.speech.voices[wildcards.voice])
-        return [] if recorded is None or recorded.asset is None else f"resources/{recorded.asset}/asset.json"
-
-    def manifest(self, subset: str) -> str:
-        """Utterances of a subset in its voice."""
-        return f"results/speech/{self.voice(subset)}/{subset}/manifest.jsonl"
-
-    def features(self, encoder: str, subset: str) -> str:
-        """Encoder output of a subset."""
-        return f"results/speech/{self.voice(subset)}/{subset}/{encoder}.features.h5"
-
-    def model_questions(self, wildcards: Any) -> str:
-        """Questions for the job's subset."""
-        return self.questions(wildcards.subset)
-
-    def model_manifest(self, wildcards: Any) -> str:
-        """Utterances for the job's subset."""
-        return self.manifest(wildcards.subset)
-
-    def word_times(self, wildcards: Any) -> str:
-        """When each word of the job's subset is spoken."""
-        return f"results/speech/{self.voice(wildcards.subset)}/{wildcards.subset}/word_times.jsonl"
-
-    def model_features(self, wildcards: Any) -> str | list[str]:
-        """Encoder output that the job's model reads; none for a model that takes the audio itself."""
-        encoder = self.config.models[wildcards.model].parts.get("encoder")
-        return [] if encoder is None else self.features(encoder, wildcards.subset)
-
-    def model_silence(self, wildcards: Any) -> list[str]:
-        """Encoder output of silence that the job's model reads; none for a model that takes the audio itself."""
-        features = self.model_features(wildcards)
-        return [features.replace(".features.h5", ".silence.h5")] if features else []
-
-    def floor_answers(self, wildcards: Any) -> list[str]:
-        """All shards of the answers of one model, checkpoint and subset to silence and to other audio."""
-        folder = f"results/evaluation/{wildcards.model}/{wildcards.checkpoint}/{wildcards.subset}"
-        return [f"{folder}/{form}.{shard}.answers.jsonl" for form in FLOORS for shard in self.shards(wildcards.subset)]
-
-    def floor_scores(self) -> list[str]:
-        """Scores in speech and of the floors, of every model's last checkpoint."""
-        return [
-            f"results/evaluation/{model}/{self.checkpoints(model)[-1]}/{subset}/{form}.scores.json"
-            for model in self.models
-            for subset in self.subsets
-            for form in ("speech", *FLOORS)
-        ]
-
-    def training_features(self, wildcards: Any) -> str:
-        """Encoder output of the training prompts, for a model or a warm-up."""
-        encoder = getattr(wildcards, "encoder", None) or self.config.models[wildcards.model].encoder
-        return self.features(encoder, INSTRUCTIONS)
-
-    def model_answers(self, wildcards: Any) -> str:
-        """The training answers of the model's backbone."""
-        return f"results/training/answers/{self.config.models[wildcards.model].backbone}.jsonl"
-
-    def model_warmup(self, wildcards: Any) -> list[str]:
-        """The warmed-up adapter of a model, if its recipe has a warm-up."""
-        entry = self.config.models[wildcards.model]
-        if self.config.training.recipes[entry.recipe].warmup == "none":
-            return []
-        folder = f"results/training/warmup/{entry.backbone}/{entry.encoder}/{entry.recipe}/{entry.seed}"
-        return [f"{folder}/adapter.safetensors"]
-
-    def checkpoint_index(self, wildcards: Any) -> str:
-        """What a job loads its model's weights by: checkpoints.json, or the record of the weights' asset."""
-        return self.config.models[wildcards.model].loaded_from(wildcards.model)
+    def subset_settings(self, wildcards: Any) -> dict[str, Any]:
+        """Settings that decide the questions of a subset."""
+        return self.config.benchmark.subsets[wildcards.subset].model_dump(mode="json", exclude={"note"})
 
     def recipe(self, wildcards: Any) -> dict[str, Any]:
         """The recipe of a model, as plain settings."""
@@ -181,11 +102,101 @@ class Plan(StudyResults):
             self.recipe(wildcards)["lora"]["targets"] if self.config.models[wildcards.model].strategy == "lora" else []
         )
 
-    def job_answers(self, wildcards: Any) -> list[str]:
-        """All shards and forms of the answers of one model, checkpoint and subset."""
-        folder = f"results/evaluation/{wildcards.model}/{wildcards.checkpoint}/{wildcards.subset}"
-        forms, shards = self.forms(wildcards.model), self.shards(wildcards.subset)
-        return [f"{folder}/{form}.{shard}.answers.jsonl" for form in forms for shard in shards]
+    def padded_utterances(self, wildcards: Any) -> int:
+        """First utterances of the job's subset whose frames behind the audio are kept."""
+        return self.config.activations.reading_questions if wildcards.subset in self.study.analysed_subsets else 0
+
+    # --- assets ------------------------------------------------------------------------------------------------------
+
+    def asset(self, role: str) -> Callable[[Any], str | list[str]]:
+        """Input function: the record of the backbone, encoder or quantizer of the job's model, if it has one."""
+
+        def record(wildcards: Any) -> str | list[str]:
+            parts = self.config.models[wildcards.model].parts
+            return f"resources/{parts[role]}/asset.json" if role in parts else []
+
+        return record
+
+    def subset_asset(self, wildcards: Any) -> str:
+        """The raw data of a subset."""
+        return f"resources/{self.config.benchmark.subsets[wildcards.subset].asset}/asset.json"
+
+    def instruction_assets(self, _: Any = None) -> list[str]:
+        """The raw data of the training prompts."""
+        names = {source.asset for source in self.config.training.instructions.sources}
+        return [f"resources/{name}/asset.json" for name in sorted(names)]
+
+    def recordings(self, wildcards: Any) -> str | list[str]:
+        """The asset that holds the recordings of the job's voice, if it has one."""
+        recorded = recordings_of(self.config.speech.voices[wildcards.voice])
+        return [] if recorded is None or recorded.asset is None else f"resources/{recorded.asset}/asset.json"
+
+    def assets(self, *, converted: bool) -> list[str]:
+        """The assets that are converted after fetching, or the others."""
+        return [name for name in self.config.assets if converted == bool({*self.formats(name)} - AS_THEY_ARE)]
+
+    def subset_assets(self) -> list[str]:
+        """The raw data of every subset."""
+        names = {self.config.benchmark.subsets[subset].asset for subset in self.study.subsets}
+        return [f"resources/{name}/asset.json" for name in sorted(names)]
+
+    def checkpoint_index(self, wildcards: Any) -> str:
+        """What a job loads its model's weights by: checkpoints.json, or the record of the weights' asset."""
+        return self.config.models[wildcards.model].loaded_from(wildcards.model)
+
+    # --- files of a job ----------------------------------------------------------------------------------------------
+
+    def questions(self, subset: str) -> str:
+        """Questions of a subset."""
+        return f"results/benchmark/{subset}/questions.jsonl"
+
+    def manifest(self, subset: str) -> str:
+        """Utterances of a subset in its voice."""
+        return f"results/speech/{self.study.voice(subset)}/{subset}/manifest.jsonl"
+
+    def features(self, encoder: str, subset: str) -> str:
+        """Encoder output of a subset."""
+        return f"results/speech/{self.study.voice(subset)}/{subset}/{encoder}.features.h5"
+
+    def model_manifest(self, wildcards: Any) -> str:
+        """Utterances for the job's subset."""
+        return self.manifest(wildcards.subset)
+
+    def word_times(self, wildcards: Any) -> str:
+        """When each word of the job's subset is spoken."""
+        return f"results/speech/{self.study.voice(wildcards.subset)}/{wildcards.subset}/word_times.jsonl"
+
+    def model_features(self, wildcards: Any) -> str | list[str]:
+        """Encoder output that the job's model reads; none for a model that takes the audio itself."""
+        encoder = self.config.models[wildcards.model].parts.get("encoder")
+        return [] if encoder is None else self.features(encoder, wildcards.subset)
+
+    def model_silence(self, wildcards: Any) -> list[str]:
+        """Encoder output of silence that the job's model reads; none for a model that takes the audio itself."""
+        features = self.model_features(wildcards)
+        return [features.replace(".features.h5", ".silence.h5")] if features else []
+
+    def analysed_features(self, wildcards: Any) -> list[str]:
+        """Encoder output that the job's model reads, of every analysed subset."""
+        encoder = self.config.models[wildcards.model].encoder
+        return [self.features(encoder, subset) for subset in self.study.analysed_subsets]
+
+    def training_features(self, wildcards: Any) -> str:
+        """Encoder output of the training prompts, for a model or a warm-up."""
+        encoder = getattr(wildcards, "encoder", None) or self.config.models[wildcards.model].encoder
+        return self.features(encoder, INSTRUCTIONS)
+
+    def model_answers(self, wildcards: Any) -> str:
+        """The training answers of the model's backbone."""
+        return f"results/training/answers/{self.config.models[wildcards.model].backbone}.jsonl"
+
+    def model_warmup(self, wildcards: Any) -> list[str]:
+        """The warmed-up adapter of a model, if its recipe has a warm-up."""
+        entry = self.config.models[wildcards.model]
+        if self.config.training.recipes[entry.recipe].warmup == "none":
+            return []
+        folder = f"results/training/warmup/{entry.backbone}/{entry.encoder}/{entry.recipe}/{entry.seed}"
+        return [f"{folder}/adapter.safetensors"]
 
     def backbone_answers(self, form: str) -> Callable[[Any], str]:
         """Input function: what the job's backbone answered to the same shard in one written form."""
@@ -196,105 +207,35 @@ class Plan(StudyResults):
 
         return answers
 
-    def all_scores(self, _: Any = None) -> list[str]:
-        """Every score file of the study."""
-        pairs = [(model, checkpoint) for model in self.models for checkpoint in self.checkpoints(model)]
-        pairs += [(backbone, BASE) for backbone in self.backbones]
+    def first_answers(self, form: str) -> list[str]:
+        """The job's answers in one form to the first shard of every analysed subset, as a pattern."""
+        folder = "results/evaluation/{model}/{checkpoint}"
         return [
-            f"results/evaluation/{model}/{checkpoint}/{subset}/{form}.scores.json"
-            for model, checkpoint in pairs
-            for subset in self.subsets
-            for form in self.forms(model)
+            f"{folder}/{subset}/{form}.{self.study.shards(subset)[0]}.answers.jsonl"
+            for subset in self.study.analysed_subsets
         ]
 
-    def all_answers(self, _: Any = None) -> list[str]:
-        """Every answer file of the study."""
-        pairs = [(model, checkpoint) for model in self.models for checkpoint in self.checkpoints(model)]
-        pairs += [(backbone, BASE) for backbone in self.backbones]
-        return [
-            f"results/evaluation/{model}/{checkpoint}/{subset}/{form}.{shard}.answers.jsonl"
-            for model, checkpoint in pairs
-            for subset in self.subsets
-            for form in self.forms(model)
-            for shard in self.shards(subset)
-        ]
+    def answers(self, *forms: str) -> Callable[[Any], list[str]]:
+        """Input function: all shards of the answers of the job's model, checkpoint and subset; default: all forms."""
+
+        def paths(wildcards: Any) -> list[str]:
+            folder = f"results/evaluation/{wildcards.model}/{wildcards.checkpoint}/{wildcards.subset}"
+            chosen = forms or self.study.forms(wildcards.model)
+            shards = self.study.shards(wildcards.subset)
+            return [f"{folder}/{form}.{shard}.answers.jsonl" for form in chosen for shard in shards]
+
+        return paths
+
+    def audited_files(self, wildcards: Any) -> list[str]:
+        """The files of answers that the job audits."""
+        return self.config.audits[wildcards.audit].files()
 
     def official_files(self) -> list[str]:
         """The evaluators of the VoiceBench checkout, if there is one: a change of them reruns the comparison."""
         checkout = self.config.scoring.official
         return [] if checkout is None else [f"{checkout}/src/evaluator/{name}.py" for name in ("mcq", "harm", "ifeval")]
 
-    def audited_files(self, wildcards: Any) -> list[str]:
-        """The files of answers that the job audits."""
-        return self.config.audits[wildcards.audit].files()
-
-    def all_measured(self, stage: str) -> list[str]:
-        """Every similarity or alignment file of the study."""
-        return [
-            f"results/{stage}/{model}/{checkpoint}/{subset}/{shard}.h5"
-            for model in self.models
-            for checkpoint in self.checkpoints(model)
-            for subset in self.analysed_subsets
-            for shard in self.shards(subset)
-        ]
-
-    def all_readings(self) -> list[str]:
-        """Measurements of other positions and states, of every shard, in the order of `all_measured`."""
-        return [path.removesuffix(".h5") + ".readings.h5" for path in self.all_measured("activations")]
-
-    def padded_utterances(self, wildcards: Any) -> int:
-        """First utterances of the job's subset whose frames behind the audio are kept."""
-        return self.config.activations.reading_questions if wildcards.subset in self.analysed_subsets else 0
-
-    def measured_scores(self) -> list[str]:
-        """Text and speech scores of every checkpoint and subset whose states are compared."""
-        return [
-            f"results/evaluation/{model}/{checkpoint}/{subset}/{form}.scores.json"
-            for model in self.models
-            for checkpoint in self.checkpoints(model)
-            for subset in self.analysed_subsets
-            for form in ("text", "speech")
-        ]
-
-    def analysed_features(self, wildcards: Any) -> list[str]:
-        """Encoder output that the job's model reads, of every analysed subset."""
-        encoder = self.config.models[wildcards.model].encoder
-        return [self.features(encoder, subset) for subset in self.analysed_subsets]
-
-    def is_end_of_run(self, wildcards: Any) -> bool:
-        """Whether the job's checkpoint is the first or the last of its run."""
-        checkpoints = self.checkpoints(wildcards.model)
-        return wildcards.checkpoint in (checkpoints[0], checkpoints[-1])
-
-    def first_answers(self, form: str) -> list[str]:
-        """The job's answers in one form to the first shard of every analysed subset, as a pattern."""
-        folder = "results/evaluation/{model}/{checkpoint}"
-        return [f"{folder}/{subset}/{form}.{self.shards(subset)[0]}.answers.jsonl" for subset in self.analysed_subsets]
-
-    def all_responses(self) -> list[str]:
-        """Divergences of every checkpoint of the models trained here: others have no backbone to be compared with."""
-        return [
-            f"results/activations/{model}/{checkpoint}/responses.h5"
-            for model in self.trained_models
-            for checkpoint in self.checkpoints(model)
-        ]
-
-    def all_edits(self, _: Any = None) -> list[str]:
-        """Every file of edited answers: the last checkpoint of each model that can be edited."""
-        subset = self.config.intervention.subset
-        return [
-            f"results/intervention/{model}/{self.checkpoints(model)[-1]}/{subset}/{shard}.answers.jsonl"
-            for model in self.models
-            if self.config.models[model].editable
-            for shard in self.shards(subset)
-        ]
-
-    def assets(self, *, converted: bool) -> str:
-        """Wildcard constraint: the assets that are converted after fetching, or the others."""
-        names = [name for name in self.config.assets if converted == bool({*self.formats(name)} - AS_THEY_ARE)]
-        return "|".join(map(re.escape, names)) or "(?!)"
-
-    # --- entries of tables of the code, for `code` -------------------------------------------------------------
+    # --- entries of tables of the code, for `code` -------------------------------------------------------------------
 
     def engine_of_voice(self, wildcards: Any) -> list[str]:
         """The engine of the job's voice, and that of the voice that it alters."""
@@ -318,21 +259,16 @@ class Plan(StudyResults):
         """The scorer of the job's subset."""
         return self.config.benchmark.subsets[wildcards.subset].scorer
 
+    def scorer_of_intervention(self) -> str:
+        """The scorer of the subset whose speech is edited."""
+        return self.config.benchmark.subsets[self.config.intervention.subset].scorer
+
     def figure_tables(self, wildcards: Any) -> list[str]:
         """Names of the tables that a figure is drawn from."""
         paths = self.figure_inputs(wildcards).values()
         return [Path(path).stem for part in paths for path in ([part] if isinstance(part, str) else part)]
 
-    @property
-    def scorers(self) -> list[str]:
-        """The scorers of the study's subsets."""
-        return sorted({self.config.benchmark.subsets[subset].scorer for subset in self.subsets})
-
-    def scorer_of_intervention(self) -> str:
-        """The scorer of the subset whose speech is edited."""
-        return self.config.benchmark.subsets[self.config.intervention.subset].scorer
-
-    # --- code --------------------------------------------------------------------------------------------------
+    # --- code --------------------------------------------------------------------------------------------------------
 
     def code(self, script: str, functions: Any = (), **keys: Any) -> Callable[[Any], str]:
         """Params function: the digest of all code that decides the numbers of `script`, compared by content.
@@ -357,3 +293,21 @@ class Plan(StudyResults):
 
         digest.step = step
         return digest
+
+    # --- figures and tables ------------------------------------------------------------------------------------------
+
+    def figure_inputs(self, wildcards: Any) -> dict[str, str | list[str]]:
+        """Inputs of a figure by name: paths, or what the method of `Study` that the table names returns."""
+        sources = FIGURES[wildcards.figure].inputs
+        return {name: source if "/" in source else getattr(self.study, source)() for name, source in sources.items()}
+
+    def figure_display(self, wildcards: Any) -> dict[str, Any] | None:
+        """Settings of the display that a figure reads."""
+        if (needed := FIGURES[wildcards.figure].display) == "none":
+            return None
+        display = self.config.display.model_dump(mode="json")
+        if needed == "all":
+            # All models are named, so that each keeps its colour where others are missing.
+            unnamed = {model: {"label": model, "color": None} for model in self.config.models}
+            display["models"] = unnamed | display["models"]
+        return display

@@ -10,7 +10,7 @@ from docutils.core import publish_parts
 from jinja2 import Environment
 
 from workflow_scripts.figures.table import FIGURES
-from workflow_scripts.plan import Plan
+from workflow_scripts.planning.study import Study
 
 ROOT = Path(__file__).parents[2]
 
@@ -20,7 +20,7 @@ def test_an_entry_names_a_function_that_exists_and_inputs_that_the_plan_knows(na
     entry = FIGURES[name]
     module, _, function = entry.function.partition(":")
     assert re.search(rf"^def {function}\(", (ROOT / f"workflow_scripts/figures/{module}.py").read_text(), re.M)
-    assert all("/" in source or callable(getattr(Plan, source)) for source in entry.inputs.values())
+    assert all("/" in source or callable(getattr(Study, source)) for source in entry.inputs.values())
     assert "n: " in entry.caption or "over n " in entry.caption or "After Figure" in entry.caption
 
 

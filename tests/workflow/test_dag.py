@@ -10,7 +10,9 @@ import pytest
 import yaml
 
 from tests.workflow.workflow_copy import ROOT, Workflow
-from workflow_scripts.plan import FIGURES, Plan
+from workflow_scripts.figures.table import FIGURES
+from workflow_scripts.plan import ALIGNMENT
+from workflow_scripts.planning.study import Study
 from workflow_scripts.settings import parse_config
 
 pytestmark = pytest.mark.xdist_group("dag")
@@ -132,9 +134,9 @@ def test_adding_a_public_model_with_one_entry_fetches_and_measures_it_and_nothin
 def test_a_model_that_runs_only_as_a_whole_is_measured_but_not_edited():
     values = yaml.safe_load((ROOT / "assets.yaml").read_text()) | yaml.safe_load((ROOT / "config.yaml").read_text())
     values["models"]["gemma4"] = {"family": "hf", "path": "weights", "interventions": False}
-    plan = Plan(parse_config(values), ROOT)
-    assert any("gemma4" in path for path in plan.all_measured("alignment"))
-    assert not any("gemma4" in path for path in [*plan.all_edits(), *plan.all_responses()])
+    study = Study(parse_config(values))
+    assert any("gemma4" in path for path in study.files(ALIGNMENT))
+    assert "gemma4" in study.models and "gemma4" not in {*study.editable_models, *study.trained_models}
 
 
 def test_renaming_a_label_or_colour_reruns_figures_and_report_only(finished):
@@ -321,11 +323,11 @@ def test_parsing_imports_nothing_heavy(workflow):
         "started = time.perf_counter()\n"
         "import yaml\n"
         "from pathlib import Path\n"
-        "from workflow_scripts.plan import Plan\n"
+        "from workflow_scripts.plan import ANSWERS, Plan\n"
         "from workflow_scripts.settings import parse_config\n"
         "values = {**yaml.safe_load(open('assets.yaml')), **yaml.safe_load(open('config.yaml'))}\n"
         "plan = Plan(parse_config(values), Path('.').resolve())\n"
-        "plan.all_scores(); plan.code('training/start_training.py')({})\n"
+        "plan.study.files(ANSWERS); plan.code('training/start_training.py')({})\n"
         "heavy = {'torch', 'transformers', 'numpy', 'scipy', 'h5py', 'matplotlib'} & set(sys.modules)\n"
         "print(sorted(heavy), time.perf_counter() - started)\n"
     )

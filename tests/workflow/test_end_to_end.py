@@ -17,7 +17,8 @@ from workflow_scripts.artifacts.measurements import ALIGNMENT, read_measurements
 from workflow_scripts.artifacts.questions import QUESTIONS
 from workflow_scripts.artifacts.tables import read_table, select
 from workflow_scripts.artifacts.utterances import UTTERANCES
-from workflow_scripts.plan import FIGURES, TABLES
+from workflow_scripts.figures.table import FIGURES
+from workflow_scripts.planning.results import TABLES
 from workflow_scripts.scoring.text_normalisation import normalise_words
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(1800), pytest.mark.xdist_group("real")]

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from workflow_scripts.plan import Plan
+from workflow_scripts.planning.results import result_files
+from workflow_scripts.planning.study import Study
 from workflow_scripts.settings import parse_config
 
 pytestmark = pytest.mark.xdist_group("dag")
@@ -46,22 +47,22 @@ def test_a_model_with_an_alignment_loss_is_compared_with_the_same_training_witho
     values = yaml.safe_load((ROOT / "assets.yaml").read_text()) | yaml.safe_load((ROOT / "config.yaml").read_text())
     study = yaml.safe_load((ROOT / "studies/distill.yaml").read_text())
     values["models"] |= study["models"]
-    assert Plan(parse_config(values), ROOT).twins() == {"smollm2-lora-distill": "smollm2-lora"}
+    assert Study(parse_config(values)).twins() == {"smollm2-lora-distill": "smollm2-lora"}
     values["models"]["smollm2-lora-distill"]["seed"] = 7
-    assert Plan(parse_config(values), ROOT).twins() == {}
+    assert Study(parse_config(values)).twins() == {}
 
 
 def test_subsets_of_the_same_rows_in_other_voices_are_conditions_of_one_another():
     values = yaml.safe_load((ROOT / "assets.yaml").read_text()) | yaml.safe_load((ROOT / "config.yaml").read_text())
     study = yaml.safe_load((ROOT / "studies/conditions.yaml").read_text())
-    assert Plan(parse_config(values), ROOT).conditions() == {}
+    assert Study(parse_config(values)).conditions() == {}
     values["benchmark"]["subsets"] |= study["benchmark"]["subsets"]
     values["speech"]["voices"] |= study["speech"]["voices"]
-    plan = Plan(parse_config(values), ROOT)
+    made = Study(parse_config(values))
     names = [f"nq_{name}" for name in ("babble5", "fast", "low", "telephone", "white10")]
-    assert plan.conditions() == {"nq": ["nq", *names]}
-    assert [plan.voice(name) for name in ("nq", "nq_fast")] == ["heart", "fast"]
-    assert "results/evaluation/conditions.csv" in plan.result_files()
+    assert made.conditions() == {"nq": ["nq", *names]}
+    assert [made.voice(name) for name in ("nq", "nq_fast")] == ["heart", "fast"]
+    assert "results/evaluation/conditions.csv" in result_files(made)
 
 
 def test_own_checkpoints_are_measured_without_training(workflow):

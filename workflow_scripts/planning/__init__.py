@@ -1,1 +1,1 @@
-"""Parts of `plan.Plan`: names of a study, what it ends in, and which modules decide its numbers."""
+"""What a study consists of and ends in, and which definitions of the code decide its numbers."""

@@ -272,6 +272,6 @@ def _edit_cells(row: Any) -> list[str]:
 
 
 if __name__ == "__main__":
-    from workflow_scripts.plan import FIGURES
+    from workflow_scripts.figures.table import FIGURES
 
     print(*write_reference(Path(sys.argv[1]), Path(sys.argv[2]), FIGURES, *sys.argv[3:]), sep="\n")

@@ -1,28 +1,49 @@
-"""What a study consists of, by name: subsets, shards, models, checkpoints, forms."""
+"""What a study consists of, by name: subsets, shards, models, checkpoints, forms; and its files by a pattern."""
 
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any
 
 from workflow_scripts.artifacts.shards import shard_names
-from workflow_scripts.planning.code import Code
-from workflow_scripts.planning.record import CodeRecord
 from workflow_scripts.settings import INSTRUCTIONS, Config
 
+BASE = "base"
+"""The checkpoint of an untuned language model."""
 
-class StudyNames:
-    """Names of a study.
 
-    Args:
-        config: the validated config.
-        root: folder that holds the Snakefile.
-        record: folder of the study that remembers code; None for none.
-    """
+class Study:
+    """A validated config, asked for names. Lists are sorted by name, checkpoints by training."""
 
-    def __init__(self, config: Config, root: Path, record: Path | None = None):
+    def __init__(self, config: Config):
         self.config = config
-        self.root = Path(root)
-        self.sources = Code(self.root, self.root / ".snakemake" / "definitions.json")
-        self.record = CodeRecord(record)
+
+    def files(
+        self,
+        pattern: str,
+        *,
+        models: Iterable[str] | None = None,
+        last: bool = False,
+        base: bool = False,
+        subsets: Iterable[str] | None = None,
+        forms: Iterable[str] | None = None,
+    ) -> list[str]:
+        """The files of a pattern with any of {model}, {checkpoint}, {subset}, {form} and {shard}.
+
+        Args:
+            models, subsets, forms: all by default; `forms` those in which the model is asked.
+            last: of the last checkpoint of each model only.
+            base: of the untuned language models too.
+        """
+        chosen = list(self.models if models is None else models)
+        runs = [(model, name) for model in chosen for name in self.checkpoints(model)[-1 if last else 0 :]]
+        runs += [(backbone, BASE) for backbone in self.backbones if base]
+        found = {
+            pattern.format(model=model, checkpoint=checkpoint, subset=subset, form=form, shard=shard): None
+            for model, checkpoint in runs
+            for subset in (self.subsets if subsets is None else subsets)
+            for form in (self.forms(model) if forms is None else forms)
+            for shard in self.shards(subset)
+        }
+        return list(found)
 
     @property
     def subsets(self) -> list[str]:
@@ -50,26 +71,9 @@ class StudyNames:
         return sorted(self.config.activations.subsets or self.overall_subsets)
 
     @property
-    def models(self) -> list[str]:
-        """Keys of `models`."""
-        return sorted(self.config.models)
-
-    @property
-    def trained_models(self) -> list[str]:
-        """Keys of the models that this workflow trains."""
-        return sorted(self.config.trained_models())
-
-    @property
     def spoken_subsets(self) -> list[str]:
         """Everything that the voice reads: the benchmark, and the training prompts if there is training."""
         return [*self.subsets, *([INSTRUCTIONS] if self.trained_models else [])]
-
-    @property
-    def backbones(self) -> list[str]:
-        """Assets used as backbone."""
-        return sorted(
-            {model.language_model for model in self.config.models.values() if model.language_model is not None}
-        )
 
     def voice(self, subset: str) -> str:
         """The voice that speaks a subset, or the training prompts."""
@@ -91,6 +95,10 @@ class StudyNames:
                 found[order[0]] = order
         return found
 
+    def subset_notes(self) -> dict[str, str]:
+        """How each subset differs from the paper's, by key; "" if it does not."""
+        return {name: self.config.benchmark.subsets[name].note for name in self.subsets}
+
     def n_questions(self, subset: str) -> int:
         """Questions drawn from a subset."""
         return self.config.benchmark.subsets[subset].questions or self.config.benchmark.questions_per_subset
@@ -99,18 +107,50 @@ class StudyNames:
         """Shards of a subset."""
         return shard_names(self.n_questions(subset), self.config.benchmark.questions_per_shard)
 
+    @property
+    def scorers(self) -> list[str]:
+        """The scorers of the study's subsets."""
+        return sorted({self.config.benchmark.subsets[subset].scorer for subset in self.subsets})
+
+    @property
+    def models(self) -> list[str]:
+        """Keys of `models`."""
+        return sorted(self.config.models)
+
+    @property
+    def trained_models(self) -> list[str]:
+        """Keys of the models that this workflow trains."""
+        return sorted(self.config.trained_models())
+
+    @property
+    def frozen_models(self) -> list[str]:
+        """Models of which only the adapter is trained: in writing they are their backbone."""
+        return [name for name in self.models if self.config.models[name].frozen]
+
+    @property
+    def backbones(self) -> list[str]:
+        """Assets used as backbone."""
+        return sorted(
+            {model.language_model for model in self.config.models.values() if model.language_model is not None}
+        )
+
     def checkpoints(self, model: str) -> list[str]:
         """Checkpoints of a model, in order of training; `final` for one that is not trained here."""
         return self.config.models[model].checkpoints(self.config.training.recipes)
+
+    def is_first_or_last(self, model: str, checkpoint: str) -> bool:
+        """Whether a checkpoint is the first or the last of its run."""
+        checkpoints = self.checkpoints(model)
+        return checkpoint in (checkpoints[0], checkpoints[-1])
 
     def forms(self, model: str) -> list[str]:
         """Forms in which a model is asked: a plain backbone cannot hear."""
         return ["text", "asr"] if model in self.backbones else ["text", "speech", "asr"]
 
     @property
-    def frozen_models(self) -> list[str]:
-        """Models of which only the adapter is trained: in writing they are their backbone."""
-        return [name for name in self.models if self.config.models[name].frozen]
+    def editable_models(self) -> list[str]:
+        """Models whose hidden states can be edited."""
+        return [name for name in self.models if self.config.models[name].editable]
 
     def model_facts(self) -> dict[str, dict[str, str]]:
         """Strategy, backbone and warm-up of each model: what regressions group by."""
@@ -120,6 +160,10 @@ class StudyNames:
         """The untuned backbone of each model that has a known one."""
         known = {name: self.config.models[name].language_model for name in self.models}
         return {name: backbone for name, backbone in known.items() if backbone is not None}
+
+    def hub_ids(self) -> dict[str, str]:
+        """Each model's repository on the hub, or its key."""
+        return {name: getattr(self.config.models[name], "hub", None) or name for name in self.models}
 
     def twins(self) -> dict[str, str]:
         """Each model trained with an alignment loss, and the first whose entry differs from it in nothing else."""
@@ -134,3 +178,13 @@ class StudyNames:
     def identity(self) -> dict[str, Any]:
         """All settings that decide numbers, for the manifest: the whole config without display."""
         return self.config.model_dump(mode="json", exclude={"display"})
+
+    def training_logs(self) -> list[str]:
+        """The training log of every model that is trained here, in the order of `trained_models`."""
+        return [f"results/training/{model}/log.csv" for model in self.trained_models]
+
+    def example_alignment(self) -> str:
+        """The alignment file whose token matrices are drawn: first model, last checkpoint, intervention subset."""
+        model, subset = self.models[0], self.config.intervention.subset
+        folder = f"results/alignment/{model}/{self.checkpoints(model)[-1]}"
+        return f"{folder}/{subset}/{self.shards(subset)[0]}.h5"
