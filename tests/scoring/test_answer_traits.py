@@ -3,7 +3,6 @@
 import pytest
 
 from workflow_scripts.scoring import answer_traits
-from workflow_scripts.scoring.answer_traits import Traits
 
 GOOD = [
     "B",
@@ -30,7 +29,7 @@ def test_a_good_answer_has_no_trait(answer):
 @pytest.mark.parametrize("answer", ["", "   \n\t"])
 def test_nothing_visible_is_empty_and_nothing_else(answer):
     assert present(answer) == {"empty"}
-    assert answer_traits.answer_traits("", "length") == Traits(True, True, False, False, False)
+    assert present(answer, "length") == {"empty", "truncated"}
 
 
 def test_a_recorded_finish_reason_decides_over_the_last_words():

@@ -103,7 +103,7 @@ def test_refusals_report_what_else_happened_and_the_keyword_rule():
     found = aggregate("refusal", [score("refusal", answer) for answer in answers])
     assert found.mean == 25
     values = {name: estimate.value for name, estimate in found.estimates.items() if name != "unparsed_rate"}
-    assert values == {"compliance": 25, "empty": 25, "incoherent": 25, "keyword_refusal": 50}
+    assert values == {"compliance": 25, "empty": 25, "incoherent": 25, "not_heard": 0, "keyword_refusal": 50}
     assert found.unparsed_rate == 0.5
 
 

@@ -5,21 +5,23 @@ share that differs between text and speech is then part of the gap. All rules ar
 
 - ``empty``: no visible character.
 - ``truncated``: the recorded finish reason says so; without one, the last line of a long answer ends within a sentence.
-- ``refusal``: `scoring.refusal` reads it as one, whatever was asked.
+- ``refusal``: `scoring.refusal` reads it as one, whatever was asked. ``not_heard``: it says that nothing was heard.
 - ``other_language``: most letters belong to another script, or few words are English function words and langdetect
   (seeded) is sure of another language. Answers under `MIN_WORDS` words in Latin script are not judged.
 - ``degenerate``: one character repeated, no words, or a passage of the answer that loops.
+- ``runs_on``: the model went on into another turn (`scoring.answer_turns`), which no scorer reads.
 """
 
 import re
 import unicodedata
-from collections import Counter
 from dataclasses import dataclass
 
-from workflow_scripts.scoring.refusal import classify_refusal
+from workflow_scripts.scoring.answer_turns import own_turn, runs_on
+from workflow_scripts.scoring.loops import poor_windows, repeats_a_phrase
+from workflow_scripts.scoring.refusal import classify_refusal, not_heard
 
-NAMES = ("empty", "truncated", "refusal", "other_language", "degenerate")
-VERSION = "1"
+NAMES = ("empty", "truncated", "refusal", "not_heard", "other_language", "degenerate", "runs_on")
+VERSION = "2"
 
 CUT_REASONS = frozenset({"length", "max_tokens", "max_length", "model_length", "token_limit"})
 """Finish reasons, lower case, that mean: the answer was longer than allowed."""
@@ -32,7 +34,7 @@ _ENDED = re.compile(r"[.!?:;…。！？][\"'”’)\]}*_`]*$|[)\]}\"”`|*]$|</
 _LIST_ITEM = re.compile(r"^\s*(?:[-*•#|]|\d{1,3}[.)]|\(?[A-Za-z][.)])\s*\S")
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
 _REPEATED = re.compile(r"(\S)\1{29,}")
-_LOOP_WINDOW, _LOOP_MINIMUM, _LOOP_SHARE = 60, 24, 0.2  # words, words, distinct words per word
+_LOOP_STEP = 30  # words
 _FUNCTION_WORD_LIST = (
     "the a an of to in is are was were and or that this it for on with as by be from at not which you your i my we can "
     "will would have has do does if but so there its they their he she his her what how when than more one"
@@ -49,8 +51,10 @@ class Traits:
     empty: bool
     truncated: bool
     refusal: bool
+    not_heard: bool
     other_language: bool
     degenerate: bool
+    runs_on: bool
 
 
 def answer_traits(answer: str, finish_reason: str = "") -> Traits:
@@ -61,14 +65,18 @@ def answer_traits(answer: str, finish_reason: str = "") -> Traits:
     """
     if not answer.strip():
         cut = finish_reason.lower() in CUT_REASONS
-        return Traits(empty=True, truncated=cut, refusal=False, other_language=False, degenerate=False)
-    degenerate = is_degenerate(answer)
+        return Traits(**(dict.fromkeys(NAMES, False) | {"empty": True, "truncated": cut}))
+    own = own_turn(answer)
+    degenerate = is_degenerate(own)
+    outcome = classify_refusal(own).outcome
     return Traits(
         empty=False,
         truncated=is_truncated(answer, finish_reason),
-        refusal=classify_refusal(answer).outcome == "refusal",
-        other_language=not degenerate and is_other_language(answer),
+        refusal=outcome == "refusal",
+        not_heard=outcome != "refusal" and not_heard(own),
+        other_language=not degenerate and is_other_language(own),
         degenerate=degenerate,
+        runs_on=runs_on(answer),
     )
 
 
@@ -100,9 +108,7 @@ def is_degenerate(answer: str) -> bool:
     words = [word.lower() for word in re.findall(r"\w+", answer)]
     if not words:
         return True
-    windows = [words[start : start + _LOOP_WINDOW] for start in range(0, len(words), _LOOP_WINDOW // 2)]
-    windows = [window for window in windows if len(window) >= _LOOP_MINIMUM]
-    return any(len(Counter(window)) < max(2, _LOOP_SHARE * len(window)) for window in windows)
+    return repeats_a_phrase(words) or any(poor_windows(words, _LOOP_STEP))
 
 
 def is_other_language(answer: str) -> bool:

@@ -75,7 +75,8 @@ _BEFORE_LETTER = tuple(
         # "the correct answer to the question is most likely option", "Answer:", "my final choice would be"
         rf"\b{_NOUN}{_AFTER_NOUN} ?(?:{_COPULA}|:|=|-|->|→)(?: ?[:\-])?(?P<neg> ?not\b)?{_FILLER} ?(?::\n|:)? ?",
         # "I would choose", "we select option", "go with", "I'd say"
-        r"\b(?:select|choose|chose|choosing|pick|picked|picking|go with|going with|went with|say|opt for|vote for|"
+        r"\b(?:lean(?:ing)? towards?|select|choose|chose|choosing|pick|picked|picking|go with|going with|went with|say|"
+        r"opt for|vote for|"
         rf"guess|settle on|favou?r|points? to|leaves?(?: us with)?|think|believe)(?P<neg> not\b)?{_FILLER} ?:? ?",
         # "it is", "it must be", "that would be"
         rf"\b(?:it|that|this|which){_COPULA}(?P<neg> ?not\b)?{_FILLER} ?:? ?",
@@ -89,6 +90,13 @@ _BARE_CONCLUSION = re.compile(
     re.IGNORECASE,
 )
 _CHINESE = re.compile(rf"(?:答案|正确答案|选项?|选择)(?:应该|应当)?(?:是|为|选)?(?P<neg>不是)?[::]? ?{_LETTER_LIST}")
+_FOREIGN = re.compile(
+    r"\b(?:respuesta|solución|opción|réponse|solution|antwort|lösung)(?: (?:correcta|correcte|richtige|finale?))?"
+    r"(?P<neg> no\b| n'| nicht\b)?(?: ?(?:es|est|ist|lautet|sería|serait|wäre)\b)?(?: (?:pas|nicht)\b(?P<not>))? ?:? ?"
+    r"(?:(?:la|el|le|die|das|l') ?)?(?:(?:opción|option|lettre|letra|antwort|buchstabe) )?" + _LETTER_LIST,
+    re.IGNORECASE,
+)
+"""Spanish, French and German."""
 _AFTER_LETTER = re.compile(
     rf"{_NOT_INSIDE}{_LETTER_LIST} ?(?:is|would be|should be|must be|seems|looks|appears|fits|'s)\b"
     rf"(?: (?:to be|the|my|{ADVERB}|most|single|only|best|final|clearly|closest|correct)){{0,4}} {_VERDICT}\b",
@@ -182,6 +190,8 @@ def _strength(text: str, match: re.Match[str], default: str) -> str | None:
     if _NEGATION.search(text[max(0, match.start() - 60) : match.start()]):
         return None
     inside = text[match.start() : match.start("letters")]
+    if match.groupdict().get("not") is not None:
+        return None
     if match.groupdict().get("neg") and "but" not in inside.lower():
         return None
     if "but" not in inside.lower() and _NEGATION.search(inside):
@@ -196,7 +206,10 @@ def _strength(text: str, match: re.Match[str], default: str) -> str | None:
 
 def find_statements(text: str, count: int) -> Iterator[Statement]:
     """Statements in ``text`` (single spaces, plain quotes) about ``count`` options, in no particular order."""
-    patterns = [(pattern, "cue") for pattern in (*_BEFORE_LETTER, _ANSWER_LETTER, _AFTER_LETTER, _AFTER_TEXT, _CHINESE)]
+    patterns = [
+        (pattern, "cue")
+        for pattern in (*_BEFORE_LETTER, _ANSWER_LETTER, _AFTER_LETTER, _AFTER_TEXT, _CHINESE, _FOREIGN)
+    ]
     patterns += [(_BARE_CONCLUSION, "final"), (_MENTION, "mention"), (_SET_APART, "mention")]
     for pattern, default in patterns:
         for match in pattern.finditer(text):

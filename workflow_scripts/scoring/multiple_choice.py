@@ -8,6 +8,7 @@ or more than one option. Rules, first one that speaks wins; a rule that finds tw
 1. ``whole``: the answer is one letter. ``option_text``: the answer is exactly one option's text.
 2. ``last``: the last line or sentence is one letter.
 3. ``boxed``, ``final``: the conclusion ("\boxed{C}", "so the answer is C") outranks options named on the way.
+   What takes an answer back is a conclusion: "The answer is A. No, wait, the answer is C." is C.
 4. ``cue``: "the answer is C", "I would pick C", "C is correct"; ``cue_text``: a cue followed by an option's text.
 5. ``bold``: a letter set in bold. ``leading``: a line starts with a letter and a delimiter, and only one line does.
 6. ``mention``: "option C".

@@ -3,8 +3,9 @@
 Answer and reference are normalised the SQuAD way (case, punctuation, articles) after the word normalisation of
 `text_normalisation`, so "the 2nd" equals "second" and "twenty" equals "20". Three measures, best reference each:
 
-- ``contains``, the score: the reference's tokens occur in the answer, in order and next to each other. Matching whole
-  tokens keeps "ten" out of "often", the known trap of substring tests.
+- ``contains``, the score: the reference's tokens occur in the answer, in order and next to each other, as written or
+  without possessive endings and with Roman numerals and ordinals as numbers ("Henry VIII", "Henry the Eighth's").
+  Matching whole tokens keeps "ten" out of "often", the known trap of substring tests.
 - ``token_f1``: harmonic mean of token precision and recall. It punishes long answers.
 - ``token_recall``: share of the reference's tokens found in the answer. It does not.
 
@@ -12,6 +13,7 @@ None of these is PEDANT, the scorer behind VoiceBench's SD-QA column. A sentence
 it counts as containing it.
 """
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +22,10 @@ from workflow_scripts.scoring.scorer import Score, Scorer, Task, detail_estimate
 from workflow_scripts.scoring.text_normalisation import normalise_words
 
 _ARTICLES = frozenset({"a", "an", "the"})
+_POSSESSIVE = re.compile(r"(?<=\w)['’]s?(?!\w)")
+_ROMAN = re.compile(r"\b(?=[IVX]{2})X{0,3}(?:IX|IV|V?I{0,3})\b|(?<=[a-z] )[VX]\b(?! ?[A-Z]\.)")
+"""II to XXXIX, and V and X behind a word as in "Charles V"; never a lone I."""
+_ORDINAL = re.compile(r"^(\d+)(?:st|nd|rd|th)$")
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,25 @@ def check_references(references: Sequence[str]) -> None:
             )
 
 
+def _plain_forms(text: str) -> str:
+    """The text without possessive endings, with Roman numerals and ordinals as numbers: "Henry VIII's", "Henry 8"."""
+    text = _ROMAN.sub(lambda match: f" {_roman(match[0])} ", _POSSESSIVE.sub("", text))
+    words = normalise_words(text).split()
+    return " ".join(_ORDINAL.sub(r"\1", word) for word in words)
+
+
+def _has_other_forms(reference: str) -> bool:
+    """Possessives, Roman numerals, and ordinals behind a name; a bare number is not "16th"."""
+    words = answer_tokens(reference)
+    ordinal = len(words) > 1 and any(map(_ORDINAL.match, words))
+    return ordinal or bool(_POSSESSIVE.search(reference) or _ROMAN.search(reference))
+
+
+def _roman(numeral: str) -> int:
+    values = [{"I": 1, "V": 5, "X": 10}[letter] for letter in numeral]
+    return sum(-one if one < following else one for one, following in zip(values, [*values[1:], 0]))
+
+
 def _contains(answer: list[str], reference: list[str]) -> bool:
     # Tokens hold no spaces, so padding with spaces turns a token match into a fast string search.
     return bool(reference) and f" {' '.join(reference)} " in f" {' '.join(answer)} "
@@ -90,7 +115,16 @@ def compare_short_answer(answer: str, references: Sequence[str]) -> ShortAnswer:
     if not usable:
         check_references(references)
     measures = [_f1_and_recall(tokens, reference_tokens) for _, reference_tokens in usable]
-    matched = next((reference for reference, reference_tokens in usable if _contains(tokens, reference_tokens)), None)
+    forms = answer_tokens(_plain_forms(answer))
+    matched = next(
+        (
+            reference
+            for reference, reference_tokens in usable
+            if _contains(tokens, reference_tokens)
+            or (_has_other_forms(reference) and _contains(forms, answer_tokens(_plain_forms(reference))))
+        ),
+        None,
+    )
     return ShortAnswer(
         contains=matched is not None,
         matched=matched,
