@@ -39,7 +39,8 @@ def open_entry(config: Config, root: Path, entry: str, checkpoint: str | None = 
     needed = [index, *(folder / "asset.json" for folder in parts.values())]
     if missing := [str(path).removeprefix(f"{root}/") for path in needed if not path.is_file()]:
         raise SpeechLMError(
-            f"{entry}: {', '.join(missing)} missing; make it, with the same --configfile: snakemake {' '.join(missing)}"
+            f"{entry}: {', '.join(missing)} missing; make it, with the same --configfile: snakemake --cores 1 "
+            f"{' '.join(missing)}"
         )
     weights = index.parent
     if model.checkpoints_folder(entry) is not None:
@@ -74,6 +75,9 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
         lm = open_entry(read_study(root, options.configfile), root, options.entry)
     except (SpeechLMError, ConfigError, ValueError, FileNotFoundError) as error:
         print(error, file=sys.stderr)
+        return 1
+    except Exception as error:  # a model's own code may raise anything
+        print(f"{options.entry}: cannot be opened: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
     results = run_checks(lm)
     print(f"{lm.name}: {architecture(lm)} as {type(lm).__name__}, {lm.dtype}, {lm.device}\n")

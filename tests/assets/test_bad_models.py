@@ -19,6 +19,7 @@ from workflow_scripts.assets.fetch_asset import fetch_asset
 from workflow_scripts.assets.folder_sources import fetch_hub_files, hub_remedy, require_disk
 from workflow_scripts.settings.assets import AssetSettings, HubSource
 from workflow_scripts.speech_lm.opening.open_model import open_model
+from workflow_scripts.speech_lm.protocol import SpeechLMError
 
 torch.set_num_threads(1)
 REQUEST = Request("GET", "https://hub.invalid/org/name")
@@ -99,6 +100,24 @@ def test_kinds_that_the_family_cannot_serve_are_named_with_the_reason(changeable
     found = reason(changeable, tmp_path)
     assert "'voxtral_realtime' is not supported by family hf: it adds audio to text embeddings" in found
     assert "adapter class" in found
+
+
+def test_a_model_that_only_runs_whole_is_told_that_it_cannot_be_edited(changeable, tmp_path, monkeypatch):
+    from workflow_scripts.speech_lm.families import hf_folder
+
+    monkeypatch.setattr(hf_folder, "runs_from_embeddings", lambda _: False)
+    whole = {**entry(), "interventions": True}
+    with pytest.raises(SpeechLMError, match=r"only runs as a whole.* set models\.tiny-public\.interventions: false"):
+        hf_folder.check_hf_folder(changeable, whole)
+    hf_folder.check_hf_folder(changeable, whole | {"interventions": False})
+
+
+def test_an_extractor_for_another_sampling_rate(changeable, tmp_path):
+    path = next(changeable.glob("*processor_config.json"))
+    content = json.loads(path.read_text())
+    content.get("feature_extractor", content)["sampling_rate"] = 24_000
+    path.write_text(json.dumps(content))
+    assert "takes 24000 samples per second, the study's audio has 16000" in reason(changeable, tmp_path)
 
 
 def test_a_model_type_that_nobody_knows(changeable, tmp_path):

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from workflow_scripts.speech_lm.anatomy import decoder_of
 from workflow_scripts.speech_lm.hooks import captured_states, edited_inputs, hook_count
 from workflow_scripts.speech_lm.opening.check_decoder import check_decoder
 from workflow_scripts.speech_lm.protocol import Edit, SpeechLMError
@@ -200,3 +201,14 @@ def test_answer_loss_refuses_an_empty_answer_and_a_wrong_number(llama, queries_o
         llama.answer_loss(queries, ["a", ""])
     with pytest.raises(ValueError, match="1 answers for 2 queries"):
         llama.answer_loss(queries, ["a"])
+
+
+def test_a_decoder_one_get_decoder_deeper_is_found(new_lm):
+    """A whole model whose get_decoder() gives its language model, not that model's stack of layers."""
+    lm = new_lm("llama")
+
+    class Whole(torch.nn.Module):
+        def get_decoder(self):
+            return lm.model
+
+    assert decoder_of(Whole()) is lm.decoder

@@ -24,6 +24,8 @@ def decoder_of(model: nn.Module) -> Any:
     """The stack of decoder layers with embeddings before and the final norm after it."""
     inner = causal_lm(model)
     decoder = inner.get_decoder()
+    if not hasattr(decoder, "layers") and hasattr(decoder, "get_decoder"):  # a language model inside a whole one
+        decoder = decoder.get_decoder()
     if decoder is None or not hasattr(decoder, "layers"):
         raise SpeechLMError(
             f"{type(inner).__name__}: get_decoder() gives no module with `layers`; write an adapter class"

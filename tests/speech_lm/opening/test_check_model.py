@@ -44,16 +44,16 @@ def test_the_table_holds_every_check_and_the_confounds(root, capsys):
 
 
 def test_a_failed_check_shows_in_the_table_and_in_the_exit_status(root, capsys, monkeypatch):
-    monkeypatch.setitem(CHECKS, "text span", lambda lm: (_ for _ in ()).throw(RuntimeError("planted")))
+    monkeypatch.setitem(CHECKS, "text span", lambda lm: (_ for _ in ()).throw(KeyError("planted")))
     capsys.readouterr()
     assert main(["tiny", "--configfile", str(root / "study.yaml")], root) == 1
-    assert "| FAILED | RuntimeError: planted |" in capsys.readouterr().out
+    assert "| FAILED | KeyError: 'planted' |" in capsys.readouterr().out
 
 
 def test_what_is_missing_is_named_with_the_command_that_makes_it(root, capsys):
     study = ["--configfile", str(root / "study.yaml")]
     assert main(["absent", *study], root) == 1
-    assert "snakemake resources/absent.weights/asset.json" in capsys.readouterr().err
+    assert "snakemake --cores 1 resources/absent.weights/asset.json" in capsys.readouterr().err
     assert main(["tinny", *study], root) == 1
     assert "models has no entry 'tinny'; did you mean 'tiny'?" in capsys.readouterr().err
 

@@ -69,6 +69,13 @@ def test_what_a_class_lacks_is_named_when_its_weights_are_fetched(edit, options,
         check_adapter(tmp_path, entry(f"{module}:PlainModel", **options))
 
 
+def test_a_class_that_cannot_be_edited_is_told_before_the_study_asks_for_edits(importable, tmp_path):
+    settings = entry(f"{importable('plain_model', SKELETONS['plain_model'])}:PlainModel") | {"interventions": True}
+    with pytest.raises(SpeechLMError, match=r"no DecoderSpeechLM.* set models\.mine\.interventions: false"):
+        check_adapter(tmp_path, settings)
+    check_adapter(tmp_path, settings | {"interventions": False})
+
+
 def test_an_attribute_that_is_not_set_is_named_when_the_model_is_opened(importable, tmp_path):
     source = SKELETONS["plain_model"].replace("self.final_norm = ", "norm = ")
     settings = entry(f"{importable('plain_model', source)}:PlainModel")

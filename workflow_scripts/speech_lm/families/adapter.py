@@ -30,6 +30,11 @@ def check_adapter(folder: Path, entry: Mapping[str, Any]) -> None:
             raise SpeechLMError(f"{key}: {entry['adapter']} has no method {', '.join(absent)}; {DERIVE}")
         if not issubclass(made, SpeechLM):
             raise SpeechLMError(f"{key}: {entry['adapter']} is no SpeechLM; {DERIVE}")
+        if entry.get("interventions") and not made.shares_prompts:
+            raise SpeechLMError(
+                f"{key}: {entry['adapter']} is no DecoderSpeechLM, so edits have no shared prompt to start from; set "
+                f"models.{entry['name']}.interventions: false"
+            )
     given = {"name": "", "device": None, "dtype": None, "system_prompt": None, **entry["options"]}
     try:
         inspect.signature(made).bind(folder, **given)
