@@ -28,7 +28,7 @@ rule plot:
             functions=lambda wildcards: FIGURES[wildcards.figure].function,
             TABLES=plan.figure_tables,
         ),
-        function=lambda wildcards: FIGURES[wildcards.figure].function,
+        draw=lambda wildcards: FIGURES[wildcards.figure].function,
         display=plan.figure_display,
         # Told its output, so that Snakemake takes it for a consequence: another caption draws nothing again.
         caption=lambda wildcards, output: FIGURES[wildcards.figure].caption,

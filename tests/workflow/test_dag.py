@@ -40,7 +40,7 @@ AGGREGATES = {
     "regress_gap": 1,
     "build_response_table": 1,
     "judge_claims": 1,
-    "vary_readings": 1,
+    "sensitivity": 1,
     "regress_answers": 1,
     "compare_edits": 1,
     "build_tables": 1,

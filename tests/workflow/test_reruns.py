@@ -173,6 +173,8 @@ TRAINED = ("smollm2-lora", "smollm2-full")
 SCORES = {"score_answers", "score_answers_base", "score_floors"}
 SCORE_TABLES = {"build_floor_table", "build_gap_table", "build_skill_table"}
 NOTHING: set[str] = set()
+OF_REGISTRY = {"measure_similarity", "align_tokens", *(f"edit_answers[{model}]" for model in TRAINED)}
+"""Rules that call functions of the registry of measures; which ones is not told apart. Labels rerun none of them."""
 
 
 def of(rules: Iterable[str], *values: str) -> set[str]:
@@ -185,7 +187,7 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
     "no comments, docstrings, type hints; other line breaks": (everywhere(bare), NOTHING),
     "a function that nothing uses, in every file": (
         everywhere(lambda text: f"{text}\n\ndef spare(): ...\n"),
-        {"measure_similarity"},  # looks names up in a module of measures, which then counts as a whole
+        NOTHING,
     ),
     "a log line in every step": (everywhere(lambda text: text.replace("logger.info(", "logger.debug(")), NOTHING),
     "texts of errors": (everywhere(lambda text: text.replace('Error(f"{', 'Error(f"Sorry: {')), NOTHING),
@@ -259,7 +261,7 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
     ),
     "columns of a table": (
         replace("artifacts/tables.py", '"gap": ', '"gap": 1 or '),
-        {"build_gap_table", "build_tables", "judge_claims", "regress_gap", "vary_readings"}
+        {"build_gap_table", "build_tables", "judge_claims", "regress_gap", "sensitivity"}
         | {"build_report", "plot[learning]"},
     ),
     "the chat template": (
@@ -289,21 +291,21 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
         SCORES | SCORE_TABLES | {"compare_edits"},
     ),
     "the paired bootstrap": (change("statistics/bootstrap.py", "paired_bootstrap"), {"compare_edits"}),
-    "CKA": (change("measures/cka.py", "layer_cka"), {"measure_similarity"}),
-    "paths": (change("measures/path_statistics.py", "monotonicity"), {"align_tokens"}),
+    "CKA": (change("measures/cka.py", "layer_cka"), OF_REGISTRY),
+    "paths": (change("measures/path_statistics.py", "monotonicity"), OF_REGISTRY),
     "divergences": (change("measures/divergence.py", "kl_divergence"), {"measure_responses"}),
     # --- single steps
     "training prompts": (change("benchmark/build_instructions.py", "source_quotas"), {"build_instructions"}),
     "edits": (change("intervention/operations.py", "ZERO_NORM"), {"edit_answers"}),
     "tests of edits": (change("intervention/compare_edits.py", "judge"), {"compare_edits"}),
-    "layers and chance": (change("correlation/chance_rows.py", "cka_rows"), {"build_alignment_table"}),
+    "layers and chance": (change("correlation/build_alignment_table.py", "cka_rows"), {"build_alignment_table"}),
     "responses by position": (change("correlation/build_response_table.py", "position_rows"), {"build_response_table"}),
     "pools of the regression": (change("correlation/regress_gap.py", "pools"), {"regress_gap"}),
     "a verdict": (change("correlation/judge_claims.py", "depth_claims"), {"judge_claims"}),
-    "another reading": (change("correlation/vary_readings.py", "readings"), {"vary_readings"}),
+    "another reading": (change("correlation/sensitivity.py", "SCORES"), {"sensitivity"}),
     "answers and alignment": (change("correlation/regress_answers.py", "regression_rows"), {"regress_answers"}),
     "LaTeX": (change("report/latex.py", "SPECIAL"), {"build_tables"}),
-    "the page": (change("report/captions.py", "STAND_INS"), {"build_report"}),
+    "the page": (change("report/build_report.py", "VERDICTS"), {"build_report"}),
     "the manifest": (change("report/build_manifest.py", "speech_facts"), {"build_manifest"}),
 }
 

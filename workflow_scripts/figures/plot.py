@@ -53,5 +53,5 @@ if __name__ == "__main__":
 
     run_step(
         snakemake,
-        lambda s: plot(s.params.function, dict(s.input.items()), dict(s.output.items()), s.params.display),
+        lambda s: plot(s.params.draw, dict(s.input.items()), dict(s.output.items()), s.params.display),
     )

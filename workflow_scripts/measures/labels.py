@@ -2,7 +2,8 @@
 
 import textwrap
 
-from workflow_scripts.measures import registry
+from workflow_scripts.measures.registry import MEASURES
+from workflow_scripts.measures.registry import label as label_of_states
 
 OTHERS = {
     "gap": ("GAP", "points"),
@@ -18,10 +19,10 @@ OTHERS = {
 
 def label(name: str) -> str:
     """Label of a quantity in points.csv, calibrated values included; an unknown name is its own label."""
-    return OTHERS[name][0] if name in OTHERS else registry.label(name)
+    return OTHERS[name][0] if name in OTHERS else label_of_states(name)
 
 
 def axis_label(name: str, letters: int = 24) -> str:
     """Label with the unit in parentheses, in lines of about as many letters; calibrated values have no unit."""
-    unit = OTHERS[name][1] if name in OTHERS else getattr(registry.MEASURES.get(name), "unit", "")
+    unit = OTHERS[name][1] if name in OTHERS else MEASURES[name].unit if name in MEASURES else ""
     return textwrap.fill(f"{label(name)} ({unit})" if unit else label(name), letters)

@@ -53,104 +53,242 @@ class Measure:
 CALIBRATED = "_calibrated"
 """Suffix of a predictor that is the calibrated value of a measure."""
 
-_UNIT = "norm of states"
-_BOTH = "value and calibrated"
-_PATHS = {
-    "cosine": "cosine path",
-    "euclidean": "path of nearest frames",
-    "uniform": "uniform frames",
-    "proportional": "constant speaking rate",
-}
-
-
-def _entries() -> list[Measure]:
-    p, t = pooled_pairs, token_measures
-    return [
-        Measure("cosine", "pair", p.cosine, True, True, "Sim, cosine", "",
-                "Cosine of the mean states of both forms; Sim is its mean over layers 1..L and questions.", _BOTH),
-        Measure("euclidean", "pair", p.euclidean, False, True, "Sim, Euclidean distance", _UNIT,
-                "Euclidean distance of the mean states of both forms.", _BOTH),
-        Measure("length_free_distance", "pair", p.length_free_distance, False, True, "length-free distance", "",
-                "Euclidean distance of the mean states over the root of the product of their lengths."),
-        Measure("cosine_common", "pair", p.cosine_common, True, True, "cosine, common mean taken away", "",
-                "Cosine after the mean over both forms, on the other half of the questions, is taken away: an offset "
-                "between the forms stays.", ""),
-        Measure("cosine_modality", "pair", p.cosine_modality, True, True, "centred cosine", "",
-                "Cosine after each form's mean, on the other half of the questions, is taken away."),
-        Measure("cosine_trimmed", "pair", p.cosine_trimmed, True, True, "cosine, massive dimensions left out", "",
-                "Cosine without the `chance.massive_dimensions` dimensions of largest maximum over median.", ""),
-        Measure("mutual_knn", "pair", p.mutual_knn, True, True, "mutual kNN", "",
-                "Share of the 10 nearest questions that speech and text have in common."),
-        Measure("retrieval", "pair", p.retrieval, True, True, "retrieval", "",
-                "Share of spoken questions whose most similar text is their own.", ""),
-        Measure("norm_speech", "pair", p.norm_speech, None, False, "length of mean speech state", _UNIT,
-                "Length of the mean speech state.", ""),
-        Measure("norm_text", "pair", p.norm_text, None, False, "length of mean text state", _UNIT,
-                "Length of the mean text state.", ""),
-        Measure("token_norm_speech", "pair", p.token_norm_speech, None, False, "mean length of speech states", _UNIT,
-                "Mean length of the single speech states.", ""),
-        Measure("token_norm_text", "pair", p.token_norm_text, None, False, "mean length of text states", _UNIT,
-                "Mean length of the single text states.", ""),
-        Measure("log_norm_ratio", "pair", p.log_norm_ratio, None, False, "log norm ratio", "",
-                "Logarithm of the ratio of the mean states' lengths, speech over text.", ""),
-        Measure("cosine_median", "pair", p.cosine_median, True, False, "cosine of medians", "",
-                "Cosine of the medians over positions.", ""),
-        Measure("cosine_last", "pair", p.cosine_last, True, False, "cosine of last states", "",
-                "Cosine of the states at the last positions.", ""),
-        Measure("cosine_without_first", "pair", p.cosine_without_first, True, False, "cosine without first state", "",
-                "Cosine of the mean states without the first position.", ""),
-        Measure("path_score_cosine", "token", t.path_score_cosine, True, True, "APS, cosine", "",
-                "Mean cosine of each text token with its best speech position; APS is its mean over layers 1..L and "
-                "questions.", _BOTH),
-        Measure("path_score_euclidean", "token", t.path_score_euclidean, False, True, "APS, Euclidean distance", _UNIT,
-                "Mean Euclidean distance of each text token from its nearest speech position.", _BOTH),
-        Measure("path_score_centred", "token", t.path_score_centred, True, True, "centred APS", "",
-                "APS, cosine, after each form's mean over the positions of the other half of the questions is taken "
-                "away."),
-        Measure("monotonicity_cosine", "token", t.monotonicity_cosine, True, True, "monotonicity, cosine", "",
-                "Spearman correlation of token index and speech position on the cosine path.", ""),
-        Measure("monotonicity_euclidean", "token", t.monotonicity_euclidean, True, True,
-                "monotonicity, Euclidean distance", "",
-                "Spearman correlation of token index and speech position on the path of nearest frames.", ""),
-        Measure("consistency", "token", t.consistency, True, True, "consistency", "",
-                "Share of text tokens on whose speech position both metrics agree.", ""),
-        Measure("violations", "token", t.violations, False, True, "violations", "",
-                "Share of steps of the cosine path that go back.", ""),
-        Measure("collisions", "token", t.collisions, False, True, "collisions", "",
-                "1 - distinct speech positions / text tokens on the cosine path.", ""),
-        Measure("monotone_score", "token", t.monotone_score, True, True, "monotone score", "",
-                "Mean cosine on the best path that never runs back."),
-        Measure("monotone_loss", "token", t.monotone_loss, False, True, "monotone loss", "",
-                "Cosine that the path loses when it may not run back.", ""),
-        Measure("dtw_cost", "token", t.dtw_cost, False, True, "DTW cost", "",
-                "Cost of the cheapest time warping, 1 - cosine a step, over T_s + T_t.", ""),
-        Measure("path_score_frame_to_text", "token", t.path_score_frame_to_text, True, False, "APS, frame to text", "",
-                "Mean cosine of each speech position with its best text token.", ""),
-        Measure("path_score_mutual", "token", t.path_score_mutual, True, False, "APS, mutual best", "",
-                "Mean cosine of positions and tokens that are each other's best.", ""),
-        Measure("path_score_euclidean_on_cosine_path", "token", t.path_score_euclidean_on_cosine_path, False, False,
-                "Euclidean distance on cosine path", _UNIT, "Mean Euclidean distance along the cosine path.", ""),
-        *(
-            Measure(f"{name}_{path}", "token", of_path(function, path), higher, False, f"{label}, {where}", unit,
-                    f"{caption}, {where}.", "")
-            for name, function, higher, label, unit, caption in (
-                ("time_error_ms", time_error_ms, False, "time error", "ms",
-                 "Mean distance from the middle of the speech position to the middle of the token's word"),
-                ("time_error_median_ms", time_error_median_ms, False, "median time error", "ms",
-                 "Median distance from the middle of the speech position to the middle of the token's word"),
-                ("hit_rate", hit_rate, True, "hit rate", "",
-                 "Share of tokens whose speech position holds any part of their word"),
-            )
-            for path, where in _PATHS.items()
-        ),
-        Measure("timed_share", "token", t.timed_share, None, False, "timed share", "",
-                "Share of text tokens that belong to a word with known times.", ""),
-        Measure("cka", "shard", cka.cka, True, True, "CKA", "",
-                "Debiased linear CKA over questions, speech against text at the same layer."),
-    ]  # fmt: skip
-
-
-MEASURES: dict[str, Measure] = {measure.name: measure for measure in _entries()}
+MEASURES: dict[str, Measure] = {
+    "cosine": Measure(
+        name="cosine", level="pair", function=pooled_pairs.cosine, higher_is_better=True, has_null=True,
+        label="Sim, cosine", unit="", predictor="value and calibrated",
+        caption="Cosine of the mean states of both forms; Sim is its mean over layers 1..L and questions.",
+    ),
+    "euclidean": Measure(
+        name="euclidean", level="pair", function=pooled_pairs.euclidean, higher_is_better=False, has_null=True,
+        label="Sim, Euclidean distance", unit="norm of states", predictor="value and calibrated",
+        caption="Euclidean distance of the mean states of both forms.",
+    ),
+    "length_free_distance": Measure(
+        name="length_free_distance", level="pair", function=pooled_pairs.length_free_distance,
+        higher_is_better=False, has_null=True, label="length-free distance", unit="",
+        caption="Euclidean distance of the mean states over the root of the product of their lengths.",
+    ),
+    "cosine_common": Measure(
+        name="cosine_common", level="pair", function=pooled_pairs.cosine_common, higher_is_better=True,
+        has_null=True, label="cosine, common mean taken away", unit="", predictor="",
+        caption="Cosine after the mean over both forms, on the other half of the questions, is taken away: an "
+        "offset between the forms stays.",
+    ),
+    "cosine_modality": Measure(
+        name="cosine_modality", level="pair", function=pooled_pairs.cosine_modality, higher_is_better=True,
+        has_null=True, label="centred cosine", unit="",
+        caption="Cosine after each form's mean, on the other half of the questions, is taken away.",
+    ),
+    "cosine_trimmed": Measure(
+        name="cosine_trimmed", level="pair", function=pooled_pairs.cosine_trimmed, higher_is_better=True,
+        has_null=True, label="cosine, massive dimensions left out", unit="", predictor="",
+        caption="Cosine without the `chance.massive_dimensions` dimensions of largest maximum over median.",
+    ),
+    "mutual_knn": Measure(
+        name="mutual_knn", level="pair", function=pooled_pairs.mutual_knn, higher_is_better=True, has_null=True,
+        label="mutual kNN", unit="",
+        caption="Share of the 10 nearest questions that speech and text have in common.",
+    ),
+    "retrieval": Measure(
+        name="retrieval", level="pair", function=pooled_pairs.retrieval, higher_is_better=True, has_null=True,
+        label="retrieval", unit="", predictor="",
+        caption="Share of spoken questions whose most similar text is their own.",
+    ),
+    "norm_speech": Measure(
+        name="norm_speech", level="pair", function=pooled_pairs.norm_speech, higher_is_better=None, has_null=False,
+        label="length of mean speech state", unit="norm of states", predictor="",
+        caption="Length of the mean speech state.",
+    ),
+    "norm_text": Measure(
+        name="norm_text", level="pair", function=pooled_pairs.norm_text, higher_is_better=None, has_null=False,
+        label="length of mean text state", unit="norm of states", predictor="",
+        caption="Length of the mean text state.",
+    ),
+    "token_norm_speech": Measure(
+        name="token_norm_speech", level="pair", function=pooled_pairs.token_norm_speech, higher_is_better=None,
+        has_null=False, label="mean length of speech states", unit="norm of states", predictor="",
+        caption="Mean length of the single speech states.",
+    ),
+    "token_norm_text": Measure(
+        name="token_norm_text", level="pair", function=pooled_pairs.token_norm_text, higher_is_better=None,
+        has_null=False, label="mean length of text states", unit="norm of states", predictor="",
+        caption="Mean length of the single text states.",
+    ),
+    "log_norm_ratio": Measure(
+        name="log_norm_ratio", level="pair", function=pooled_pairs.log_norm_ratio, higher_is_better=None,
+        has_null=False, label="log norm ratio", unit="", predictor="",
+        caption="Logarithm of the ratio of the mean states' lengths, speech over text.",
+    ),
+    "cosine_median": Measure(
+        name="cosine_median", level="pair", function=pooled_pairs.cosine_median, higher_is_better=True,
+        has_null=False, label="cosine of medians", unit="", predictor="",
+        caption="Cosine of the medians over positions.",
+    ),
+    "cosine_last": Measure(
+        name="cosine_last", level="pair", function=pooled_pairs.cosine_last, higher_is_better=True, has_null=False,
+        label="cosine of last states", unit="", predictor="",
+        caption="Cosine of the states at the last positions.",
+    ),
+    "cosine_without_first": Measure(
+        name="cosine_without_first", level="pair", function=pooled_pairs.cosine_without_first, higher_is_better=True,
+        has_null=False, label="cosine without first state", unit="", predictor="",
+        caption="Cosine of the mean states without the first position.",
+    ),
+    "path_score_cosine": Measure(
+        name="path_score_cosine", level="token", function=token_measures.path_score_cosine, higher_is_better=True,
+        has_null=True, label="APS, cosine", unit="", predictor="value and calibrated",
+        caption="Mean cosine of each text token with its best speech position; APS is its mean over layers 1..L "
+        "and questions.",
+    ),
+    "path_score_euclidean": Measure(
+        name="path_score_euclidean", level="token", function=token_measures.path_score_euclidean,
+        higher_is_better=False, has_null=True, label="APS, Euclidean distance", unit="norm of states",
+        predictor="value and calibrated",
+        caption="Mean Euclidean distance of each text token from its nearest speech position.",
+    ),
+    "path_score_centred": Measure(
+        name="path_score_centred", level="token", function=token_measures.path_score_centred, higher_is_better=True,
+        has_null=True, label="centred APS", unit="",
+        caption="APS, cosine, after each form's mean over the positions of the other half of the questions is "
+        "taken away.",
+    ),
+    "monotonicity_cosine": Measure(
+        name="monotonicity_cosine", level="token", function=token_measures.monotonicity_cosine,
+        higher_is_better=True, has_null=True, label="monotonicity, cosine", unit="", predictor="",
+        caption="Spearman correlation of token index and speech position on the cosine path.",
+    ),
+    "monotonicity_euclidean": Measure(
+        name="monotonicity_euclidean", level="token", function=token_measures.monotonicity_euclidean,
+        higher_is_better=True, has_null=True, label="monotonicity, Euclidean distance", unit="", predictor="",
+        caption="Spearman correlation of token index and speech position on the path of nearest frames.",
+    ),
+    "consistency": Measure(
+        name="consistency", level="token", function=token_measures.consistency, higher_is_better=True, has_null=True,
+        label="consistency", unit="", predictor="",
+        caption="Share of text tokens on whose speech position both metrics agree.",
+    ),
+    "violations": Measure(
+        name="violations", level="token", function=token_measures.violations, higher_is_better=False, has_null=True,
+        label="violations", unit="", predictor="",
+        caption="Share of steps of the cosine path that go back.",
+    ),
+    "collisions": Measure(
+        name="collisions", level="token", function=token_measures.collisions, higher_is_better=False, has_null=True,
+        label="collisions", unit="", predictor="",
+        caption="1 - distinct speech positions / text tokens on the cosine path.",
+    ),
+    "monotone_score": Measure(
+        name="monotone_score", level="token", function=token_measures.monotone_score, higher_is_better=True,
+        has_null=True, label="monotone score", unit="",
+        caption="Mean cosine on the best path that never runs back.",
+    ),
+    "monotone_loss": Measure(
+        name="monotone_loss", level="token", function=token_measures.monotone_loss, higher_is_better=False,
+        has_null=True, label="monotone loss", unit="", predictor="",
+        caption="Cosine that the path loses when it may not run back.",
+    ),
+    "dtw_cost": Measure(
+        name="dtw_cost", level="token", function=token_measures.dtw_cost, higher_is_better=False, has_null=True,
+        label="DTW cost", unit="", predictor="",
+        caption="Cost of the cheapest time warping, 1 - cosine a step, over T_s + T_t.",
+    ),
+    "path_score_frame_to_text": Measure(
+        name="path_score_frame_to_text", level="token", function=token_measures.path_score_frame_to_text,
+        higher_is_better=True, has_null=False, label="APS, frame to text", unit="", predictor="",
+        caption="Mean cosine of each speech position with its best text token.",
+    ),
+    "path_score_mutual": Measure(
+        name="path_score_mutual", level="token", function=token_measures.path_score_mutual, higher_is_better=True,
+        has_null=False, label="APS, mutual best", unit="", predictor="",
+        caption="Mean cosine of positions and tokens that are each other's best.",
+    ),
+    "path_score_euclidean_on_cosine_path": Measure(
+        name="path_score_euclidean_on_cosine_path", level="token",
+        function=token_measures.path_score_euclidean_on_cosine_path, higher_is_better=False, has_null=False,
+        label="Euclidean distance on cosine path", unit="norm of states", predictor="",
+        caption="Mean Euclidean distance along the cosine path.",
+    ),
+    "time_error_ms_cosine": Measure(
+        name="time_error_ms_cosine", level="token", function=of_path(time_error_ms, "cosine"),
+        higher_is_better=False, has_null=False, label="time error, cosine path", unit="ms", predictor="",
+        caption="Mean distance from the middle of the speech position to the middle of the token's word, cosine "
+        "path.",
+    ),
+    "time_error_ms_euclidean": Measure(
+        name="time_error_ms_euclidean", level="token", function=of_path(time_error_ms, "euclidean"),
+        higher_is_better=False, has_null=False, label="time error, path of nearest frames", unit="ms", predictor="",
+        caption="Mean distance from the middle of the speech position to the middle of the token's word, path of "
+        "nearest frames.",
+    ),
+    "time_error_ms_uniform": Measure(
+        name="time_error_ms_uniform", level="token", function=of_path(time_error_ms, "uniform"),
+        higher_is_better=False, has_null=False, label="time error, uniform frames", unit="ms", predictor="",
+        caption="Mean distance from the middle of the speech position to the middle of the token's word, uniform "
+        "frames.",
+    ),
+    "time_error_ms_proportional": Measure(
+        name="time_error_ms_proportional", level="token", function=of_path(time_error_ms, "proportional"),
+        higher_is_better=False, has_null=False, label="time error, constant speaking rate", unit="ms", predictor="",
+        caption="Mean distance from the middle of the speech position to the middle of the token's word, constant "
+        "speaking rate.",
+    ),
+    "time_error_median_ms_cosine": Measure(
+        name="time_error_median_ms_cosine", level="token", function=of_path(time_error_median_ms, "cosine"),
+        higher_is_better=False, has_null=False, label="median time error, cosine path", unit="ms", predictor="",
+        caption="Median distance from the middle of the speech position to the middle of the token's word, cosine "
+        "path.",
+    ),
+    "time_error_median_ms_euclidean": Measure(
+        name="time_error_median_ms_euclidean", level="token", function=of_path(time_error_median_ms, "euclidean"),
+        higher_is_better=False, has_null=False, label="median time error, path of nearest frames", unit="ms",
+        predictor="",
+        caption="Median distance from the middle of the speech position to the middle of the token's word, path "
+        "of nearest frames.",
+    ),
+    "time_error_median_ms_uniform": Measure(
+        name="time_error_median_ms_uniform", level="token", function=of_path(time_error_median_ms, "uniform"),
+        higher_is_better=False, has_null=False, label="median time error, uniform frames", unit="ms", predictor="",
+        caption="Median distance from the middle of the speech position to the middle of the token's word, "
+        "uniform frames.",
+    ),
+    "time_error_median_ms_proportional": Measure(
+        name="time_error_median_ms_proportional", level="token",
+        function=of_path(time_error_median_ms, "proportional"), higher_is_better=False, has_null=False,
+        label="median time error, constant speaking rate", unit="ms", predictor="",
+        caption="Median distance from the middle of the speech position to the middle of the token's word, "
+        "constant speaking rate.",
+    ),
+    "hit_rate_cosine": Measure(
+        name="hit_rate_cosine", level="token", function=of_path(hit_rate, "cosine"), higher_is_better=True,
+        has_null=False, label="hit rate, cosine path", unit="", predictor="",
+        caption="Share of tokens whose speech position holds any part of their word, cosine path.",
+    ),
+    "hit_rate_euclidean": Measure(
+        name="hit_rate_euclidean", level="token", function=of_path(hit_rate, "euclidean"), higher_is_better=True,
+        has_null=False, label="hit rate, path of nearest frames", unit="", predictor="",
+        caption="Share of tokens whose speech position holds any part of their word, path of nearest frames.",
+    ),
+    "hit_rate_uniform": Measure(
+        name="hit_rate_uniform", level="token", function=of_path(hit_rate, "uniform"), higher_is_better=True,
+        has_null=False, label="hit rate, uniform frames", unit="", predictor="",
+        caption="Share of tokens whose speech position holds any part of their word, uniform frames.",
+    ),
+    "hit_rate_proportional": Measure(
+        name="hit_rate_proportional", level="token", function=of_path(hit_rate, "proportional"),
+        higher_is_better=True, has_null=False, label="hit rate, constant speaking rate", unit="", predictor="",
+        caption="Share of tokens whose speech position holds any part of their word, constant speaking rate.",
+    ),
+    "timed_share": Measure(
+        name="timed_share", level="token", function=token_measures.timed_share, higher_is_better=None,
+        has_null=False, label="timed share", unit="", predictor="",
+        caption="Share of text tokens that belong to a word with known times.",
+    ),
+    "cka": Measure(
+        name="cka", level="shard", function=cka.cka, higher_is_better=True, has_null=True, label="CKA", unit="",
+        caption="Debiased linear CKA over questions, speech against text at the same layer.",
+    ),
+}  # fmt: skip
 """Every measure by name, in the order of tables."""
 
 
@@ -162,7 +300,9 @@ def of_level(*levels: Level) -> dict[str, Measure]:
 def predictors() -> dict[str, Measure]:
     """Names of the predictors of the gap that are measures of states, with their measure; calibrated ones last."""
     values = {name: measure for name, measure in MEASURES.items() if measure.predictor}
-    return values | {name + CALIBRATED: measure for name, measure in values.items() if measure.predictor == _BOTH}
+    return values | {
+        name + CALIBRATED: measure for name, measure in values.items() if measure.predictor == "value and calibrated"
+    }
 
 
 def label(name: str) -> str:

@@ -189,6 +189,10 @@ class Code:
             return self._part(name, self._entries(module, table)[key], key, word[1:])
         if name in BY_TEXT and (entries := self._entries(module, definition)):
             return Node("table", fields={key: f"{name}[{key}]" for key in entries})
+        entries = self._entries(module, definition)
+        if entries and all(self._makes_dataclass(self._filled(module, one.form)) for one in entries.values()):
+            # All entries count, in their order, but of each only the fields that are read.
+            return Node(f"table {' '.join(entries)}", tuple((f"{name}[{key}]", "") for key in entries))
         first, _, word = definition.partition(".")
         if first in source.records:
             return self._part(name, source.records[first], "", word)
