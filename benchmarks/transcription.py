@@ -17,19 +17,17 @@ a sum, and with them monotonicity and consistency, which know frame numbers only
     violations, collisions     share of steps back; 1 - distinct frames / T_t, both of the cosine path
     monotone_score             mean cosine on the best path that never goes back
     dtw_cost                   cheapest warping of 1 - cosine from corner to corner, divided by T_s + T_t
-    mutual_knn, retrieval      shared neighbours among all questions; whether the text is the most similar one of all
+    retrieval                  whether the text is the most similar one of all
 """
 
 import numpy as np
 
 MIN_TOKENS = 4
-NEIGHBOURS = 10
 HIGHER_IS_BETTER = {
     "cosine": True,
     "euclidean": False,
     "length_free_distance": False,
     "cosine_modality": True,
-    "mutual_knn": True,
     "retrieval": True,
     "path_score_cosine": True,
     "path_score_euclidean": False,
@@ -94,24 +92,12 @@ def shard_measures(speech: list[np.ndarray], text: list[np.ndarray], half: np.nd
     n = len(s)
     centred_s = [s[i] - s[half != half[i]].mean(axis=0) for i in range(n)]
     centred_t = [t[i] - t[half != half[i]].mean(axis=0) for i in range(n)]
-    k = min(NEIGHBOURS, n - 2)
-    near_s, near_t = nearest(s, k), nearest(t, k)
-    found = {name: np.empty((n, n)) for name in ("cosine_modality", "mutual_knn", "retrieval")}
+    found = {name: np.empty((n, n)) for name in ("cosine_modality", "retrieval")}
     for i in range(n):
         first = int(np.argmax([cosine_of(s[i], other) for other in t]))
         for j in range(n):
             found["cosine_modality"][i, j] = cosine_of(centred_s[i], centred_t[j])
-            found["mutual_knn"][i, j] = len(near_s[i] & near_t[j]) / k
             found["retrieval"][i, j] = float(j == first)
-    return found
-
-
-def nearest(vectors: np.ndarray, k: int) -> list[set[int]]:
-    """The k most similar other vectors of each."""
-    found = []
-    for i, vector in enumerate(vectors):
-        cosine = [-2.0 if i == j else cosine_of(vector, other) for j, other in enumerate(vectors)]
-        found.append(set(np.argsort(cosine)[::-1][:k].tolist()))
     return found
 
 

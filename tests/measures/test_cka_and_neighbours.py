@@ -7,8 +7,8 @@ import pytest
 
 from tests.measures.one_question import debiased_cka, pooled_similarity
 from workflow_scripts.measures.centring import halves, held_out_means, massive_dimensions
-from workflow_scripts.measures.cka import layer_cka, null_cka, u_centred_gram
-from workflow_scripts.measures.neighbours import mutual_neighbours, retrieval_at_1
+from workflow_scripts.measures.cka import ShardQuestions, layer_cka, null_cka, u_centred_gram
+from workflow_scripts.measures.neighbours import mutual_knn, nearest_questions, retrieval_at_1
 from workflow_scripts.measures.pooled_pairs import PooledForm, PooledLayer, PooledPairs
 from workflow_scripts.measures.registry import MEASURES
 
@@ -80,23 +80,32 @@ def test_all_layers_with_all_layers_and_their_null():
     assert drawn[1, 2] == pytest.approx(debiased_cka(x[2], y[2][partners[1]]))
 
 
+def shared(x, y, partners=None, k=10):
+    """Mutual kNN of x and y (n, d), and its draws."""
+    near = [nearest_questions(form, k)[None] for form in (x, y)]
+    nothing = np.empty((1, len(x), len(x)))
+    partners = np.arange(len(x))[None] if partners is None else partners
+    values, draws = mutual_knn(ShardQuestions(nothing, nothing, *near, partners))
+    return values[0], draws[:, 0]
+
+
 def test_equal_forms_share_all_neighbours_and_find_each_other():
     x = np.random.default_rng(4).standard_normal((30, 8))
-    np.testing.assert_allclose(np.diag(mutual_neighbours(x, 3 * x @ orthogonal(8, np.random.default_rng(5)))), 1)
+    assert shared(x, 3 * x @ orthogonal(8, np.random.default_rng(5)))[0] == 1
     np.testing.assert_allclose(retrieval_at_1(x, x), np.eye(30))
 
 
 def test_unrelated_forms_are_at_chance():
     rng = np.random.default_rng(6)
     x, y = rng.standard_normal((2, 200, 16))
-    assert np.diag(mutual_neighbours(x, y)).mean() == pytest.approx(10 / 199, abs=0.02)
+    assert shared(x, y)[0] == pytest.approx(10 / 199, abs=0.02)
     assert np.diag(retrieval_at_1(x, y)).mean() == pytest.approx(1 / 200, abs=0.02)
 
 
 def test_neighbours_do_not_change_when_similarities_keep_their_order():
     x, y = np.random.default_rng(7).standard_normal((2, 20, 5))
     longer = x * np.linspace(1, 9, 20)[:, None]  # cosines stay
-    np.testing.assert_allclose(mutual_neighbours(x, y), mutual_neighbours(longer, y))
+    assert shared(x, y) == shared(longer, y)
     np.testing.assert_allclose(retrieval_at_1(x, y), retrieval_at_1(longer, y))
 
 
@@ -105,12 +114,15 @@ def test_neighbours_by_hand_and_of_tiny_shards():
     x = np.stack([np.cos(angle), np.sin(angle)], axis=1)
     y = x[[0, 2, 1, 3]]
     # Nearest among x: 1, 0, 1, 2. Nearest among y: 2, 2, 0, 1.
-    assert mutual_neighbours(x, y, k=1)[0].tolist() == [0, 0, 0, 1]
-    assert np.diag(mutual_neighbours(x, y, k=1)).tolist() == [0, 0, 0, 0]
-    assert np.isnan(mutual_neighbours(x[:2], y[:2])).all()
+    assert nearest_questions(x, k=1)[:, 0].tolist() == [1, 0, 1, 2]
+    assert nearest_questions(y, k=1)[:, 0].tolist() == [2, 2, 0, 1]
+    assert shared(x, y, k=1)[0] == 0
+    # With texts 1 and 2 exchanged y is x, and every neighbour is shared: both axes of y are relabelled.
+    assert shared(x, y, np.array([[0, 2, 1, 3]]), k=1)[1].tolist() == [1]
+    assert np.isnan(shared(x[:2], y[:2])[0])
     assert np.isnan(retrieval_at_1(x[:1], y[:1])).all()
     with pytest.raises(ValueError, match="k is 0"):
-        mutual_neighbours(x, y, k=0)
+        nearest_questions(x, k=0)
 
 
 def test_constant_vectors_share_the_hit():

@@ -17,7 +17,7 @@ import pytest
 from workflow_scripts.measures.centring import halves, held_out_means, massive_dimensions
 from workflow_scripts.measures.cka import layer_cka, u_centred_gram
 from workflow_scripts.measures.divergence import kl_divergence, log_softmax
-from workflow_scripts.measures.neighbours import mutual_neighbours, retrieval_at_1
+from workflow_scripts.measures.neighbours import nearest_questions, retrieval_at_1
 from workflow_scripts.measures.vectors import cosine_pairs
 
 FOLDER = Path(__file__).parent / "golden"
@@ -167,6 +167,14 @@ def expected_of_questions(inputs: dict) -> dict:
     return out
 
 
+def overlaps(S, T):
+    """Share of the nearest questions of speech i that are also those of text j, from the lists of the package."""
+    near_s, near_t = (nearest_questions(form, K) for form in (S, T))
+    if not near_s.shape[1]:
+        return np.full((len(S), len(T)), np.nan)
+    return np.array([[len(set(a) & set(b)) / len(a) for b in near_t.tolist()] for a in near_s.tolist()])
+
+
 def computed_of_questions(inputs: dict) -> dict:
     speech, text = np.array(inputs["speech"]), np.array(inputs["text"])
     half = halves(inputs["ids"], SEED)
@@ -174,7 +182,7 @@ def computed_of_questions(inputs: dict) -> dict:
     out: dict = {"half": half, "cka": layer_cka(*grams)}
     for S, T in zip(speech, text):
         row = {
-            "mutual_neighbours": mutual_neighbours(S, T, k=K),
+            "mutual_neighbours": overlaps(S, T),
             "retrieval": retrieval_at_1(S, T),
             "massive": massive_dimensions(S, T, MASSIVE),
         }

@@ -39,7 +39,10 @@ def test_means_over_questions_and_their_null_come_back_from_sums_over_bins():
     T_s, T_t = rng.integers(10, 90, 40), rng.integers(3, 30, 40)
     values = rng.normal(size=(3, 40, 40))
     values[1, 0, :] = np.nan
-    plan, partners = plan_pairs(T_s, T_t, 30, 5), derangements(T_s, T_t, 30, 5)
+    plan = plan_pairs(T_s, T_t, 30, 5)
+    partners = np.empty((30, 40), dtype=np.int64)
+    for one in plan:
+        partners[:, one.members] = one.members[one.permutations]
     found = PairMeasurements({"x": Measure("x", "pair", len, True, True, "x", "", "x")}, 40, 3, 30)
     for layer in range(3):
         for one in plan:
@@ -47,6 +50,17 @@ def test_means_over_questions_and_their_null_come_back_from_sums_over_bins():
     drawn = np.stack([values[:, np.arange(40), row].T for row in partners])
     np.testing.assert_allclose(found.draw_sum["x"] / found.draw_count["x"], np.nanmean(drawn, axis=1))
     np.testing.assert_allclose(found.raw["x"], np.diagonal(values, axis1=1, axis2=2).T)
+
+
+def test_permutations_are_uniform_and_stay_inside_groups():
+    T, groups = np.full(6, 5), np.array([0, 1, 0, 1, 1, 1])
+    plan = plan_pairs(T, T, 6000, seed=2, groups=groups)
+    assert [one.members.tolist() for one in plan] == [[0, 2], [1, 3, 4, 5]]
+    for one in plan:
+        m = len(one.members)
+        np.testing.assert_array_equal(np.sort(one.permutations, axis=1), np.tile(np.arange(m), (6000, 1)))
+        share = [(one.permutations[:, place] == place).mean() for place in range(m)]
+        np.testing.assert_allclose(share, 1 / m, atol=0.03)
 
 
 @pytest.mark.parametrize(("n", "draws"), [(1, 20), (4, 0)])

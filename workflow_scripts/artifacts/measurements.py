@@ -20,8 +20,8 @@ import numpy as np
 from workflow_scripts.artifacts import hdf5
 from workflow_scripts.artifacts.files import ArtifactError
 
-SIMILARITY = "similarity/2"
-ALIGNMENT = "alignment/3"
+SIMILARITY = "similarity/3"
+ALIGNMENT = "alignment/4"
 DRAWS = "_draws"
 READINGS = "readings/1"
 """Scores of a few questions under other positions or states, in the same layout, without null."""

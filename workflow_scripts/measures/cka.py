@@ -19,19 +19,22 @@ MIN_QUESTIONS = 4
 
 
 @dataclass(frozen=True)
-class ShardGrams:
+class ShardQuestions:
     """What a measure of level `shard` is computed from: questions against questions, by layer.
 
-    speech, text: (L+1, n, n) U-centred Gram matrices of the questions' mean vectors. partners: (B, n) the text that
-    each question's speech is drawn with.
+    speech, text: (L+1, n, n) U-centred Gram matrices of the questions' mean vectors. near_speech, near_text: (L+1, n,
+    k) the nearest other questions of each (`neighbours`), -1 at layers that are not known. partners: (B, n) the text
+    that each question's speech is drawn with, a permutation. Questions are relabelled in a draw, so on both axes.
     """
 
     speech: np.ndarray
     text: np.ndarray
+    near_speech: np.ndarray
+    near_text: np.ndarray
     partners: np.ndarray
 
 
-def cka(grams: ShardGrams) -> tuple[np.ndarray, np.ndarray]:
+def cka(grams: ShardQuestions) -> tuple[np.ndarray, np.ndarray]:
     """CKA_u of every speech layer with every text layer, (L+1, L+1), and its draws on equal layers, (B, L+1)."""
     return layer_cka(grams.speech, grams.text), null_cka(grams.speech, grams.text, grams.partners)
 

@@ -16,7 +16,7 @@ from functools import cached_property
 import numpy as np
 
 from workflow_scripts.measures.centring import Centring, held_out_means, massive_dimensions
-from workflow_scripts.measures.neighbours import mutual_neighbours, retrieval_at_1
+from workflow_scripts.measures.neighbours import retrieval_at_1
 from workflow_scripts.measures.states import Prepared
 from workflow_scripts.measures.vectors import cosine_pairs, cosine_rows, lengths
 
@@ -93,12 +93,8 @@ class PooledLayer:
         return speech[:, kept], text[:, kept]
 
     @cached_property
-    def mutual_neighbours(self) -> np.ndarray:
-        """Between the chosen questions, as `retrieval`."""
-        return mutual_neighbours(self.speech.mean[self.chosen], self.text.mean[self.chosen])
-
-    @cached_property
     def retrieval(self) -> np.ndarray:
+        """Between the chosen questions."""
         return retrieval_at_1(self.speech.mean[self.chosen], self.text.mean[self.chosen])
 
     @cached_property
@@ -185,11 +181,6 @@ def cosine_modality(pairs: PooledPairs) -> np.ndarray:
 def cosine_trimmed(pairs: PooledPairs) -> np.ndarray:
     """Cosine without the dimensions of massive activations."""
     return cosine_pairs(*pairs.bin(pairs.layer.trimmed))
-
-
-def mutual_knn(pairs: PooledPairs) -> np.ndarray:
-    """Share of k nearest neighbours that speech and text have in common (`neighbours`)."""
-    return pairs.of_chosen(pairs.layer.mutual_neighbours)
 
 
 def retrieval(pairs: PooledPairs) -> np.ndarray:

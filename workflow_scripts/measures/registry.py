@@ -5,7 +5,7 @@ A new measure is one function and one entry here (docs/development.md). What the
 
     pair    `pooled_pairs.PooledPairs`, the questions of a length bin by their sequence vectors, at one layer
     token   `pair_alignment.TokenPairs`, the same by their positions
-    shard   `cka.ShardGrams`, questions against questions at all layers
+    shard   `cka.ShardQuestions`, questions against questions at all layers
 
 Levels `pair` and `token` give, with a null, (m, m) float64 of all speech-text pairs, true pairs on the diagonal, so
 that the null is a choice of entries (`pair_null`); without null, (m,) of the true pairs. Level `shard` gives the values
@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from workflow_scripts.measures import cka, pooled_pairs, token_measures
+from workflow_scripts.measures import cka, neighbours, pooled_pairs, token_measures
 from workflow_scripts.measures.token_measures import hit_rate, of_path, time_error_median_ms, time_error_ms
 
 Level = Literal["pair", "token", "shard"]
@@ -32,6 +32,8 @@ class Measure:
     has_null          whether mismatched pairs tell its chance level
     label, unit       for axes and tables; unit is "" for pure numbers
     caption           what it is, in a sentence for the docs
+    within_halves     its values of question i and text j depend on the halves of both (`centring`), so that only
+                      questions of one half may exchange texts
     predictor         what the regressions of the gap try: nothing, its value, or also its calibrated value
     """
 
@@ -44,6 +46,7 @@ class Measure:
     unit: str
     caption: str
     predictor: Literal["", "value", "value and calibrated"] = "value"
+    within_halves: bool = False
 
     def __post_init__(self) -> None:
         if self.has_null and self.higher_is_better is None:
@@ -71,7 +74,7 @@ MEASURES: dict[str, Measure] = {
     ),
     "cosine_common": Measure(
         name="cosine_common", level="pair", function=pooled_pairs.cosine_common, higher_is_better=True,
-        has_null=True, label="cosine, common mean taken away", unit="", predictor="",
+        has_null=True, label="cosine, common mean taken away", unit="", predictor="", within_halves=True,
         caption="Cosine after the mean over both forms, on the other half of the questions, is taken away: an "
         "offset between the forms stays.",
     ),
@@ -84,11 +87,6 @@ MEASURES: dict[str, Measure] = {
         name="cosine_trimmed", level="pair", function=pooled_pairs.cosine_trimmed, higher_is_better=True,
         has_null=True, label="cosine, massive dimensions left out", unit="", predictor="",
         caption="Cosine without the `chance.massive_dimensions` dimensions of largest maximum over median.",
-    ),
-    "mutual_knn": Measure(
-        name="mutual_knn", level="pair", function=pooled_pairs.mutual_knn, higher_is_better=True, has_null=True,
-        label="mutual kNN", unit="",
-        caption="Share of the 10 nearest questions that speech and text have in common.",
     ),
     "retrieval": Measure(
         name="retrieval", level="pair", function=pooled_pairs.retrieval, higher_is_better=True, has_null=True,
@@ -287,6 +285,11 @@ MEASURES: dict[str, Measure] = {
     "cka": Measure(
         name="cka", level="shard", function=cka.cka, higher_is_better=True, has_null=True, label="CKA", unit="",
         caption="Debiased linear CKA over questions, speech against text at the same layer.",
+    ),
+    "mutual_knn": Measure(
+        name="mutual_knn", level="shard", function=neighbours.mutual_knn, higher_is_better=True, has_null=True,
+        label="mutual kNN", unit="",
+        caption="Share of the 10 nearest questions that speech and text have in common.",
     ),
 }  # fmt: skip
 """Every measure by name, in the order of tables."""

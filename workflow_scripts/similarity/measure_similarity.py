@@ -19,8 +19,8 @@ from workflow_scripts.artifacts.measurements import SIMILARITY, Measurements, me
 from workflow_scripts.artifacts.provenance import provenance
 from workflow_scripts.artifacts.states import StateReader
 from workflow_scripts.measures.centring import halves
-from workflow_scripts.measures.cka import ShardGrams, u_centred_gram
-from workflow_scripts.measures.neighbours import neighbours_used
+from workflow_scripts.measures.cka import ShardQuestions, u_centred_gram
+from workflow_scripts.measures.neighbours import nearest_questions, neighbours_used
 from workflow_scripts.measures.pair_null import Bin, PairMeasurements, plan_pairs
 from workflow_scripts.measures.pooled_pairs import PooledForm, PooledLayer, PooledPairs, pool_states
 from workflow_scripts.measures.registry import of_level
@@ -59,22 +59,30 @@ def pooled_measurements(reader: StateReader, *, draws: int, seed: int, massive: 
     """
     n, depth = len(reader.ids), reader.n_layers + 1
     T_s, T_t = np.diff(reader.offsets("speech")), np.diff(reader.offsets("text"))
-    plan, half = plan_pairs(T_s, T_t, draws, seed), halves(reader.ids, seed)
+    half = halves(reader.ids, seed)
+    plan, plan_of_halves = (plan_pairs(T_s, T_t, draws, seed, groups) for groups in (None, half))
     drawn = len(plan[0].partners)
     found = PairMeasurements(of_level("pair"), n, depth, drawn)
     chosen = np.sort(np.random.default_rng(seed).permutation(n)[:MAX_UTTERANCES])
     grams = np.full((2, depth, len(chosen), len(chosen)), np.nan)
+    near = np.full((2, depth, len(chosen), neighbours_used(len(chosen))), -1)
+    by_plan = [
+        (bins, {name: one for name, one in found.measures.items() if one.within_halves == inside})
+        for bins, inside in ((plan, False), (plan_of_halves, True))
+    ]
     zero_norms = 0
     for layer in progress(reader.layers, len(reader.layers), "layers compared"):
         pooled = PooledLayer(_pool(reader, "speech", layer), _pool(reader, "text", layer), half, massive, chosen)
         zero_norms += pooled.zero_norms
-        for one in plan:
-            pairs = PooledPairs(pooled, one.members)
-            found.add(layer, one, {name: measure.function(pairs) for name, measure in found.measures.items()})
+        for bins, measures_of in by_plan:
+            for one in bins:
+                pairs = PooledPairs(pooled, one.members)
+                found.add(layer, one, {name: measure.function(pairs) for name, measure in measures_of.items()})
         for number, form in enumerate((pooled.speech, pooled.text)):
             grams[number, layer] = u_centred_gram(form.mean[chosen])
-    shard_grams = ShardGrams(*grams, _partners(plan, chosen, n))
-    shard = {name: measure.function(shard_grams) for name, measure in of_level("shard").items()}
+            near[number, layer] = nearest_questions(form.mean[chosen])
+    questions = ShardQuestions(*grams, *near, _permutations(plan, chosen, n))
+    shard = {name: measure.function(questions) for name, measure in of_level("shard").items()}
     measures = measured(found)
     return Measurements(
         ids=reader.ids,
@@ -111,21 +119,19 @@ def _pool(reader: StateReader, form: str, layer: int) -> PooledForm:
     return pool_states(states)
 
 
-def _partners(plan: list[Bin], chosen: np.ndarray, n: int) -> np.ndarray:
+def _permutations(plan: list[Bin], chosen: np.ndarray, n: int) -> np.ndarray:
     """The text that each chosen question's speech is drawn with, (B, chosen), as places among the chosen.
 
-    Among chosen questions only, a derangement of the shard is none: a plain permutation of them takes its place.
+    Where not all are chosen, length bins are left aside.
     """
     draws = len(plan[0].partners)
     if len(chosen) < n:
-        rng = np.random.default_rng(n)
-        return np.array([rng.permutation(len(chosen)) for _ in range(draws)], dtype=np.int64).reshape(
-            draws, len(chosen)
-        )
-    partners = np.tile(np.arange(n), (draws, 1))
-    for one in plan:
-        partners[:, one.members] = one.members[one.partners]
-    return partners
+        return np.random.default_rng(n).permuted(np.tile(np.arange(len(chosen)), (draws, 1)), axis=1)
+    permutations = np.tile(np.arange(n), (draws, 1))
+    if draws:
+        for one in plan:
+            permutations[:, one.members] = one.members[one.permutations]
+    return permutations
 
 
 if __name__ == "__main__":
