@@ -241,6 +241,7 @@ FIGURES = {
     "planted": Figure(
         function="plot_planted:plot_planted",
         inputs={"tests": "results/intervention/tests.csv"},
+        columns={"tests": "model"},
         title="Planted",
         caption="n: questions.",
         category="Gap",
