@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from workflow_scripts.artifacts.files import HOST, ArtifactError, atomic_path, read_json, write_text
 from workflow_scripts.artifacts.provenance import provenance, settings_hash
 from workflow_scripts.artifacts.shards import select_shard, shard_names
-from workflow_scripts.artifacts.tables import read_table, write_table
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,20 +27,6 @@ def test_full_disk_is_named_with_the_file_and_keeps_what_was_there(tmp_path):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
-
-
-def test_table_round_trip_with_types(tmp_path):
-    rows = [{"a": 1, "b": 0.25, "c": "x,y", "d": None}, {"a": 2, "b": float("nan"), "c": 'q"', "d": True}]
-    write_table(tmp_path / "t.csv", rows, ["a", "b", "c", "d"])
-    assert read_table(tmp_path / "t.csv") == [
-        {"a": 1, "b": 0.25, "c": "x,y", "d": None},
-        {"a": 2, "b": None, "c": 'q"', "d": True},
-    ]
-
-
-def test_undeclared_column_is_named(tmp_path):
-    with pytest.raises(ArtifactError, match=r"\['extra'\]"):
-        write_table(tmp_path / "t.csv", [{"a": 1, "extra": 2}], ["a"])
 
 
 @given(n=st.integers(1, 60), per_shard=st.integers(2, 20), seed=st.integers(0, 9))

@@ -33,8 +33,8 @@ WRITERS = {
         write_flac(path, np.random.default_rng(0).normal(size=200_000).astype("f4") * 0.1)
     """,
     "table.csv": """
-        from workflow_scripts.artifacts.tables import write_table
-        write_table(path, [{"a": "x" * 200_000}], ["a"])
+        from workflow_scripts.artifacts.tables import TEXT, write_columns
+        write_columns(path, [{"a": "x" * 200_000}], {"a": TEXT})
     """,
     "adapter.safetensors": """
         from workflow_scripts.speech_lm.trainable.adapters import AdapterShape, SpeechAdapter

@@ -65,7 +65,7 @@ def study(tmp_path: Path):
             settings=settings,
             seed=seed,
         )
-        return QUESTIONS.read(out), read_table(tmp_path / "f.csv")
+        return QUESTIONS.read(out), read_table(tmp_path / "f.csv", "filters").to_dict("records")
 
     return build
 

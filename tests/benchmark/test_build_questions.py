@@ -36,7 +36,7 @@ def build(folder: Path, rows: list[Any], layout: str, scorer: str, *, n: int, se
         n=n,
         seed=seed,
     )
-    return QUESTIONS.read(folder / "questions.jsonl"), read_table(folder / "filters.csv")
+    return QUESTIONS.read(folder / "questions.jsonl"), read_table(folder / "filters.csv", "filters").to_dict("records")
 
 
 def numbered(count: int) -> list[dict[str, Any]]:

@@ -11,9 +11,11 @@ import pytest
 from workflow_scripts.artifacts.answers import ANSWERS, AnswerRecord
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.questions import QUESTIONS, Question
-from workflow_scripts.artifacts.tables import read_table
+from workflow_scripts.artifacts.tables import read_columns
 from workflow_scripts.evaluation.score_answers import score_answers
-from workflow_scripts.evaluation.score_official import COLUMNS, score_official
+from workflow_scripts.evaluation.score_official import COLUMNS as OFFICIAL
+from workflow_scripts.evaluation.score_official import score_official
+from workflow_scripts.evaluation.score_panda import COLUMNS as PANDA
 from workflow_scripts.evaluation.score_panda import score_panda
 from workflow_scripts.scoring import panda
 from workflow_scripts.scoring.official import OfficialError
@@ -105,7 +107,7 @@ def official(study, checkout, folder):
         official=str(checkout),
         seed=5,
     )
-    return {row["subset"]: row for row in read_table(table)}
+    return {row["subset"]: row for row in read_columns(table, OFFICIAL).to_dict("records")}
 
 
 def test_ours_and_theirs_stand_side_by_side(study, checkout, tmp_path):
@@ -158,7 +160,7 @@ def pedant(monkeypatch, tmp_path):
 def test_panda_stands_beside_containment_with_interval_and_versions(study, pedant, tmp_path):
     table = tmp_path / "panda.csv"
     score_panda(study["questions"], study["answers"], study["scores"], table, panda=pedant)
-    (row,) = read_table(table)
+    (row,) = read_columns(table, PANDA).to_dict("records")
     assert (row["subset"], row["n"], row["panda"], row["contains"]) == ("nq", 2, 100, 50)
     assert row["panda_low"] < 100
     assert (row["qa_metrics"], row["scikit-learn"]) == ("0.2.17", "1.3.2")

@@ -96,7 +96,10 @@ def test_two_processes_train_the_model_that_one_trains(trained, how):
 
 @pytest.mark.parametrize("how", ["whole", "split"])
 def test_the_log_counts_the_samples_of_all_processes(trained, how):
-    rows, expected = ({key(row): row for row in read_table(trained[run] / "log.csv")} for run in (how, "one"))
+    rows, expected = (
+        {key(row): row for row in read_table(trained[run] / "log.csv", "training_log").to_dict("records")}
+        for run in (how, "one")
+    )
     assert rows.keys() == expected.keys()
     for place, row in rows.items():
         assert (row["n_samples"], row["n_tokens"]) == (expected[place]["n_samples"], expected[place]["n_tokens"])
@@ -143,7 +146,10 @@ def test_the_step_starts_the_processes_by_torchrun(arguments, instructions, tmp_
         "log.csv",
         *(f"step-{step:06d}" for step in (0, 2, 4, 6)),
     ]
-    assert all(math.isfinite(row["loss_per_token"]) for row in read_table(folder / "log.csv"))
+    assert all(
+        math.isfinite(row["loss_per_token"])
+        for row in read_table(folder / "log.csv", "training_log").to_dict("records")
+    )
     first, last = (load_lslm(folder / step, instructions.backbone, merge=False) for step in ("step-000000", LAST))
     changed = {n for (n, a), b in zip(first.state_dict().items(), last.state_dict().values()) if not torch.equal(a, b)}
     assert any("lora_B" in name for name in changed) and any(name.startswith("adapter.") for name in changed)

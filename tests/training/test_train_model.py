@@ -80,7 +80,9 @@ def test_step_zero_is_the_untrained_start_and_later_steps_differ(
 
 
 def test_strategy_adapter_hears_only_spoken_samples_and_its_written_loss_stays(train, tmp_path):
-    rows = read_table(train(tmp_path, "adapter", adapter_learning_rate=1e-2, written_share=0.25) / "log.csv")
+    rows = read_table(
+        train(tmp_path, "adapter", adapter_learning_rate=1e-2, written_share=0.25) / "log.csv", "training_log"
+    ).to_dict("records")
     assert {row["form"] for row in rows if row["split"] == "train"} == {"speech", "all"}
     heldout = {form: [row["loss_per_token"] for row in rows if (row["split"], row["form"]) == ("heldout", form)]
                for form in ("speech", "text")}  # fmt: skip
@@ -92,7 +94,11 @@ def test_loss_falls_when_overfitting_few_samples(train, make_instructions, tmp_p
     data = make_instructions(tmp_path / "data", n_train=4, n_heldout=1)
     lora = {"r": 16, "alpha": 32, "dropout": 0.0, "targets": ["q_proj", "v_proj", "gate_proj", "down_proj"]}
     folder = train(tmp_path / "m", strategy, data=data, checkpoint_steps=[0, 60], lora=lora, warmup_ratio=0.0)
-    losses = [row for row in read_table(folder / "log.csv") if row["split"] == "train" and row["form"] == "all"]
+    losses = [
+        row
+        for row in read_table(folder / "log.csv", "training_log").to_dict("records")
+        if row["split"] == "train" and row["form"] == "all"
+    ]
     assert losses[-1]["loss_per_token"] < 0.5 < 4 < losses[0]["loss_per_token"]
     assert losses[0]["learning_rate"] > 0.009 and losses[-1]["learning_rate"] == 0.0
 
@@ -130,7 +136,11 @@ def test_a_killed_run_resumes_to_the_same_bits(train, tmp_path, monkeypatch, acc
     assert_equal_weights(weights(whole), weights(killed))
     for column in ("step", "split", "form", "loss_per_token", "n_samples", "n_tokens", "learning_rate"):
         first, second = (
-            [row[column] for row in read_table(run / "log.csv") if row["step"] in (0, 2, 4, 6)]
+            [
+                row[column]
+                for row in read_table(run / "log.csv", "training_log").to_dict("records")
+                if row["step"] in (0, 2, 4, 6)
+            ]
             for run in (whole, killed)
         )
         assert first == second, column
@@ -200,7 +210,7 @@ def test_held_out_prompts_are_never_in_a_batch(train, tmp_path, monkeypatch):
 
 
 def test_log_has_train_and_held_out_rows_of_both_forms(train, tmp_path):
-    rows = read_table(train(tmp_path) / "log.csv")
+    rows = read_table(train(tmp_path) / "log.csv", "training_log").to_dict("records")
     heldout = {(row["step"], row["form"]): row for row in rows if row["split"] == "heldout"}
     assert set(heldout) == {(step, form) for step in (0, 2, 4, 6) for form in ("speech", "text")}
     assert all(row["n_tokens"] == 6 and row["n_samples"] == 2 for row in heldout.values())  # no end tokens
@@ -213,7 +223,9 @@ def test_held_out_loss_is_that_of_the_exported_checkpoint(train, instructions, t
     """The curve's written loss at the last step, again from the folder, one answer at a time by plain softmax."""
     folder = train(tmp_path)
     rows = {
-        row["form"]: row for row in read_table(folder / "log.csv") if row["split"] == "heldout" and row["step"] == 6
+        row["form"]: row
+        for row in read_table(folder / "log.csv", "training_log").to_dict("records")
+        if row["split"] == "heldout" and row["step"] == 6
     }
     model = load_composite(
         backbone=instructions.backbone, checkpoint=folder / "step-000006", encoder=None, dtype="float32", merge=False

@@ -138,7 +138,7 @@ def test_the_step_writes_adapter_and_log(instructions, recipe, tmp_path):
     questions, manifest, features, _, backbone = instructions.paths()
     values = recipe(warmup="ctc", ctc={"epochs": 10, "batch_size": 5, "learning_rate": 3e-3})
     warm_up_adapter(questions, manifest, features, backbone, adapter, log, recipe=values, seed=5)
-    rows = read_table(log)
+    rows = read_table(log, "warmup_log").to_dict("records")
     assert [row["epoch"] for row in rows] == list(range(1, 11))
     assert rows[-1]["ctc_loss"] < rows[0]["ctc_loss"] - 0.5
     assert rows[0]["n_train"] == 10 and rows[0]["n_heldout"] == 2 and rows[0]["n_impossible"] == 0

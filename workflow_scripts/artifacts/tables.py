@@ -12,12 +12,11 @@ import csv
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from workflow_scripts.artifacts import old_scores
 from workflow_scripts.artifacts.files import ArtifactError, atomic_path
 
 TEXT, WHOLE, NUMBER, TRUTH = "str", "Int64", "float64", "boolean"
@@ -120,18 +119,14 @@ def write_frame(path: Path, frame: pd.DataFrame) -> None:
         text.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n", encoding="utf-8")
 
 
-@overload
-def read_table(path: Path) -> list[dict[str, Any]]: ...
-@overload
-def read_table(path: Path, name: str) -> pd.DataFrame: ...
-def read_table(path: Path, name: str | None = None) -> Any:
-    """The table `name` of TABLES in the file `path`; without a name: rows with guessed types (going away).
+def read_table(path: Path, name: str) -> pd.DataFrame:
+    """The table `name` of TABLES in the file `path`.
 
     Raises:
         ArtifactError: the file is missing, has other columns, a row of another length, or a cell that is not of its
             column's type; names file, row, column and cell.
     """
-    return _read_rows(path) if name is None else read_columns(path, TABLES[name])
+    return read_columns(path, TABLES[name])
 
 
 def read_columns(path: Path, columns: Columns) -> pd.DataFrame:
@@ -155,20 +150,13 @@ def read_columns(path: Path, columns: Columns) -> pd.DataFrame:
     return pd.DataFrame({name: _typed(path, name, column, columns[name]) for name, column in zip(header, cells)})
 
 
-@overload
-def write_table(path: Path, table: Iterable[Mapping[str, Any]], name: Sequence[str]) -> None: ...
-@overload
-def write_table(path: Path, table: pd.DataFrame | Iterable[Mapping[str, Any]], name: str) -> None: ...
-def write_table(path: Path, table: Any, name: Any) -> None:
+def write_table(path: Path, table: pd.DataFrame | Iterable[Mapping[str, Any]], name: str) -> None:
     """Write a DataFrame, or rows, as the table `name` of TABLES; columns that a row lacks are missing values.
 
     Raises:
         ArtifactError: an undeclared column, or a value that is not of its column's type.
     """
-    if isinstance(name, str):
-        write_columns(path, table, TABLES[name])
-    else:
-        _write_rows(path, table, name)
+    write_columns(path, table, TABLES[name])
 
 
 def write_columns(path: Path, table: pd.DataFrame | Iterable[Mapping[str, Any]], columns: Columns) -> None:
@@ -224,49 +212,3 @@ def _typed(path: Path, name: str, cells: Sequence[str], kind: str) -> pd.Series:
             message = f"{path}: row {row}, column {name!r}: {cell!r} is not of type {kind}; delete it and run again"
             raise ArtifactError(message) from None
     return pd.Series(values, dtype=kind)
-
-
-def _write_rows(path: Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    """Rows with exactly `columns`, types as they come (going away)."""
-    with atomic_path(Path(path)) as temporary, open(temporary, "w", encoding="utf-8", newline="") as out:
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(columns)
-        for row in rows:
-            if extra := set(row) - set(columns):
-                raise ArtifactError(f"{path}: undeclared column(s) {sorted(extra)}; declared: {list(columns)}")
-            writer.writerow([_cell(row.get(name)) for name in columns])
-
-
-def _read_rows(path: Path) -> list[dict[str, Any]]:
-    """Rows with numbers converted where cells look like numbers; empty cells are None (going away)."""
-    try:
-        with open(path, encoding="utf-8", newline="") as source:
-            reader = csv.DictReader(source)
-            rows = [{name: _value(text) for name, text in row.items()} for row in reader]
-            if not reader.fieldnames:
-                raise ArtifactError(f"{path}: empty table; delete it and run again")
-            name = next((name for name, columns in TABLES.items() if list(columns) == reader.fieldnames), "")
-            return old_scores.wide(name, rows)
-    except FileNotFoundError:
-        raise ArtifactError(f"{path}: not found; run the step that writes it first") from None
-
-
-def _cell(value: Any) -> str:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return format(value, ".6g") if isinstance(value, float) else str(value)
-
-
-def _value(text: str | None) -> Any:
-    if text is None or text == "":
-        return None
-    if text in ("true", "false"):
-        return text == "true"
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text

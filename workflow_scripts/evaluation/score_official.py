@@ -14,17 +14,18 @@ from workflow_scripts.artifacts.answers import ANSWERS, AnswerRecord
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.questions import QUESTIONS, Question
 from workflow_scripts.artifacts.scores import ScoreFile
-from workflow_scripts.artifacts.tables import write_table
+from workflow_scripts.artifacts.tables import NUMBER, TEXT, WHOLE, write_columns
 from workflow_scripts.scoring.official import FILES, OfficialAnswer, checkout_identity, official_score
 
 logger = logging.getLogger(__name__)
 
-COLUMNS = (
-    *("model", "checkpoint", "subset", "form", "scorer", "scorer_version", "n"),
-    *("ours", "ours_expected", "ours_unparsed"),
-    *("official", "official_expected", "official_unparsed", "difference"),
-    *("note", "seed", "commit", "evaluators_sha256"),
-)
+COLUMNS = {
+    **dict.fromkeys(("model", "checkpoint", "subset", "form", "scorer", "scorer_version"), TEXT),
+    "n": WHOLE,
+    **dict.fromkeys(("ours", "ours_expected", "ours_unparsed"), NUMBER),
+    **dict.fromkeys(("official", "official_expected", "official_unparsed", "difference"), NUMBER),
+    **{"note": TEXT, "seed": WHOLE, "commit": TEXT, "evaluators_sha256": TEXT},
+}
 """Scores 0 to 100, unparsed as shares; difference = ours_expected - official_expected, both free of random draws."""
 _OURS = {"multiple_choice": "expected", "refusal": "keyword_refusal"}
 """Our estimate that the official number compares with: it treats unparsed answers, or refusals, as theirs does."""
@@ -67,8 +68,10 @@ def score_official(
             rows.append(_row(file, inputs, Path(official), nltk.parent / "nltk_data", seed) | identity)
     for row in rows:
         if row.get("note"):
-            logger.warning("%s, %s, %s, %s: %s", *(row[name] for name in COLUMNS[:4]), row["note"])
-    write_table(table, rows, COLUMNS)
+            logger.warning(
+                "%s, %s, %s, %s: %s", *(row[name] for name in ("model", "checkpoint", "subset", "form")), row["note"]
+            )
+    write_columns(table, rows, COLUMNS)
     logger.info("ours and VoiceBench %s, %d score files\n%s", identity["commit"][:12], len(rows), _printed(rows))
 
 
@@ -93,7 +96,7 @@ def _inputs(
 def _row(file: ScoreFile, inputs: list[OfficialAnswer], official: Path, nltk: Path, seed: int) -> dict[str, Any]:
     expected = file.estimates[_OURS[file.scorer]].value if file.scorer in _OURS else file.mean
     row: dict[str, Any] = {
-        **{name: getattr(file, name) for name in COLUMNS[:7]},
+        **{name: getattr(file, name) for name in list(COLUMNS)[:7]},
         "ours": file.mean,
         "ours_expected": expected,
         "ours_unparsed": file.unparsed_rate,

@@ -9,7 +9,7 @@ from workflow_scripts.artifacts.answers import ANSWERS
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.questions import QUESTIONS
 from workflow_scripts.artifacts.scores import ScoreFile
-from workflow_scripts.artifacts.tables import write_table
+from workflow_scripts.artifacts.tables import NUMBER, TEXT, WHOLE, write_columns
 from workflow_scripts.scoring.estimates import rate_estimate
 from workflow_scripts.scoring.panda import Panda, PickleFile
 from workflow_scripts.scoring.registry import find_scorer
@@ -17,10 +17,12 @@ from workflow_scripts.settings.scoring import PandaSettings
 
 logger = logging.getLogger(__name__)
 
-COLUMNS = (
-    *("model", "checkpoint", "subset", "form", "n", "panda", "panda_low", "panda_high", "contains"),
-    *("scorer", "qa_metrics", "scikit-learn", "classifier_sha256", "vectorizer_sha256"),
-)
+COLUMNS = {
+    **dict.fromkeys(("model", "checkpoint", "subset", "form"), TEXT),
+    "n": WHOLE,
+    **dict.fromkeys(("panda", "panda_low", "panda_high", "contains"), NUMBER),
+    **dict.fromkeys(("scorer", "qa_metrics", "scikit-learn", "classifier_sha256", "vectorizer_sha256"), TEXT),
+}
 
 
 def score_panda(
@@ -61,7 +63,7 @@ def score_panda(
         row = {name: getattr(file, name) for name in ("model", "checkpoint", "subset", "form", "n")}
         row |= {"panda": found.value, "panda_low": found.low, "panda_high": found.high, "contains": file.mean}
         rows.append(row | pedant.facts)
-    write_table(table, rows, COLUMNS)
+    write_columns(table, rows, COLUMNS)
     logger.info("panda of %d score files", len(rows))
 
 
