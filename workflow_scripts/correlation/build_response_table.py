@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from scipy.stats import t
 
+from workflow_scripts.artifacts.checkpoints import checkpoint_step
 from workflow_scripts.artifacts.responses import Responses, read_responses
 from workflow_scripts.artifacts.tables import write_table
-from workflow_scripts.correlation.samples import step_of
 from workflow_scripts.measures.reading import mean_over_layers, nan_mean
 
 
@@ -23,7 +23,7 @@ def build_response_table(responses: Sequence[Path], table: Path, positions: Path
     for path in responses:
         content = read_responses(path)
         checkpoint = str(content.attributes["checkpoint"])
-        key = {"model": str(content.attributes["model"]), "checkpoint": checkpoint, "step": step_of(checkpoint)}
+        key = {"model": str(content.attributes["model"]), "checkpoint": checkpoint, "step": checkpoint_step(checkpoint)}
         rows.append(key | checkpoint_row(content))
         looked += [key | row for row in lens_rows(content)]
         by_position += [key | row for row in position_rows(content)]

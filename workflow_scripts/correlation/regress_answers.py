@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from workflow_scripts.artifacts.checkpoints import checkpoint_step
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.measurements import identity, read_pair
 from workflow_scripts.artifacts.scores import ScoreFile
 from workflow_scripts.artifacts.tables import write_table
-from workflow_scripts.correlation.samples import step_of
 from workflow_scripts.measures.reading import mean_over_layers
 from workflow_scripts.measures.registry import CALIBRATED
 from workflow_scripts.measures.shuffle_null import calibrate
@@ -49,7 +49,7 @@ def regress_answers(
     for pair in zip(similarity, alignment, strict=True):
         pooled, aligned = read_pair(*pair)
         model, checkpoint, subset = identity(pooled)
-        step = step_of(checkpoint)
+        step = checkpoint_step(checkpoint)
         if model not in models or step is None:
             continue
         path = aligned.measures[APS]

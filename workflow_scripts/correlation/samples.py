@@ -1,6 +1,5 @@
 """All measurements of one model, checkpoint and subset: the shards of its similarity and alignment files, joined."""
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from workflow_scripts.artifacts.checkpoints import checkpoint_step
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.measurements import ALIGNMENT, SIMILARITY, Measured, Measurements, read_measurements
 from workflow_scripts.artifacts.states import kept_layers
@@ -83,13 +83,7 @@ def read_samples(paths: Iterable[Path], schema: str) -> dict[Key, Samples]:
 def key_columns(key: Key) -> dict[str, Any]:
     """The first columns of a row; `step` is missing for checkpoints that are no training step (`final`)."""
     model, checkpoint, subset = key
-    return {"model": model, "checkpoint": checkpoint, "step": step_of(checkpoint), "subset": subset}
-
-
-def step_of(checkpoint: str) -> int | None:
-    """Training step of `step-000400`; None for `base` and `final`."""
-    found = re.fullmatch(r"step-(\d+)", checkpoint)
-    return int(found[1]) if found else None
+    return {"model": model, "checkpoint": checkpoint, "step": checkpoint_step(checkpoint), "subset": subset}
 
 
 def _join(files: Sequence[tuple[Path, Measurements]]) -> Samples:
