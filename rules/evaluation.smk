@@ -200,6 +200,7 @@ rule build_gap_table:
         knowledge=study.knowledge_subsets,
         backbones=study.model_backbones(),
         twins=study.twins(),
+        frozen=study.frozen_models,
         draws=config["evaluation"]["bootstrap_draws"],
         seed=config["seed"],
     message:

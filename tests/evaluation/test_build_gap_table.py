@@ -199,6 +199,21 @@ def test_steps_are_sorted_by_number(tmp_path):
     assert list(gap["step"].drop_duplicates()) == [0, 20, 1000]
 
 
+def test_a_frozen_backbone_has_eroded_by_exactly_nothing(tmp_path):
+    files = [
+        write(tmp_path, "a", form, [1, 0, 1, 0], model=model, checkpoint=checkpoint)
+        for model, checkpoint in (("lm", "base"), ("m", "step-000400"))
+        for form in ("text", "asr", *(("speech",) if model == "m" else ()))
+    ]
+    options = ALONE | {"backbones": {"m": "lm"}}
+    _, sampled = build(tmp_path, files, **options)
+    _, exact = build(tmp_path, files, **options, frozen=["m"])
+    assert ends(sampled, measure="erosion", subset="a")[1] < 0 < ends(sampled, measure="erosion", subset="a")[2]
+    assert ends(exact, measure="erosion", subset="a") == (0, 0, 0)
+    others = exact["measure"] != "erosion"
+    assert exact[others].equals(sampled[others])
+
+
 def test_the_fall_of_a_gap_since_the_first_trained_checkpoint_is_paired_over_questions(tmp_path):
     spoken = {0: [0, 0, 0, 0], 20: [0, 0, 1, 0], 50: [0, 0, 1, 0], 100: [1, 1, 1, 0]}
     files = []

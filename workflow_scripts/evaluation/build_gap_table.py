@@ -57,6 +57,7 @@ def build_gap_table(
     twins: Mapping[str, str],
     draws: int,
     seed: int,
+    frozen: Sequence[str] = (),
 ) -> None:
     """Write gap.csv, decline.csv, cascade.csv and twins.csv.
 
@@ -67,6 +68,7 @@ def build_gap_table(
             whose backbone was not scored, are not in decline.csv.
         twins: model trained with an alignment loss -> the same without it.
         draws, seed: of the bootstrap.
+        frozen: models whose written answers are their backbone's: their erosion is 0 without uncertainty.
 
     Raises:
         ArtifactError: questions differ between files of a subset, or a subset or a backbone's scores are missing.
@@ -81,7 +83,7 @@ def build_gap_table(
         for subset, cell in cells[key].items()
         for row in _gap_rows(cell | _falls(cell, cells[starts[key]][subset] if key in starts else {}))
     ]
-    decline_rows = list(_decline_rows(order, cells, backbones))
+    decline_rows = list(_decline_rows(order, cells, backbones, frozen))
     write_table(gap, gap_rows, "gap")
     write_table(decline, decline_rows, "decline")
     write_table(cascade, cascade_rows(order, index, backbones, resampler), "cascade")
@@ -123,6 +125,7 @@ def _decline_rows(
     order: Sequence[tuple[str, str]],
     cells: Mapping[tuple[str, str], Mapping[str, Cell]],
     backbones: Mapping[str, str],
+    frozen: Sequence[str],
 ) -> Iterator[dict[str, Any]]:
     for model, checkpoint in order:
         if checkpoint == BASE or backbones.get(model) is None:
@@ -136,7 +139,8 @@ def _decline_rows(
             if subset not in base:
                 raise ArtifactError(f"the untuned backbone {backbones[model]!r} has no scores on {subset!r}")
             for row in _references(base[subset], tuned):
-                yield named((model, checkpoint), subset) | row
+                exact = {"low": 0.0, "high": 0.0} if model in frozen and row["measure"] == "erosion" else {}
+                yield named((model, checkpoint), subset) | row | exact
 
 
 def _references(base: Cell, tuned: Cell) -> Iterator[dict[str, Any]]:
@@ -176,5 +180,6 @@ if __name__ == "__main__":
             twins=s.params.twins,
             draws=s.params.draws,
             seed=s.params.seed,
+            frozen=s.params.frozen,
         ),
     )
