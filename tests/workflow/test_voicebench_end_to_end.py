@@ -14,7 +14,14 @@ from workflow_scripts.artifacts.tables import read_columns, read_table, select
 from workflow_scripts.artifacts.utterances import UTTERANCES
 from workflow_scripts.speech.compare_transcripts import RECORDINGS
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(1800), pytest.mark.xdist_group("real")]
+LONG = "MODGAP_LONG_TESTS"
+"""A second whole study beside tests/workflow/test_end_to_end.py: run where this is set, to keep `make test` short."""
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.timeout(3600),
+    pytest.mark.xdist_group("real"),
+    pytest.mark.skipif(LONG not in os.environ, reason=f"a second whole study; set {LONG}=1"),
+]
 STUDY = ("--configfile", "tiny.yaml", "voicebench.yaml", "--cores", "2")
 PUBLISHED = {"asset": "voicebench", "layout": "voicebench", "voice": "published", "max_new_tokens": 6}
 SUBSETS = {
