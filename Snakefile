@@ -51,4 +51,6 @@ rule all:
     input:
         "results/report/index.html",
         "results/report/manifest.json",
+        # Not an input of training: an edited layer would then hide what else it changes, or train again.
+        expand("results/training/{model}/checked.json", model=study.trained_models),
     localrule: True

@@ -69,6 +69,7 @@ rule check_training:
         "logs/training/{model}.checked.log",
     benchmark:
         "results/rule_times/training/{model}.checked.tsv"
+    priority: 1
     conda:
         "../envs/models.yaml"
     threads: 1
@@ -87,8 +88,6 @@ rule check_training:
 
 rule train_model:
     input:
-        # Not a reason to train again: what is checked are names in the config.
-        checked=ancient("results/training/{model}/checked.json"),
         questions="results/benchmark/instructions/questions.jsonl",
         manifest=plan.manifest("instructions"),
         features=plan.training_features,
