@@ -21,7 +21,7 @@ def test_a_model_that_stands_twice_stops_before_any_job(workflow):
 def test_fetching_has_priority_and_knows_the_backbones():
     rule = (ROOT / "rules" / "assets.smk").read_text()
     assert re.search(r"^    priority: 1$", rule, flags=re.M)
-    assert "backbone=lambda wildcards: wildcards.asset in plan.backbones" in rule
+    assert "backbone=lambda wildcards: wildcards.asset in study.backbones" in rule
     others = [
         path.read_text() for path in (ROOT / "rules").glob("*.smk") if path.name not in ("assets.smk", "training.smk")
     ]
