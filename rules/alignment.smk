@@ -15,7 +15,7 @@ rule align_tokens:
         mem_mb=2000,
         runtime=60,
     params:
-        code=plan.code("alignment/align_tokens.py", MEASURES=plan.measures("token")),
+        code=plan.code("alignment/align_tokens.py"),
         draws=config["chance"]["draws"],
         seed=config["seed"],
         examples=1,

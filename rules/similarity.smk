@@ -14,9 +14,7 @@ rule measure_similarity:
         mem_mb=2000,
         runtime=60,
     params:
-        code=plan.code(
-            "similarity/measure_similarity.py", MEASURES=plan.measures("pair", "shard")
-        ),
+        code=plan.code("similarity/measure_similarity.py"),
         draws=config["chance"]["draws"],
         massive=config["chance"]["massive_dimensions"],
         seed=config["seed"],
