@@ -1,6 +1,7 @@
 """Fixtures shared by tests on the real small models."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,8 @@ import pytest
 from filelock import FileLock
 from hypothesis import settings
 
+# One thread a process: parallel workers with several threads each would wait for each other on the same cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Tests share the machine's cores: how long an example takes says nothing.
 settings.register_profile("shared cores", deadline=None)
 settings.load_profile("shared cores")
