@@ -14,9 +14,6 @@ from matplotlib.figure import Figure
 from workflow_scripts.artifacts.tables import TABLES, read_table
 from workflow_scripts.figures.style import STYLE, save
 
-FIGURES_PACKAGE = "workflow_scripts.figures"
-"""Not `__package__`: a script that Snakemake runs has none."""
-
 
 def plot(
     function: str,
@@ -42,7 +39,8 @@ def draw(function: str, **arguments: Any) -> Figure:
     """The figure that a function of this package draws from its arguments, in the style of all figures."""
     module, _, name = function.partition(":")
     with plt.rc_context(STYLE):
-        return getattr(importlib.import_module(f"{FIGURES_PACKAGE}.{module}"), name)(**arguments)
+        # Not `__package__`: a script that Snakemake runs has none.
+        return getattr(importlib.import_module(f"workflow_scripts.figures.{module}"), name)(**arguments)
 
 
 def _read(name: str, path: Path | Sequence[Path]) -> Any:
