@@ -15,7 +15,7 @@ rule align_tokens:
         mem_mb=2000,
         runtime=60,
     params:
-        code=plan.code("alignment/align_tokens.py"),
+        code=plan.code("alignment/align_tokens.py", MEASURES=plan.measures("token")),
         draws=config["chance"]["draws"],
         seed=config["seed"],
         examples=1,

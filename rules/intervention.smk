@@ -24,6 +24,7 @@ rule edit_answers:
     params:
         code=plan.code(
             "intervention/edit_answers.py",
+            MEASURES=plan.measures("token"),
             FAMILIES=plan.family,
             REFERENCE_TEXTS=plan.scorer_of_subset,
         ),

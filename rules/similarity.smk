@@ -14,7 +14,9 @@ rule measure_similarity:
         mem_mb=2000,
         runtime=60,
     params:
-        code=plan.code("similarity/measure_similarity.py"),
+        code=plan.code(
+            "similarity/measure_similarity.py", MEASURES=plan.measures("pair", "shard")
+        ),
         draws=config["chance"]["draws"],
         massive=config["chance"]["massive_dimensions"],
         seed=config["seed"],

@@ -251,6 +251,10 @@ class Plan:
         settings = self.config.assets[getattr(asset, "asset", asset)]
         return sorted({source.format or settings.format for source in settings.sources})
 
+    def measures(self, *levels: str) -> Callable[[Any], list[str]]:
+        """Function of the job: the measures of some levels."""
+        return lambda _: self.sources.keys_with("measures.registry", "MEASURES", "level", levels)
+
     def layout_of_subset(self, wildcards: Any) -> str:
         """The layout of the job's raw file."""
         return self.config.benchmark.subsets[wildcards.subset].layout

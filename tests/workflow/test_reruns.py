@@ -165,6 +165,11 @@ def whole(tmp_path_factory):
         yield Study(workflow)
 
 
+def of(rules: Iterable[str], *values: str) -> set[str]:
+    """The jobs of some rules with these values of a wildcard."""
+    return {f"{rule}[{value}]" for rule in rules for value in values}
+
+
 OPENING = {"answer_floors", "answer_questions", "dump_states", "edit_answers"}
 """Rules that open any model."""
 RUNNING = OPENING | {"answer_questions_base", "answer_instructions", "measure_responses"}
@@ -172,14 +177,14 @@ RUNNING = OPENING | {"answer_questions_base", "answer_instructions", "measure_re
 TRAINED = ("smollm2-lora", "smollm2-full")
 SCORES = {"score_answers", "score_answers_base", "score_floors"}
 SCORE_TABLES = {"build_floor_table", "build_gap_table", "build_skill_table"}
+LABELLED = {"build_report"} | of(
+    ["plot"],
+    *("aps_gap", "layers", "layers_controlled", "monotonicity", "partial_residuals", "predictors", "response_kl"),
+    "similarity_gap",
+)
+"""What shows names of measures."""
+MEASURE_TABLES = {"build_alignment_table", "judge_claims", "regress_gap", "sensitivity"}
 NOTHING: set[str] = set()
-OF_REGISTRY = {"measure_similarity", "align_tokens", *(f"edit_answers[{model}]" for model in TRAINED)}
-"""Rules that call functions of the registry of measures; which ones is not told apart. Labels rerun none of them."""
-
-
-def of(rules: Iterable[str], *values: str) -> set[str]:
-    """The jobs of some rules with these values of a wildcard."""
-    return {f"{rule}[{value}]" for rule in rules for value in values}
 
 
 EDITS: dict[str, tuple[Edit, set[str]]] = {
@@ -223,6 +228,14 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
     "a new figure": (
         replace("figures/table.py", '    "decline": F', '    "new": Figure(),\n    "decline": F'),
         NOTHING,
+    ),
+    "a new measure of questions": (
+        replace(
+            "measures/registry.py",
+            "MEASURES: dict[str, Measure] = {",
+            'MEASURES: dict[str, Measure] = {"new": Measure(name="new", level="pair", function=pooled_pairs.cosine),',
+        ),
+        {"measure_similarity"} | MEASURE_TABLES | LABELLED,
     ),
     # --- entries of tables
     "a scorer": (
@@ -291,8 +304,10 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
         SCORES | SCORE_TABLES | {"compare_edits"},
     ),
     "the paired bootstrap": (change("statistics/bootstrap.py", "paired_bootstrap"), {"compare_edits"}),
-    "CKA": (change("measures/cka.py", "layer_cka"), OF_REGISTRY),
-    "paths": (change("measures/path_statistics.py", "monotonicity"), OF_REGISTRY),
+    "CKA": (change("measures/cka.py", "layer_cka"), {"measure_similarity"}),
+    "paths": (change("measures/path_statistics.py", "monotonicity"), {"align_tokens"} | of(["edit_answers"], *TRAINED)),
+    "a measure of questions": (change("measures/pooled_pairs.py", "mutual_knn"), {"measure_similarity"}),
+    "a label of a measure": (replace("measures/registry.py", 'label="mutual kNN"', 'label="kNN"'), LABELLED),
     "divergences": (change("measures/divergence.py", "kl_divergence"), {"measure_responses"}),
     # --- single steps
     "training prompts": (change("benchmark/build_instructions.py", "source_quotas"), {"build_instructions"}),

@@ -124,6 +124,19 @@ class Code:
         nodes = self._reach([f"{module}:{MAIN}", *called], keys)
         return Step(nodes)
 
+    def keys_with(self, module: str, table: str, word: str, values: Iterable[str]) -> list[str]:
+        """Keys of the entries of a table whose argument `word` is one of some texts.
+
+        Raises:
+            CodeError: there is none.
+        """
+        wanted = {f"{value!r} " for value in values}
+        entries = self._entries(f"{PACKAGE}.{module}", table)
+        found = [key for key, entry in entries.items() if word in entry.fields and entry.fields[word].text in wanted]
+        if not found:
+            raise CodeError(f"{PACKAGE}.{module}: no entry of {table} has one of {sorted(wanted)} as {word}")
+        return found
+
     def _reach(self, start: list[str], keys: dict[str, tuple[str, ...]]) -> dict[str, Node]:
         """All that some nodes use, directly or not."""
         reached: dict[str, Node] = {}
