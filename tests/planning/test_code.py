@@ -360,3 +360,18 @@ def test_what_is_accepted_holds_for_that_job_and_that_code_only(package, tmp_pat
     assert again.value(now, other) == f"code:{now.digest}"
     assert again.value(next_one, job) == f"code:{next_one.digest}"
     assert set(again.definitions(now.digest)) == set(now.definitions)
+
+
+def checked(text, catch):
+    caught = f"    try:\n        each(s)\n    except {catch}\n"
+    return f"def check_it(s):\n    assert s > {text}\ndef each(s):\n    check_it(s)\ndef run(s):\n{caught}"
+
+
+def test_a_check_counts_where_a_caller_turns_its_error_into_something_else(package):
+    for catch in ("ValueError:\n        return None", "(KeyError, Exception) as error:\n        s(error)"):
+        assert package(checked(1, catch)).digest != package(checked(2, catch)).digest
+    for catch in ("ValueError as error:\n        raise KeyError(s) from error", "OSError:\n        return None"):
+        assert package(checked(1, catch)).digest == package(checked(2, catch)).digest
+    check = "def check_it(s):\n    assert s > {}\n"
+    suppressed = f"{check}def run(s):\n    with contextlib.suppress(ValueError):\n        check_it(s)"
+    assert package(suppressed.format(1)).digest != package(suppressed.format(2)).digest

@@ -6,18 +6,13 @@ changes the digest, and nothing else does: a name counts by what it stands for, 
 lies. Of a table (`definitions.Source.tables`) a step can name the entries that it uses.
 """
 
-import hashlib
-import json
-import os
-import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from workflow_scripts.planning.definitions import EFFECTS, MAIN, Source, read_source
-from workflow_scripts.planning.writer import GAP, PACKAGE, Entry, Form
+from workflow_scripts.planning.cache import SourceCache, hashed
+from workflow_scripts.planning.forms import CAUGHT, EFFECTS, GAP, MAIN, PACKAGE, Entry, Form, Source
 
 BY_TEXT = {f"{PACKAGE}.artifacts.tables:TABLES"}
 """Tables whose entries a step asks for by texts in its code: those entries count whose key is such a text."""
@@ -63,16 +58,16 @@ class Step:
         for _ in range(ROUNDS):
             known = self._meanings
             self._meanings = {
-                name: _hash(node.text, *[known.get(used, "") + rest for used, rest in node.uses])
+                name: hashed(node.text, *[known.get(used, "") + rest for used, rest in node.uses])
                 for name, node in nodes.items()
             }
-        self.digest = _hash(*sorted(self._meanings.values()))
+        self.digest = hashed(*sorted(self._meanings.values()))
 
     @property
     def definitions(self) -> dict[str, tuple[str, str]]:
         """By name, two hashes: of what a definition means (names replaced by meanings) and of what it says."""
         return {
-            name: (self._meanings[name], _hash(node.text, *(f"{used}{rest}" for used, rest in node.uses)))
+            name: (self._meanings[name], hashed(node.text, *(f"{used}{rest}" for used, rest in node.uses)))
             for name, node in sorted(self._nodes.items())
         }
 
@@ -86,7 +81,7 @@ class Code:
 
     def __init__(self, root: Path, cache: Path | None = None):
         self.root = Path(root)
-        self._cache = _Cache(cache)
+        self._cache = SourceCache(cache)
         self._sources: dict[str, Source | None] = {}
         self._nodes: dict[str, Node] = {}
         self._steps: dict[tuple, Step] = {}
@@ -148,7 +143,7 @@ class Code:
             name = waiting.pop()
             if name in reached:
                 continue
-            table = name.partition(":")[2]
+            table = name.removesuffix(CAUGHT).partition(":")[2]
             reached[name] = node = self._chosen(name, keys[table]) if table in keys else self._node(name)
             read |= node.attributes
             everything |= any(used is None and rest in WHOLE for used, rest in node.uses)
@@ -160,18 +155,21 @@ class Code:
                 waiting += fields.pop(word)
             for word in methods.keys() & read:
                 waiting += methods.pop(word)
-        if unused := sorted(keys.keys() - {name.partition(":")[2] for name in reached}):
+        if unused := sorted(keys.keys() - {name.removesuffix(CAUGHT).partition(":")[2] for name in reached}):
             raise CodeError(f"{start[0]} uses no table {unused[0]}; correct the params of its rule")
         return reached
 
-    # --- nodes: module:definition, module:TABLE[key], module:TABLE[key].field, module: for all of a module ------------
+    # --- nodes: module:definition, module:TABLE[key], module:TABLE[key].field, module: for all of a module; with CAUGHT
+    # at the end where a caller catches errors, so that checks count
 
     def _chosen(self, name: str, chosen: tuple[str, ...]) -> Node:
         """A table of which only some entries are used."""
+        mark = CAUGHT if name.endswith(CAUGHT) else ""
+        name = name.removesuffix(CAUGHT)
         entries = self._entries(*name.split(":"))
         if not entries:
             raise CodeError(f"{name} is no table of named entries; correct the params of the rule that names some")
-        return Node("table", tuple((f"{name}[{key}]", "") for key in chosen if key in entries))
+        return Node("table", tuple((f"{name}[{key}]{mark}", "") for key in chosen if key in entries))
 
     def _entries(self, module: str, table: str) -> dict[str, Entry]:
         source = self.source(module)
@@ -187,78 +185,82 @@ class Code:
 
     def _node(self, name: str) -> Node:
         if name not in self._nodes:
-            self._nodes[name] = self._made(name)
+            self._nodes[name] = self._made(name.removesuffix(CAUGHT), CAUGHT if name.endswith(CAUGHT) else "")
         return self._nodes[name]
 
-    def _made(self, name: str) -> Node:
+    def _made(self, name: str, mark: str) -> Node:
+        """The node of a name; `mark` is CAUGHT where errors are caught, and goes to all that it uses."""
         module, _, definition = name.partition(":")
         source = self.source(module)
         assert source is not None
         table, bracket, key = definition.partition("[")
         if not definition:
-            return Node("module", tuple((f"{module}:{one}", "") for one in source.definitions if one != MAIN))
+            return Node("module", tuple((f"{module}:{one}{mark}", "") for one in source.definitions if one != MAIN))
         if bracket:
             key, _, word = key.rpartition("]")
-            return self._part(name, self._entries(module, table)[key], key, word[1:])
-        if name in BY_TEXT and (entries := self._entries(module, definition)):
-            return Node("table", fields={key: f"{name}[{key}]" for key in entries})
+            return self._part(name, self._entries(module, table)[key], key, word[1:], mark)
         entries = self._entries(module, definition)
+        if name in BY_TEXT and entries:
+            return Node("table", fields={key: f"{name}[{key}]{mark}" for key in entries})
         if entries and all(self._makes_dataclass(self._filled(module, one.form)) for one in entries.values()):
             # All entries count, in their order, but of each only the fields that are read.
-            return Node(f"table {' '.join(entries)}", tuple((f"{name}[{key}]", "") for key in entries))
+            return Node(f"table {' '.join(entries)}", tuple((f"{name}[{key}]{mark}", "") for key in entries))
         first, _, word = definition.partition(".")
         if first in source.records:
-            return self._part(name, source.records[first], "", word)
+            return self._part(name, source.records[first], "", word, mark)
         if word:
-            return self._filled(module, source.definitions[first].methods[word], f".{word} ")
-        return self._class(name, module, source.definitions[first])
+            return self._filled(module, source.definitions[first].methods[word], f".{word} ", mark)
+        return self._class(name, module, source.definitions[first], mark)
 
-    def _class(self, name: str, module: str, form: Form) -> Node:
+    def _class(self, name: str, module: str, form: Form, mark: str) -> Node:
         """A class, or any other definition. Of settings, methods count only where something reads their name.
 
         Not so for other classes: their methods can be called by the library that they are handed to.
         """
-        node = self._filled(module, form)
+        parts, methods = [self._filled(module, form, "", mark)], {}
         if any(self._is_model(module, base) for base in form.bases):
-            hints = [self._filled(module, form.hints)] if form.hints is not None else []
-            methods, named = [], {one: f"{name}.{one}" for one in form.methods}
+            parts += [self._filled(module, form.hints)] if form.hints is not None else []
+            methods = {one: f"{name}.{one}{mark}" for one in form.methods}
         else:
-            hints, named = [], {}
-            methods = [self._filled(module, method, f".{one} ") for one, method in form.methods.items()]
-        parts = [node, *hints, *methods]
+            parts += [self._filled(module, method, f".{one} ", mark) for one, method in form.methods.items()]
         return Node(
             "".join(part.text for part in parts),
             tuple(use for part in parts for use in part.uses),
             frozenset().union(*(part.attributes for part in parts)),
-            methods=named,
+            methods=methods,
         )
 
-    def _part(self, name: str, entry: Entry, key: str, word: str) -> Node:
+    def _part(self, name: str, entry: Entry, key: str, word: str, mark: str) -> Node:
         """An entry of a table or a constant that is a call; or, if `word` is given, that argument of the call."""
         module = name.partition(":")[0]
         if word:
-            return self._filled(module, entry.fields[word], f"{key}.{word} ")
-        node = self._filled(module, entry.form, f"{key} ")
-        fields = {one: f"{name}.{one}" for one in entry.fields}
+            return self._filled(module, entry.fields[word], f"{key}.{word} ", mark)
+        node = self._filled(module, entry.form, f"{key} ", mark)
+        fields = {one: f"{name}.{one}{mark}" for one in entry.fields}
         if self._makes_dataclass(node):
             return Node(node.text, node.uses, node.attributes, fields)
         return Node(node.text, (*node.uses, *((part, "") for part in fields.values())), node.attributes)
 
     def _makes_dataclass(self, node: Node) -> bool:
         """Whether a call (the first name in it) makes an instance of a dataclass of ours."""
-        module, _, definition = ((node.uses[0][0] if node.uses else None) or "").partition(":")
+        module, _, definition = ((node.uses[0][0] if node.uses else None) or "").removesuffix(CAUGHT).partition(":")
         source = self.source(module)
         form = source.definitions.get(definition) if source else None
         names = [self._resolve(module, one) for one in form.decorators] if form else []
         return (None, "dataclasses.dataclass") in names
 
-    def _filled(self, module: str, form: Form, prefix: str = "") -> Node:
+    def _filled(self, module: str, form: Form, prefix: str = "", mark: str = "") -> Node:
         """A form with its names resolved; what an import of the module does counts as used."""
         source = self.source(module)
-        uses = [self._resolve(module, name) for name in form.names]
+        parts = [form, form.checks] if mark and form.checks is not None else [form]
+        uses = []
+        for name in (name for part in parts for name in part.names):
+            used, rest = self._resolve(module, name.removeprefix(CAUGHT))
+            uses.append((used and used + (mark or CAUGHT * name.startswith(CAUGHT)), rest))
         if source is not None and EFFECTS in source.definitions:
             uses.append((f"{module}:{EFFECTS}", ""))
-        return Node(prefix + form.text, tuple(uses), frozenset(form.attributes))
+        text = "".join(part.text for part in parts)
+        return Node(prefix + text, tuple(uses), frozenset().union(*(part.attributes for part in parts)))
 
     def _is_model(self, module: str, base: str) -> bool:
         """Whether a base of a class makes it one of pydantic, which reads annotations."""
@@ -323,63 +325,3 @@ class Code:
             if file.is_file():
                 return self._cache.source(file.read_text(encoding="utf-8"), module, is_package)
         return None
-
-
-class _Cache:
-    """Sources by module, with the hash of the text they were read from, kept in a file between runs."""
-
-    def __init__(self, path: Path | None):
-        self.path = path
-        readers = sorted(Path(__file__).parent.glob("*.py"))
-        self.version = _hash(str(sys.version_info[:2]), *(file.read_text(encoding="utf-8") for file in readers))
-        self.modules: dict[str, Any] = {}
-        self.is_new = False
-        try:
-            content = json.loads(path.read_text(encoding="utf-8")) if path is not None else {}
-        except (OSError, ValueError):
-            content = {}
-        if content.get("version") == self.version:
-            self.modules = content["modules"]
-
-    def source(self, text: str, module: str, is_package: bool) -> Source:
-        known = self.modules.get(module)
-        if known is None or known["hash"] != _hash(text):
-            known = {"hash": _hash(text), "source": asdict(read_source(text, module, is_package))}
-            self.modules[module], self.is_new = known, True
-        return _revived(known["source"])
-
-    def save(self) -> None:
-        """Write the file, if something was read that it does not have."""
-        if self.path is None or not self.is_new:
-            return
-        self.is_new = False
-        temporary = self.path.with_suffix(f".{os.getpid()}")
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps({"version": self.version, "modules": self.modules}), encoding="utf-8")
-            os.replace(temporary, self.path)
-        except OSError:  # a folder that cannot be written to: the sources are read again next time
-            return
-
-
-def _revived(source: dict[str, Any]) -> Source:
-    def form(values: dict[str, Any]) -> Form:
-        hints = form(values["hints"]) if values["hints"] else None
-        return Form(
-            **values | {"hints": hints, "methods": {name: form(one) for name, one in values["methods"].items()}}
-        )
-
-    def entry(values: dict[str, Any]) -> Entry:
-        return Entry(values["key"], form(values["form"]), {word: form(one) for word, one in values["fields"].items()})
-
-    return Source(
-        definitions={name: form(one) for name, one in source["definitions"].items()},
-        tables={name: [entry(one) for one in entries] for name, entries in source["tables"].items()},
-        records={name: entry(one) for name, one in source["records"].items()},
-        imports=source["imports"],
-        constants=source["constants"],
-    )
-
-
-def _hash(*texts: str) -> str:
-    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]

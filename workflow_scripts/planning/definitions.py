@@ -13,8 +13,8 @@ Only `ast` reads the source; nothing is imported.
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
+from workflow_scripts.planning.forms import EFFECTS, MAIN, Source
 from workflow_scripts.planning.syntax import (
     bound_names,
     changed_names,
@@ -25,28 +25,7 @@ from workflow_scripts.planning.syntax import (
     is_type_checking,
     mentions,
 )
-from workflow_scripts.planning.writer import Entry, Form, Writer
-
-MAIN, EFFECTS = "__main__", "__effects__"
-
-
-@dataclass
-class Source:
-    """A module.
-
-    Attributes:
-        definitions: by name, tables and records included.
-        tables: their entries.
-        records: constants that are one call, such as an instance of a dataclass.
-        imports: what imported names mean.
-        constants: values of constants that are texts.
-    """
-
-    definitions: dict[str, Form] = field(default_factory=dict)
-    tables: dict[str, list[Entry]] = field(default_factory=dict)
-    records: dict[str, Entry] = field(default_factory=dict)
-    imports: dict[str, str] = field(default_factory=dict)
-    constants: dict[str, str] = field(default_factory=dict)
+from workflow_scripts.planning.writer import Writer
 
 
 def read_source(text: str, module: str, is_package: bool = False) -> Source:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from workflow_scripts.planning.code import Step
+from workflow_scripts.planning.forms import CAUGHT, PACKAGE
 
 FOLDER = Path("results/code")
 PREFIX = "code:"
@@ -70,7 +71,7 @@ def changes(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> list[st
         return ["unknown: what the results were made with is not in results/code"]
     meanings = [{meaning for meaning, _ in one.values()} for one in (before, now)]
     found = []
-    for name in sorted({*before, *now}):
+    for name in sorted({*before, *now}, key=lambda name: name.removesuffix(CAUGHT)):
         old, new = before.get(name), now.get(name)
         if new is None and old[0] not in meanings[1]:
             found.append((name, "no longer used"))
@@ -78,4 +79,5 @@ def changes(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> list[st
             found.append((name, "now used"))
         elif old is not None and new is not None and old[0] != new[0] and old[1] != new[1]:
             found.append((name, "changed"))
-    return [f"{name.removeprefix('workflow_scripts.').replace(':', ': ')} {what}" for name, what in found]
+    named = [(name.removeprefix(f"{PACKAGE}.").removesuffix(CAUGHT).replace(":", ": "), what) for name, what in found]
+    return list(dict.fromkeys(f"{name} {what}" for name, what in named))

@@ -4,6 +4,9 @@ import ast
 import re
 from typing import Any
 
+OF_FILES = {"OSError", "FileNotFoundError", "FileExistsError", "PermissionError", "ImportError", "PackageNotFoundError"}
+"""Errors of files and imports."""
+
 
 def dotted(node: ast.AST | None) -> str | None:
     """`a.b.c` of a chain of attributes that begins with a name; None for any other expression."""
@@ -116,6 +119,15 @@ def is_check(node: ast.AST) -> bool:
     call = getattr(node, "value", None) if isinstance(node, ast.Expr) else None
     name = (dotted(call.func) or "").rpartition(".")[2] if isinstance(call, ast.Call) else ""
     return re.fullmatch(r"_?(check|require)(_\w+)?", name) is not None
+
+
+def ends(handler: ast.ExceptHandler) -> bool:
+    """Whether what catches an error raises one or ends the program; of files and imports, no check tells."""
+    caught = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+    if all((dotted(one) or "") in OF_FILES for one in caught):
+        return True
+    calls = [dotted(part.func) for part in ast.walk(handler) if isinstance(part, ast.Call)]
+    return any(isinstance(part, ast.Raise) for part in ast.walk(handler)) or "sys.exit" in calls
 
 
 def is_log(node: ast.AST, loggers: dict[str, str]) -> bool:

@@ -6,56 +6,15 @@ See `definitions` for what is left out.
 import ast
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
-from workflow_scripts.planning.syntax import bindings, dotted, is_check, is_log, is_string, is_text, target_names
+from workflow_scripts.planning.forms import CAUGHT, GAP, PACKAGE, Entry, Form
+from workflow_scripts.planning.syntax import bindings, dotted, ends, is_check, is_log, is_string, is_text, target_names
 
-PACKAGE = "workflow_scripts"
 REMARKS = tuple(f"{PACKAGE}.artifacts.{name}" for name in ("logs", "provenance"))
 """Modules that say how a result came about: their functions pass on what they are given and decide no number."""
-
-GAP = "\0"
 _TEXTS = {"description", "title", "examples", "custom_error_type", "custom_error_message"}
 _REFERENCE = re.compile(r"(?:\w+\.)*\w+:\w+|" + PACKAGE + r"(?:\.\w+)+")
-
-
-@dataclass
-class Form:
-    """What a piece of source says.
-
-    Attributes:
-        text: the piece with a gap for each name that is defined outside.
-        names: the dotted names in the gaps, as the source has them (imports inside functions filled in).
-        attributes: attributes that are read, and strings that could name some.
-        hints: the form of what only pydantic reads: annotations in the body of a class.
-        methods: of a class, those with a public name and no decorator but of the language; not in `text`.
-        bases: names of a class's bases.
-        decorators: names of a class's decorators.
-    """
-
-    text: str = ""
-    names: list[str] = field(default_factory=list)
-    attributes: list[str] = field(default_factory=list)
-    hints: "Form | None" = None
-    methods: dict[str, "Form"] = field(default_factory=dict)
-    bases: list[str] = field(default_factory=list)
-    decorators: list[str] = field(default_factory=list)
-
-
-@dataclass
-class Entry:
-    """One entry of a table, or a constant that is a call.
-
-    Attributes:
-        key: of the entry.
-        form: the call without its keywords, or the whole entry if it is no call.
-        fields: the keywords by name. Those of a dataclass count only where something reads the attribute.
-    """
-
-    key: str
-    form: Form
-    fields: dict[str, Form] = field(default_factory=dict)
 
 
 class Writer:
@@ -65,7 +24,7 @@ class Writer:
         self.imports, self.loggers = imports, loggers
         self.scopes: list[dict[str, str]] = []
         self.inner: list[dict[str, str]] = []
-        self.count = 0
+        self.count = self.caught = 0
         self.out: list[str] = []
         self.result = Form()
 
@@ -115,7 +74,7 @@ class Writer:
     def gap(self, name: str) -> None:
         """A name from outside; the definition's own name is one too."""
         self.write(GAP)
-        self.result.names.append(name)
+        self.result.names.append(CAUGHT * (self.caught > 0) + name)
         self.result.attributes.extend(name.split(".")[1:])
 
     def node(self, node: Any) -> None:
@@ -191,8 +150,35 @@ class Writer:
     # --- what cannot change a number ---------------------------------------------------------------------------
 
     def _Expr(self, node: ast.Expr) -> None:
-        if not (is_text(node) or is_log(node, self.loggers) or is_check(node)):
+        if is_text(node) or is_log(node, self.loggers):
+            return
+        if is_check(node) and not self.caught:
+            check, before = self.aside([node.value]), self.result.checks or Form()
+            names, attributes = before.names + check.names, before.attributes + check.attributes
+            self.result.checks = Form(before.text + check.text, names, attributes)
+        else:
             self.node(node.value)
+
+    def _Try(self, node: ast.Try) -> None:
+        self.write("(try")
+        caught = any(not ends(handler) for handler in node.handlers)
+        self.caught += caught
+        self.node(node.body)
+        self.caught -= caught
+        self.write("except")
+        self.node([node.handlers, node.orelse])
+        self.write("finally")
+        self.node(node.finalbody)
+        self.write(")")
+
+    def _With(self, node: ast.With) -> None:
+        self.write("(with")
+        self.node(node.items)
+        caught = any("suppress" in ast.dump(item.context_expr) for item in node.items)
+        self.caught += caught
+        self.node(node.body)
+        self.caught -= caught
+        self.write(")")
 
     def _Pass(self, node: ast.Pass) -> None:
         pass
