@@ -306,7 +306,7 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
     "the paired bootstrap": (change("statistics/bootstrap.py", "paired_bootstrap"), {"compare_edits"}),
     "CKA": (change("measures/cka.py", "layer_cka"), {"measure_similarity"}),
     "paths": (change("measures/path_statistics.py", "monotonicity"), {"align_tokens"} | of(["edit_answers"], *TRAINED)),
-    "a measure of questions": (change("measures/pooled_pairs.py", "mutual_knn"), {"measure_similarity"}),
+    "a measure of questions": (change("measures/neighbours.py", "mutual_knn"), {"measure_similarity"}),
     "a label of a measure": (replace("measures/registry.py", 'label="mutual kNN"', 'label="kNN"'), LABELLED),
     "divergences": (change("measures/divergence.py", "kl_divergence"), {"measure_responses"}),
     # --- single steps
