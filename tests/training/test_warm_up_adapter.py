@@ -10,16 +10,18 @@ from transformers import AutoTokenizer
 
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.tables import read_table
-from workflow_scripts.settings.training import AdapterSettings, WarmupSettings
+from workflow_scripts.settings.families.composite import TrainedModel
+from workflow_scripts.settings.training import AdapterSettings, RecipeSettings, WarmupSettings
+from workflow_scripts.speech_lm.trainable.adapters import CtcHead, PosteriorAdapter
+from workflow_scripts.speech_lm.trainable.checkpoint import load_lslm, save_lslm
 from workflow_scripts.training.ctc import (
-    CtcHead,
     CtcVocabulary,
     ctc_nll,
     greedy_classes,
     positions_needed,
     spoken_text,
 )
-from workflow_scripts.training.initial_model import new_adapter
+from workflow_scripts.training.initial_model import new_adapter, new_lslm
 from workflow_scripts.training.warm_up_adapter import (
     Utterance,
     possible,
@@ -87,6 +89,26 @@ def test_the_same_seed_gives_the_same_adapter_and_another_seed_another(vocabular
     assert not torch.equal(weights(1), weights(2))
 
 
+def test_a_posterior_adapter_puts_the_embedding_of_what_was_said_on_its_position_and_nothing_on_the_others(vocabulary):
+    adapter = new_adapter(AdapterSettings(hidden_size=64), 16, 32, seed=0)
+    embeddings = 3 * torch.randn(len(vocabulary) - 1, 32, generator=torch.Generator().manual_seed(1))
+    head = CtcHead(embeddings)
+    settings = WarmupSettings(epochs=40, batch_size=8, learning_rate=1e-2)
+    list(train_ctc(adapter, head, planted(vocabulary, 24, seed=0), settings, 0))
+    posterior = PosteriorAdapter.of(adapter, head, embeddings)
+    [new] = planted(vocabulary, 1, seed=9)
+    with torch.no_grad():
+        [outputs], [length] = posterior(torch.from_numpy(new.read())[None], torch.tensor([new.frames]))
+    said = [c - 1 for c in new.classes]
+    assert length == 2 * len(said)
+    close = torch.nn.functional.cosine_similarity(outputs[:, None], embeddings[None], dim=-1)
+    norms, expected = outputs.norm(dim=-1), embeddings[said].norm(dim=-1)
+    heard = norms > 0.5 * expected.min()
+    labels = torch.unique_consecutive(close[heard].argmax(dim=1)).tolist()
+    assert labels == torch.unique_consecutive(torch.tensor(said)).tolist()
+    assert (close[heard].max(dim=1).values > 0.95).all() and (norms[~heard] < 0.2 * expected.min()).all()
+
+
 def test_utterances_shorter_than_their_labels_are_left_out():
     def utterance(n_frames, classes):
         return Utterance(n_frames, classes, "", lambda: np.zeros((n_frames, 4), dtype=np.float32))
@@ -148,3 +170,25 @@ def test_the_step_writes_adapter_and_log(instructions, recipe, tmp_path):
         assert file.get_tensor("down.weight").shape == (24, 5 * 16)
     with pytest.raises(ArtifactError, match="warmup is 'none'"):
         warm_up_adapter(questions, manifest, features, backbone, adapter, log, recipe=recipe(), seed=5)
+
+
+def test_the_step_writes_a_posterior_adapter_that_training_starts_from(instructions, recipe, tmp_path):
+    adapter = tmp_path / "adapter.safetensors"
+    questions, manifest, features, _, backbone = instructions.paths()
+    values = recipe(warmup="ctc", ctc={"epochs": 2, "batch_size": 5}, adapter={"output": "posterior"})
+    warm_up_adapter(questions, manifest, features, backbone, adapter, tmp_path / "log.csv", recipe=values, seed=5)
+    entry = TrainedModel(family="composite", backbone="b", encoder="e", strategy="lora", recipe="r", seed=5)
+    settings = RecipeSettings.model_validate(values)
+    with safe_open(adapter, "pt") as file:
+        width = json.loads(file.metadata()["adapter"])["d_encoder"]
+    lslm = new_lslm(backbone, width, entry, settings, adapter)
+    save_lslm(tmp_path / "step", lslm, step=0, seed=5, facts={})
+    again = load_lslm(tmp_path / "step", backbone)
+    assert isinstance(again.adapter, PosteriorAdapter)
+    for name, tensor in again.adapter.state_dict().items():
+        assert torch.equal(tensor, lslm.adapter.state_dict()[name]), name
+
+
+def test_a_posterior_without_warm_up_is_refused(recipe):
+    with pytest.raises(ValueError, match="'posterior', which warmup: ctc trains; warmup is 'none'"):
+        RecipeSettings.model_validate(recipe(warmup="none", adapter={"output": "posterior"}))

@@ -93,6 +93,11 @@ class LoraSettings(Settings):
 class AdapterSettings(Settings):
     """The paper's adapter: two fully connected layers on stacked encoder frames."""
 
+    output: Literal["projection", "posterior"] = Field(
+        default="projection",
+        description="What the LLM gets: the second layer's output (the paper), or the LLM's mean token embedding under "
+        "the CTC posterior of the warm-up (LegoSLM).",
+    )
     stack: int = Field(default=5, gt=0, description="Neighbouring encoder frames joined into one position.")
     hidden_size: int = Field(default=2048, gt=0, description="Width between the two layers.")
     activation: Literal["relu", "gelu"] = Field(default="relu", description="Nonlinearity between them.")
@@ -123,6 +128,12 @@ class RecipeSettings(Settings):
     )
     warmup_ratio: float = Field(default=0.03, ge=0, lt=1, description="Share of steps with rising rate.")
     weight_decay: float = Field(default=0.0, ge=0, description="AdamW weight decay.")
+
+    @model_validator(mode="after")
+    def _posterior_is_trained(self) -> "RecipeSettings":
+        if self.adapter.output == "posterior" and self.warmup != "ctc":
+            raise ValueError(f"adapter.output is 'posterior', which warmup: ctc trains; warmup is {self.warmup!r}")
+        return self
 
     @model_validator(mode="after")
     def _steps_rise(self) -> "RecipeSettings":

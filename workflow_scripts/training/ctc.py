@@ -52,23 +52,6 @@ class CtcVocabulary:
         return self.tokenizer(spoken_text(text), add_special_tokens=False)["input_ids"]
 
 
-class CtcHead(nn.Module):
-    """Logits of the blank and of every token of the vocabulary; only the blank's vector and bias are trained."""
-
-    def __init__(self, embeddings: Tensor) -> None:
-        """embeddings: (classes - 1, d) token embeddings of the language model, of any length."""
-        super().__init__()
-        self.register_buffer("directions", nn.functional.normalize(embeddings.float(), dim=-1), persistent=False)
-        self.blank = nn.Parameter(torch.zeros(embeddings.shape[1]))
-        self.bias = nn.Parameter(torch.zeros(()))
-
-    def forward(self, outputs: Tensor) -> Tensor:
-        """(B, T_s, d) adapter outputs -> (B, T_s, classes) logits."""
-        tokens = outputs @ self.directions.to(outputs.dtype).T
-        blank = (outputs @ self.blank.to(outputs.dtype) + self.bias.to(outputs.dtype))[..., None]
-        return torch.cat([blank, tokens], dim=-1)
-
-
 def positions_needed(classes: Sequence[int]) -> int:
     """Fewest positions CTC can put these labels on: one each, and a blank between equal neighbours."""
     return len(classes) + sum(first == second for first, second in itertools.pairwise(classes))

@@ -11,7 +11,12 @@ from workflow_scripts.settings.families.composite import TrainedModel
 from workflow_scripts.settings.training import AdapterSettings, RecipeSettings
 from workflow_scripts.speech_lm.device import multiplies_bfloat16, resolve_device
 from workflow_scripts.speech_lm.memory import TRAINED_BYTES, require_backbone
-from workflow_scripts.speech_lm.trainable.adapters import AdapterShape, SpeechAdapter
+from workflow_scripts.speech_lm.trainable.adapters import (
+    AdapterShape,
+    PosteriorAdapter,
+    PosteriorAdapterShape,
+    SpeechAdapter,
+)
 from workflow_scripts.speech_lm.trainable.checkpoint import load_backbone
 from workflow_scripts.speech_lm.trainable.lora import LoraSettings, attach_lora
 from workflow_scripts.speech_lm.trainable.lslm import LSLM
@@ -51,6 +56,10 @@ def new_lslm(
     adapter = new_adapter(settings.adapter, d_encoder, d_model, entry.seed)
     if warmup is not None:
         weights = load_file(warmup)
+        if settings.adapter.output == "posterior":
+            adapter = PosteriorAdapter(
+                PosteriorAdapterShape(**adapter.shape.to_dict(), n_tokens=len(weights["lengths"]))
+            )
         found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
         expected = {name: tuple(tensor.shape) for name, tensor in adapter.state_dict().items()}
         if found != expected:

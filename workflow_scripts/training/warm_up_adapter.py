@@ -1,8 +1,9 @@
 """CTC warm-up of the speech adapter, so that a small study reaches alignment within minutes; not in the paper.
 
 Alone, before the language model sees any speech, the adapter learns to write the utterance's tokens in the language
-model's own embedding directions (`ctc.py`). Then its last layer is scaled so that its outputs are as long, on average,
-as token embeddings. Everything is a function of data, settings and seed.
+model's own embedding directions (`ctc.py`). Then, if its outputs are what the language model gets
+(`adapter.output: projection`), its last layer is scaled so that they are as long, on average, as token embeddings; with
+`posterior` the language model gets the mean embedding under the CTC posterior. A function of data, settings and seed.
 """
 
 import json
@@ -29,11 +30,10 @@ from workflow_scripts.artifacts.questions import Question
 from workflow_scripts.artifacts.tables import WARMUP_LOG, write_columns
 from workflow_scripts.settings.training import RecipeSettings, WarmupSettings
 from workflow_scripts.speech_lm.device import multiplies_bfloat16, resolve_device
-from workflow_scripts.speech_lm.trainable.adapters import SpeechAdapter
+from workflow_scripts.speech_lm.trainable.adapters import CtcHead, PosteriorAdapter, SpeechAdapter
 from workflow_scripts.speech_lm.trainable.checkpoint import load_backbone
 from workflow_scripts.training.collator import padded_features
 from workflow_scripts.training.ctc import (
-    CtcHead,
     CtcVocabulary,
     ctc_nll,
     greedy_classes,
@@ -102,15 +102,21 @@ def warm_up_adapter(
     rows = []
     device = resolve_device()
     trained.to(device)
-    head = CtcHead(embeddings[torch.tensor(vocabulary.token_ids)]).to(device)
+    used = embeddings[torch.tensor(vocabulary.token_ids)]
+    head = CtcHead(used).to(device)
     for row in train_ctc(trained, head, train, settings.ctc, seed):
         wer = word_error_rate(trained, head, vocabulary, heldout)
         rows.append({**row, "wer": wer, "n_impossible": n_impossible, "n_heldout": len(heldout)})
         logger.info("epoch %d: ctc loss %.3f per token, held-out WER %.3f", row["epoch"], row["ctc_loss"], wer)
-    target = float(embeddings.norm(dim=-1).mean())
-    factor = rescale(trained, train, target)
-    logger.info("last layer scaled by %.4f: mean output norm is now that of the token embeddings, %.3f", factor, target)
-    facts = provenance(dict(recipe), seed=seed, n_train=len(train), heldout_wer=rows[-1]["wer"], scale=factor)
+    facts = provenance(dict(recipe), seed=seed, n_train=len(train), heldout_wer=rows[-1]["wer"])
+    if settings.adapter.output == "posterior":
+        trained = PosteriorAdapter.of(trained.cpu(), head.cpu(), used)
+    else:
+        target = float(embeddings.norm(dim=-1).mean())
+        facts["scale"] = rescale(trained, train, target)
+        logger.info(
+            "last layer scaled by %.4f: mean output norm is now %.3f, as token embeddings", facts["scale"], target
+        )
     write_adapter(adapter, trained, facts)
     write_columns(curve, rows, WARMUP_LOG)
 

@@ -153,7 +153,77 @@ def _cut(x: Tensor, lengths: Tensor) -> Tensor:
     return x * (torch.arange(x.shape[2], device=x.device) < lengths[:, None])[:, None]
 
 
-Shape = AdapterShape | ConvAdapterShape
+class CtcHead(nn.Module):
+    """Logits of a blank (class 0) and of tokens: outputs times the tokens' unit-length embeddings, which stay frozen.
+
+    Only the blank's vector and bias are trained.
+    """
+
+    directions: Tensor
+
+    def __init__(self, embeddings: Tensor) -> None:
+        """embeddings: (classes - 1, d) token embeddings of the language model, of any length."""
+        super().__init__()
+        self.register_buffer("directions", nn.functional.normalize(embeddings.float(), dim=-1))
+        self.blank = nn.Parameter(torch.zeros(embeddings.shape[1]))
+        self.bias = nn.Parameter(torch.zeros(()))
+
+    def forward(self, outputs: Tensor) -> Tensor:
+        """(B, T_s, d) adapter outputs -> (B, T_s, classes) logits."""
+        tokens = outputs @ self.directions.to(outputs.dtype).T
+        blank = (outputs @ self.blank.to(outputs.dtype) + self.bias.to(outputs.dtype))[..., None]
+        return torch.cat([blank, tokens], dim=-1)
+
+
+@dataclass(frozen=True)
+class PosteriorAdapterShape(AdapterShape):
+    """As `AdapterShape`, and the number of tokens that the posterior is over."""
+
+    n_tokens: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _at_least_one(self, "n_tokens")
+
+    def to_dict(self) -> dict[str, int | str]:
+        """Plain values for a JSON file."""
+        return {"kind": "posterior", **asdict(self)}
+
+
+class PosteriorAdapter(SpeechAdapter):
+    """On each position the mean of the language model's token embeddings under the CTC posterior; a blank adds nothing.
+
+    Source: LegoSLM (arXiv 2505.11352); the zero vector for the blank is ours. A frozen language model reads its own
+    embeddings with empty positions between them (docs/training.md), so it understands speech as well as CTC does before
+    it has been trained on any. At the input alignment is imposed, as by the warm-up itself.
+    """
+
+    shape: PosteriorAdapterShape
+    lengths: Tensor
+
+    def __init__(self, shape: PosteriorAdapterShape) -> None:
+        super().__init__(shape)
+        self.head = CtcHead(torch.ones(shape.n_tokens, shape.d_model))
+        self.register_buffer("lengths", torch.ones(shape.n_tokens))
+
+    @classmethod
+    def of(cls, projection: SpeechAdapter, head: CtcHead, embeddings: Tensor) -> PosteriorAdapter:
+        """The adapter made of what CTC trained; embeddings: (classes - 1, d), those that `head` was made with."""
+        adapter = cls(PosteriorAdapterShape(**asdict(projection.shape), n_tokens=len(embeddings)))
+        trained = {f"head.{name}": tensor for name, tensor in head.state_dict().items()}
+        lengths = embeddings.float().norm(dim=-1)
+        adapter.load_state_dict({**projection.state_dict(), **trained, "lengths": lengths})
+        return adapter
+
+    def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, F, d_encoder) frames -> (B, ceil(F / stack), d_model) mean embeddings and (B,) positions."""
+        outputs, positions = super().forward(features, lengths)
+        posterior = self.head(outputs).float().softmax(dim=-1)[..., 1:]
+        weights = (posterior * self.lengths).to(outputs.dtype)
+        return weights @ self.head.directions.to(outputs.dtype), positions
+
+
+Shape = AdapterShape | ConvAdapterShape | PosteriorAdapterShape
 Adapter = SpeechAdapter | ConvAdapter
 
 
@@ -161,9 +231,10 @@ def shape_of(record: Mapping[str, Any]) -> Shape:
     """The shape that `to_dict` wrote. Raises KeyError or TypeError for a record of no known kind."""
     values = dict(record)
     kind = values.pop("kind", "stack")
-    return {"stack": AdapterShape, "conv": ConvAdapterShape}[kind](**values)
+    return {"stack": AdapterShape, "conv": ConvAdapterShape, "posterior": PosteriorAdapterShape}[kind](**values)
 
 
 def new_adapter(shape: Shape) -> Adapter:
     """An adapter of that shape with torch's default initialisation."""
-    return ConvAdapter(shape) if isinstance(shape, ConvAdapterShape) else SpeechAdapter(shape)
+    kinds = {AdapterShape: SpeechAdapter, ConvAdapterShape: ConvAdapter, PosteriorAdapterShape: PosteriorAdapter}
+    return kinds[type(shape)](shape)
