@@ -4,6 +4,7 @@ from pathlib import Path
 
 from snakemake.utils import min_version
 
+from workflow_scripts.planning.snakemake_dag import state_resources
 from workflow_scripts.settings import ConfigError, read_mapping
 
 min_version("9.25")
@@ -44,6 +45,16 @@ include: "rules/figures.smk"
 include: "rules/report.smk"
 include: "rules/export.smk"
 include: "rules/audit.smk"
+
+
+onstart:
+    # Before anything starts; without a limit (--resources, or a cluster) Snakemake books what jobs ask for.
+    limit = workflow.global_resources.get("mem_mb")
+    state_resources(workflow)
+    try:
+        plan.books.require_fit(None if limit is None else limit.value)
+    except ConfigError as error:
+        sys.exit(str(error))
 
 
 rule all:

@@ -19,9 +19,9 @@ rule dump_states:
         "results/rule_times/activations/{model}/{checkpoint}/{subset}/{shard}.tsv"
     conda:
         "../envs/models.yaml"
-    threads: 1
+    threads: plan.books.threads
     resources:
-        mem_mb=plan.memory_mb,
+        mem_mb=plan.books.states,
         runtime=240,
         gpu=plan.gpus_per_job,
     params:
@@ -59,9 +59,9 @@ rule measure_responses:
         "results/rule_times/activations/{model}/{checkpoint}/responses.tsv"
     conda:
         "../envs/models.yaml"
-    threads: 1
+    threads: plan.books.threads
     resources:
-        mem_mb=3000,
+        mem_mb=plan.books.responses,
         runtime=240,
         gpu=plan.gpus_per_job,
     params:

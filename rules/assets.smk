@@ -19,7 +19,7 @@ rule fetch_asset:
         runtime=60,
     params:
         name="{asset}",
-        settings=lookup(dpath="{asset}", within=config["assets"]),
+        settings=plan.asset_settings,
         backbone=lambda wildcards: wildcards.asset in study.backbones,
         models=plan.public_checks,
     message:
@@ -39,7 +39,7 @@ use rule fetch_asset as fetch_original with:
         asset=any_of(plan.assets(converted=True)),
     params:
         name="{asset}",
-        settings=lookup(dpath="{asset}", within=config["assets"]),
+        settings=plan.asset_settings,
         backbone=False,
         models=[],
 

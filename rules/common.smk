@@ -29,7 +29,10 @@ except ConfigError as error:
 
 # With every default filled in, `lookup` finds each key and params hold complete sections.
 config = parsed.model_dump(mode="json")
-plan = Plan(parsed, Path(workflow.basedir), CODE_FOLDER)
+# With `jobs` and no `cores`, jobs go to other machines: models run on GPUs there (profiles/slurm).
+plan = Plan(
+    parsed, Path(workflow.basedir), CODE_FOLDER, on_gpu=workflow.nodes is not None
+)
 study = plan.study
 
 

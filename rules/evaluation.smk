@@ -19,9 +19,9 @@ rule answer_questions:
         model=any_of(set(study.models) - set(study.frozen_models)),
     conda:
         "../envs/models.yaml"
-    threads: 1
+    threads: plan.books.threads
     resources:
-        mem_mb=plan.memory_mb,
+        mem_mb=plan.books.answers,
         runtime=240,
         gpu=plan.gpus_per_job,
     params:
@@ -102,9 +102,9 @@ rule answer_questions_base:
         checkpoint="base",
     conda:
         "../envs/models.yaml"
-    threads: 1
+    threads: plan.books.threads
     resources:
-        mem_mb=3000,
+        mem_mb=plan.books.answers,
         runtime=240,
         gpu=plan.gpus_per_job,
     params:

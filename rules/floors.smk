@@ -17,9 +17,9 @@ rule answer_floors:
         "results/rule_times/evaluation/{model}/{checkpoint}/{subset}/{shard}.floors.tsv"
     conda:
         "../envs/models.yaml"
-    threads: 1
+    threads: plan.books.threads
     resources:
-        mem_mb=plan.memory_mb,
+        mem_mb=plan.books.answers,
         runtime=240,
         gpu=plan.gpus_per_job,
     params:

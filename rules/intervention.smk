@@ -16,9 +16,9 @@ rule edit_answers:
         "results/rule_times/intervention/{model}/{checkpoint}/{subset}/{shard}.tsv"
     conda:
         "../envs/models.yaml"
-    threads: 1
+    threads: plan.books.threads
     resources:
-        mem_mb=plan.memory_mb,
+        mem_mb=plan.books.answers,
         runtime=240,
         gpu=plan.gpus_per_job,
     params:

@@ -12,7 +12,7 @@ rule synthesize_speech:
         "../envs/speech.yaml"
     threads: 8
     resources:
-        mem_mb=3000,
+        mem_mb=plan.books.speaking,
         runtime=240,
     params:
         code=plan.code(
@@ -44,7 +44,7 @@ rule encode_speech:
         "../envs/models.yaml"
     threads: 8
     resources:
-        mem_mb=4000,
+        mem_mb=plan.books.features,
         runtime=240,
         gpu=plan.gpus_per_job,
     params:
@@ -71,7 +71,7 @@ rule encode_silence:
         "../envs/models.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=plan.books.features,
         runtime=60,
         gpu=plan.gpus_per_job,
     params:
@@ -98,7 +98,7 @@ rule transcribe_speech:
         "../envs/models.yaml"
     threads: 8
     resources:
-        mem_mb=4000,
+        mem_mb=plan.books.transcripts,
         runtime=240,
         gpu=plan.gpus_per_job,
     params:
@@ -132,7 +132,7 @@ rule time_words:
         "../envs/models.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=plan.books.transcripts,
         runtime=120,
         gpu=plan.gpus_per_job,
     params:

@@ -12,7 +12,7 @@ rule answer_instructions:
         "../envs/models.yaml"
     threads: 8
     resources:
-        mem_mb=4000,
+        mem_mb=plan.books.instructions,
         runtime=240,
         gpu=plan.gpus_per_job,
     params:
@@ -47,7 +47,7 @@ rule warm_up_adapter:
         "../envs/models.yaml"
     threads: 8
     resources:
-        mem_mb=6000,
+        mem_mb=plan.books.warm_up,
         runtime=480,
         gpu=plan.gpus_per_job,
     params:
@@ -106,7 +106,7 @@ rule train_model:
         "../envs/models.yaml"
     threads: 8
     resources:
-        mem_mb=8000,
+        mem_mb=plan.books.training,
         runtime=2880,
         gpu=plan.training_gpus,
     params:

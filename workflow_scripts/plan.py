@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from workflow_scripts.figures.table import FIGURES
+from workflow_scripts.planning.books import Books
 from workflow_scripts.planning.code import Code, Step
 from workflow_scripts.planning.record import CodeRecord
 from workflow_scripts.planning.study import BASE, Study
@@ -35,11 +36,13 @@ class Plan:
         config: the validated config.
         root: folder that holds the Snakefile.
         record: folder of the study that remembers code; None for none.
+        on_gpu: whether jobs run on other machines, with GPUs.
     """
 
-    def __init__(self, config: Config, root: Path, record: Path | None = None):
+    def __init__(self, config: Config, root: Path, record: Path | None = None, *, on_gpu: bool = False):
         self.config = config
         self.study = Study(config)
+        self.books = Books(config, on_gpu=on_gpu)
         self.sources = Code(root, Path(root) / ".snakemake" / "definitions.json")
         self.record = CodeRecord(record)
 
@@ -56,10 +59,6 @@ class Plan:
     def training_gpus(self, wildcards: Any) -> int:
         """GPUs that the training of a model books on this machine: one for each of its processes."""
         return self.gpus_per_job * self.config.models[wildcards.model].processes
-
-    def memory_mb(self, wildcards: Any) -> int:
-        """Main memory that a job with the wildcards' model books."""
-        return self.config.models[wildcards.model].memory_mb
 
     # --- settings of a job -------------------------------------------------------------------------------------------
 
@@ -116,6 +115,10 @@ class Plan:
             return f"resources/{parts[role]}/asset.json" if role in parts else []
 
         return record
+
+    def asset_settings(self, wildcards: Any) -> dict[str, Any]:
+        """Settings that decide the files of an asset."""
+        return self.config.assets[wildcards.asset].model_dump(mode="json", exclude={"config"})
 
     def subset_asset(self, wildcards: Any) -> str:
         """The raw data of a subset."""

@@ -63,3 +63,13 @@ def test_an_environment_in_a_folder_with_a_space_is_refused_when_planning(workfl
     run = subprocess.run(command, cwd=workflow.folder, capture_output=True, text=True)
     assert run.returncode != 0
     assert "make VENV=/path/without/spaces" in run.stdout + run.stderr
+
+
+def test_a_job_that_cannot_fit_into_memory_is_refused_before_any_other_starts(workflow):
+    run = workflow.run("all", "--cores", "1", "--resources", "mem_mb=2000", check=False)
+    assert run.returncode != 0
+    assert re.search(
+        r"training \(smollm2-\w+: 134 million parameters\) needs \d\.\d GB of main memory, this machine has 2\.0",
+        run.stdout + run.stderr,
+    )
+    assert "rule fetch_asset" not in run.stdout + run.stderr and not list(workflow.folder.rglob("asset.json"))

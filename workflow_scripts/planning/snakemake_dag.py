@@ -71,6 +71,12 @@ def study(snakefile: Path, configfiles: Sequence[Path] = ()) -> Iterator[tuple[A
         yield plan, jobs
 
 
+def state_resources(workflow: Any) -> None:
+    """Evaluate the resource functions of every job that will run: Snakemake asks for them job by job, as they start."""
+    for job in workflow.dag.needrun_jobs():
+        _ = job.resources
+
+
 def _job(job: Any, workflow: Any) -> Job:
     records = [workflow.persistence.params(file) for file in job.output]
     known = [frozenset(record) for record in records if record is not None]

@@ -185,6 +185,10 @@ class AssetSettings(Settings):
     optional: bool = Field(
         default=False, description="True: fetched only when a model, voice or subset of the study names it."
     )
+    config: dict[str, Any] | None = Field(
+        default=None,
+        description="Keys of a model's config.json that tell its size, for what jobs book before it is fetched.",
+    )
 
 
 def _split_requirement(text: str) -> tuple[str, str]:

@@ -19,8 +19,6 @@ OVERHEAD = 1.15
 """Buffers, the largest layer's temporaries and the states of one batch, as a share of the weights (ours, rough)."""
 MIN_BYTES = 300 * 2**20
 """What a batch takes beside small models."""
-TRAINED_BYTES = 16
-"""Per trained parameter: weight, gradient and AdamW's two moments, in float32."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +85,7 @@ def require_backbone(folder: Path, bytes_per_parameter: float, device: torch.dev
 
     Args:
         folder: of the model; files other than safetensors are not counted.
-        bytes_per_parameter: of its weights, and `TRAINED_BYTES` where all of them are trained.
+        bytes_per_parameter: of its weights, and `model_size.TRAINED_BYTES` where all of them are trained.
         purpose: what the memory is for, in words.
 
     Raises:

@@ -8,9 +8,10 @@ from torch import nn
 
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.settings.families.composite import TrainedModel
+from workflow_scripts.settings.model_size import TRAINED_BYTES
 from workflow_scripts.settings.training import AdapterSettings, RecipeSettings
 from workflow_scripts.speech_lm.device import multiplies_bfloat16, resolve_device
-from workflow_scripts.speech_lm.memory import TRAINED_BYTES, require_backbone
+from workflow_scripts.speech_lm.memory import require_backbone
 from workflow_scripts.speech_lm.trainable.adapters import (
     AdapterShape,
     PosteriorAdapter,

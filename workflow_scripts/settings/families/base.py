@@ -85,8 +85,3 @@ class ModelSettings(Settings):
     def editable(self) -> bool:
         """Whether its hidden states can be edited for the interventions."""
         return True
-
-    @property
-    def memory_mb(self) -> int:
-        """Main memory that a job with it books."""
-        return 3000

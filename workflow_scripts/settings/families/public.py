@@ -34,7 +34,9 @@ class PublicModel(ModelSettings):
         default=None, description="Spread the layers over several devices; default: one device."
     )
     load_in_8bit: bool = Field(default=False, description="8-bit weights (CUDA with bitsandbytes installed).")
-    memory_gb: float = Field(default=16, gt=0, description="Main memory that a job with it books (SLURM).")
+    memory_gb: float | None = Field(
+        default=None, gt=0, description="Main memory that a job with it books; default: computed from its size."
+    )
     trust_remote_code: bool = Field(default=False, description="Run code that comes with the weights.")
     allowed_tensors: list[str] = Field(
         default=[],
@@ -62,8 +64,3 @@ class PublicModel(ModelSettings):
     def editable(self) -> bool:
         """As the entry says."""
         return self.interventions
-
-    @property
-    def memory_mb(self) -> int:
-        """`memory_gb` in megabytes."""
-        return int(1000 * self.memory_gb)
