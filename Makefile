@@ -6,7 +6,7 @@ CORES ?= all
 STUDY ?=
 
 .DEFAULT_GOAL := all
-.PHONY: all env test check plan keep reference-study
+.PHONY: all env test check plan cost keep reference-study
 
 # The stamp is renewed when the pins change.
 $(VENV)/.installed: requirements.txt
@@ -28,6 +28,10 @@ all: env
 plan: env
 	$(BIN)/python -m workflow_scripts.settings.check $(STUDY)
 	$(BIN)/python -m workflow_scripts.reruns $(STUDY)
+
+# Jobs, hours, disk and bytes read of a study, before anything runs; MACHINE=cpu or gpu (profiles/rates.yaml).
+cost: env
+	$(BIN)/python -m workflow_scripts.cost $(STUDY) $(if $(MACHINE),--on $(MACHINE))
 
 keep: env
 	$(BIN)/python -m workflow_scripts.reruns --keep $(STUDY)

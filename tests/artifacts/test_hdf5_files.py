@@ -1,5 +1,7 @@
 """HDF5 artifacts: planted values come back, damage is named, bfloat16 is rounded as torch does it."""
 
+import tracemalloc
+
 import h5py
 import numpy as np
 import pytest
@@ -44,6 +46,26 @@ def test_features_come_back_in_any_writing_order(features):
         np.testing.assert_array_equal(reader[name], block)
     assert reader.frames("c") == 5
     assert "d" not in reader
+
+
+def test_features_are_read_when_they_are_asked_for_and_a_damaged_part_is_named(tmp_path):
+    noise = np.random.default_rng(1).standard_normal((2, 4096, 256), dtype=np.float32)
+    path = tmp_path / "large.h5"
+    write_features(path, ["a", "b"], [82, 82], [4096, 4096], 256, enumerate(noise), {})
+    tracemalloc.start()
+    reader = FeatureReader(path)
+    held = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert held < 200_000, "of 4 MB"
+    del reader
+    whole = path.read_bytes()
+    first = hdf5.float32_to_bfloat16(noise[0])[:8].tobytes()
+    place = whole.index(first)
+    path.write_bytes(whole[:place] + bytes(64) + whole[place + 64 :])
+    damaged = FeatureReader(path)
+    assert np.allclose(damaged["b"], noise[1], rtol=2**-7)
+    with pytest.raises(ArtifactError, match=r"large\.h5: damaged"):
+        damaged["a"]
 
 
 def test_features_of_wrong_shape_or_nan_name_the_question(tmp_path):

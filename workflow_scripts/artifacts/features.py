@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from workflow_scripts.artifacts import hdf5
+from workflow_scripts.artifacts.files import ArtifactError
 
 SCHEMA = "features/1"
 
@@ -61,25 +62,22 @@ def write_features(
 
 
 class FeatureReader:
-    """Random access to the features of a file; keeps the bits in memory (2 bytes a number)."""
+    """Random access to the features of a file, read when asked for: memory does not grow with the file."""
 
     def __init__(self, path: Path):
+        self.path = Path(path)
         with hdf5.open_checked(path, SCHEMA) as file:
             self.ids = hdf5.read_ids(file)
             self._offsets = file["offsets"][:]
             self.seconds = dict(zip(self.ids, file["seconds"][:].tolist()))
-            self._bits = file["features"][:]
-            behind = file.get("padding", {})
-            self._padding = {self.ids[int(number)]: behind[number][:] for number in behind}
+            self.width: int = file["features"].shape[1]
+            """d_enc."""
+            self._padded = {self.ids[int(number)]: f"padding/{number}" for number in file.get("padding", {})}
+        self._file = hdf5.reopened(path)
         self._index = {name: number for number, name in enumerate(self.ids)}
 
     def __contains__(self, name: str) -> bool:
         return name in self._index
-
-    @property
-    def width(self) -> int:
-        """d_enc."""
-        return self._bits.shape[1]
 
     def frames(self, name: str) -> int:
         """Encoder frames of an id."""
@@ -88,12 +86,17 @@ class FeatureReader:
 
     def padding(self, name: str) -> np.ndarray | None:
         """Frames behind the audio of an id, float32 (frames, d_enc); None if they were not kept."""
-        bits = self._padding.get(name)
-        return None if bits is None else hdf5.bfloat16_to_float32(bits)
+        return self._read(self._padded[name], slice(None)) if name in self._padded else None
 
     def __getitem__(self, name: str) -> np.ndarray:
         """Features of an id, float32 (frames, d_enc)."""
         if name not in self._index:
             raise KeyError(f"no features of question {name!r}; its audio was dropped or the file is older than it")
         number = self._index[name]
-        return hdf5.bfloat16_to_float32(self._bits[self._offsets[number] : self._offsets[number + 1]])
+        return self._read("features", slice(*self._offsets[number : number + 2]))
+
+    def _read(self, dataset: str, rows: slice) -> np.ndarray:
+        try:
+            return hdf5.bfloat16_to_float32(self._file[dataset][rows])
+        except OSError as error:
+            raise ArtifactError(f"{self.path}: damaged ({error}); delete it and run again") from error

@@ -115,6 +115,11 @@ def open_checked(path: Path, schema: str) -> Iterator[h5py.File]:
         raise ArtifactError(f"{path}: damaged or a field is missing ({error}); delete it and run again") from error
 
 
+def reopened(path: Path) -> h5py.File:
+    """A file that `open_checked` found whole, open until it is no longer used."""
+    return h5py.File(path, "r", locking=False)
+
+
 def _checksum(attributes: Mapping[str, Any]) -> str:
     """SHA-256 over the attributes of a file: HDF5 has checksums for datasets and few attributes, not for many."""
     return sha256_text(json.dumps(sorted((name, str(value)) for name, value in attributes.items() if name != CHECKSUM)))

@@ -1,0 +1,95 @@
+"""What a study costs: by stage, against a measured run, and in seconds for the paper's."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from workflow_scripts.cost import costs, main, read_rates, table
+from workflow_scripts.planning.study import Study
+from workflow_scripts.settings import ConfigError, read_study
+
+ROOT = Path(__file__).parents[2]
+RATES = ROOT / "profiles/rates.yaml"
+
+
+def study(name):
+    return read_study(ROOT, [ROOT / "studies" / f"{name}.yaml"])
+
+
+@pytest.fixture(autouse=True)
+def _nothing_fetched(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_cost_of_the_papers_study_is_told_in_seconds(capsys):
+    started = time.process_time()
+    main([str(ROOT / "studies/paper.yaml"), "--on", "gpu"])
+    assert time.process_time() - started < 10
+    printed = capsys.readouterr().out
+    assert "encode (whisper-large-v3)" in printed and printed.count("\n") == 11
+    assert printed.splitlines()[-1].startswith("disk: ")
+
+
+def test_jobs_are_those_of_the_study():
+    config = study("paper")
+    jobs = {one.stage: one.jobs for one in costs(config, read_rates(RATES, "gpu"))}
+    found = Study(config)
+    assert jobs["train"] == 8 and jobs["answer the training prompts"] == 4
+    assert jobs["states and alignment"] == len(
+        found.files("{model}{checkpoint}{subset}{shard}", subsets=found.analysed_subsets)
+    )
+    shards = len(found.files("{subset}{shard}"))
+    assert jobs["answer"] == shards * (8 * 5 + 8 + 4), "checkpoints, floors of the last, untuned backbones"
+
+
+def test_core_seconds_of_the_quick_study_are_near_what_it_took():
+    """Processor seconds that Snakemake measured on two cores (0.8.0), by stage."""
+    measured = {"speak": 25, "encode (whisper-base)": 85, "transcribe": 130, "answer the training prompts": 16,
+                "train": 162, "answer": 250, "states and alignment": 50, "edit": 15}  # fmt: skip
+    found = {one.stage: one.seconds for one in costs(study("quick"), read_rates(RATES, "cpu"))}
+    assert found.keys() == measured.keys()
+    assert sum(found.values()) == pytest.approx(sum(measured.values()), rel=0.5)
+
+
+def test_more_prompts_cost_in_proportion_and_only_where_prompts_are_used():
+    config = study("paper")
+    instructions = config.training.instructions.model_copy(update={"prompts": 2 * config.training.instructions.prompts})
+    double = config.model_copy(update={"training": config.training.model_copy(update={"instructions": instructions})})
+    rates = read_rates(RATES, "gpu")
+    one, two = ({c.stage: c for c in costs(of, rates)} for of in (config, double))
+    for stage in ("speak", "answer the training prompts", "encode (whisper-large-v3)"):
+        assert two[stage].kept == pytest.approx(2 * one[stage].kept, rel=0.02)
+    for stage in ("train", "answer", "edit"):
+        assert two[stage] == one[stage]
+
+
+def test_gpus_take_the_models_and_cores_the_voice():
+    found = list(costs(study("paper"), read_rates(RATES, "gpu")))
+    total = table(found, True).splitlines()[-2].split()
+    gpu, core = float(total[2].replace(",", "")), float(total[3].replace(",", ""))
+    assert core * 3600 == pytest.approx(found[0].seconds, rel=0.01) and gpu > core
+    assert table(found, False).splitlines()[-2].split()[2] == "0.0"
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("cpu: {reading: 1}", "start_seconds"),
+        ("cpu: {reading: fast}", "reading"),
+        ("[", "not readable"),
+        ("", "reading"),
+    ],
+)
+def test_rates_that_are_missing_or_no_numbers_are_named(tmp_path, text, named):
+    path = tmp_path / "rates.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=named):
+        read_rates(path, "cpu")
+
+
+def test_a_model_of_unknown_size_is_named_with_the_key_that_tells_it():
+    config = study("paper")
+    config.assets["qwen2.5-7b-instruct"] = config.assets["qwen2.5-7b-instruct"].model_copy(update={"config": None})
+    with pytest.raises(ConfigError, match=r"size of qwen2\.5-7b-instruct .* assets\.qwen2\.5-7b-instruct\.config"):
+        list(costs(config, read_rates(RATES, "gpu")))

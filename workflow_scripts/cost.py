@@ -1,0 +1,253 @@
+"""What a study costs before anything runs: jobs, GPU and core hours, disk and bytes read, by stage.
+
+    python -m workflow_scripts.cost [studies/paper.yaml ...] [--on gpu] [--rates profiles/rates.yaml]
+
+`make cost`, with STUDY as for `make all`. Operations are counted from the config and the models' sizes (two for each
+weight and position, six where it is trained), and divided by measured rates. Not listed: tables, figures and the page,
+some fifty jobs of seconds. Nothing is planned by Snakemake, so it takes a second whatever the study.
+"""
+
+import argparse
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from workflow_scripts.plan import FLOORS
+from workflow_scripts.planning.books import POSITIONS_PER_SECOND, PROMPT, TEMPLATE, WORD_SECONDS, Books
+from workflow_scripts.planning.study import Study
+from workflow_scripts.settings import INSTRUCTIONS, Config, ConfigError, read_study
+from workflow_scripts.settings.model_size import ModelSize
+
+Sizes = Callable[[str | None], ModelSize]
+Rates = Mapping[str, float]
+
+ROOT = Path(__file__).parents[1]
+FRAMES = 50
+"""Encoder frames a second."""
+AUDIO_BYTES = 20_000
+"""Of a second of 16 kHz FLAC (measured: 18,000 to 21,000)."""
+QUESTION_SECONDS = 8.0
+"""Of a benchmark question, spoken (measured: 3 for NQ, 18 for OpenBookQA)."""
+ANSWER_BYTES = 1500
+TRANSCRIPT_TOKENS_PER_SECOND = 4
+RATES = ("start_seconds", "reading", "decoding", "training", "encoding", "speaking")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Cost of one stage.
+
+    Attributes:
+        stage: its name. jobs: their number.
+        seconds: of a core or a GPU, all jobs together. on_model: whether a model runs, so that a GPU helps.
+        kept, temporary: bytes written that stay, and that are deleted on the way (most at one time).
+        read: bytes.
+    """
+
+    stage: str
+    jobs: int
+    seconds: float
+    on_model: bool
+    kept: float = 0.0
+    temporary: float = 0.0
+    read: float = 0.0
+
+
+def costs(config: Config, rates: Rates) -> Iterator[Cost]:
+    """The stages of a study in order.
+
+    Raises:
+        ConfigError: the size of a model is not known.
+    """
+    study, books = Study(config), Books(config)
+
+    def size(asset: str | None) -> ModelSize:
+        found = None if asset is None else books.size(asset)
+        if found is None:
+            raise ConfigError(
+                f"the size of {asset or 'a model without backbone'} is not known before it is fetched: put the keys of "
+                f"its config.json into assets.{asset}.config (docs/assets.md)"
+            )
+        return found
+
+    def seconds(kind: str, operations: float, jobs: int) -> float:
+        return operations / rates[kind] + jobs * rates["start_seconds"]
+
+    prompts = config.training.instructions
+    n_prompts = prompts.prompts + prompts.heldout if study.trained_models else 0
+    prompt_seconds = WORD_SECONDS * (prompts.min_words + prompts.max_words) / 2
+    asked = {subset: study.n_questions(subset) for subset in study.subsets}
+    speech = {subset: QUESTION_SECONDS * n for subset, n in asked.items()} | (
+        {INSTRUCTIONS: prompt_seconds * n_prompts} if n_prompts else {}
+    )
+    total = sum(speech.values())
+    yield Cost("speak", len(speech), total / rates["speaking"], False, kept=AUDIO_BYTES * total)
+
+    encoders = sorted({entry.encoder for entry in config.models.values() if getattr(entry, "encoder", None)})
+    for name in encoders:
+        one = size(name)
+        operations = 2 * encoder_parameters(one) * FRAMES * total
+        kept = FRAMES * total * one.d * 2
+        yield Cost(f"encode ({name})", len(speech), seconds("encoding", operations, len(speech)), True, kept,
+                   read=AUDIO_BYTES * total)  # fmt: skip
+    asr = size(config.speech.asr.asset)
+    clips = sum(asked.values()) + n_prompts
+    operations = 2 * encoder_parameters(asr) * FRAMES * total
+    decoded = 2 * (asr.parameters - encoder_parameters(asr)) * TRANSCRIPT_TOKENS_PER_SECOND * total
+    hearing = seconds("encoding", operations, len(speech)) + decoded / rates["decoding"]
+    yield Cost("transcribe", len(speech), hearing, True, kept=500.0 * clips, read=AUDIO_BYTES * total)
+
+    backbones = sorted({config.models[name].backbone for name in study.trained_models})
+    answered = 2 * n_prompts * (TEMPLATE + prompts.max_words), 2 * n_prompts * prompts.max_new_tokens
+    spent = sum(
+        size(name).parameters * (answered[0] / rates["reading"] + answered[1] / rates["decoding"]) for name in backbones
+    )
+    if backbones:
+        yield Cost("answer the training prompts", len(backbones), spent + len(backbones) * rates["start_seconds"], True,
+                   kept=ANSWER_BYTES * n_prompts * len(backbones))  # fmt: skip
+        yield _training(config, study, size, rates, prompt_seconds)
+
+    yield _answers(config, study, size, rates, asked)
+    yield _states(config, study, size, rates, asked)
+    yield _edits(config, study, size, rates, asked)
+
+
+def encoder_parameters(size: ModelSize) -> int:
+    """Weights of Whisper's encoder."""
+    return size.layers * (4 * size.d * size.d + 2 * size.d * size.inner)
+
+
+def _training(config: Config, study: Study, size: Sizes, rates: Rates, prompt_seconds: float) -> Cost:
+    prompts, jobs = config.training.instructions, len(study.trained_models)
+    length = TEMPLATE + POSITIONS_PER_SECOND * prompt_seconds + prompts.max_new_tokens
+    operations = kept = read = 0.0
+    largest = 0.0
+    for name in study.trained_models:
+        entry = config.models[name]
+        recipe, one, encoder = config.training.recipes[entry.recipe], size(entry.backbone), size(entry.encoder)
+        samples = recipe.batch_size * recipe.checkpoint_steps[-1]
+        trained = entry.strategy == "full"
+        operations += (6 if trained else 4) * one.parameters * samples * length
+        adapter = recipe.adapter.hidden_size * (recipe.adapter.stack * encoder.d + one.d)
+        saved = 4 * adapter + (2 * one.parameters if trained else 0)
+        kept += saved * len(recipe.checkpoint_steps)
+        largest = max(largest, 12 * (adapter + (one.parameters if trained else 0)))
+        read += samples * FRAMES * prompt_seconds * encoder.d * 2
+    spent = operations / rates["training"] + jobs * rates["start_seconds"]
+    return Cost("train", jobs, spent, True, kept=kept, temporary=largest, read=read)
+
+
+def _runs(study: Study) -> list[tuple[str | None, int, int]]:
+    """Asset of the weights' language model, checkpoints and forms: of each model, its floors, untuned backbones."""
+    entries = study.config.models
+    found = [
+        (entries[name].language_model or entries[name].weights_asset(name), len(study.checkpoints(name)), 3)
+        for name in study.models
+    ]
+    floors = [(asset, 1, len(FLOORS)) for asset, _, _ in found]
+    return found + floors + [(name, 1, 2) for name in study.backbones]
+
+
+def _answers(config: Config, study: Study, size: Sizes, rates: Rates, asked: Mapping[str, int]) -> Cost:
+    shards = sum(len(study.shards(subset)) for subset in study.subsets)
+    jobs, spent, read = 0, 0.0, 0.0
+    tokens = {subset: config.benchmark.subsets[subset].max_new_tokens for subset in asked}
+    for asset, checkpoints, forms in _runs(study):
+        weights = size(asset).parameters
+        asked_once = checkpoints * forms
+        reading = 2 * weights * asked_once * sum(n * PROMPT for n in asked.values()) / rates["reading"]
+        decoding = 2 * weights * asked_once * sum(n * tokens[subset] for subset, n in asked.items()) / rates["decoding"]
+        jobs += checkpoints * shards
+        spent += reading + decoding
+        read += checkpoints * shards * 2 * weights
+    kept = ANSWER_BYTES * sum(checkpoints * forms for _, checkpoints, forms in _runs(study)) * sum(asked.values())
+    return Cost("answer", jobs, spent + jobs * rates["start_seconds"], True, kept=kept, read=read)
+
+
+def _states(config: Config, study: Study, size: Sizes, rates: Rates, asked: Mapping[str, int]) -> Cost:
+    analysed = study.analysed_subsets
+    n, shards = sum(asked[subset] for subset in analysed), sum(len(study.shards(subset)) for subset in analysed)
+    jobs, spent, read, kept, largest = 0, 0.0, 0.0, 0.0, 0.0
+    positions = n * 2 * (PROMPT - TEMPLATE)
+    for name in study.models:
+        entry = config.models[name]
+        one, checkpoints = size(entry.language_model or entry.weights_asset(name)), len(study.checkpoints(name))
+        spent += checkpoints * 2 * one.parameters * n * 2 * PROMPT / rates["reading"]
+        jobs += checkpoints * shards
+        written = positions * (one.layers + 1) * one.d * 2
+        kept += checkpoints * written if config.activations.keep else 0
+        largest = max(largest, 0 if config.activations.keep else written)
+        read += checkpoints * (shards * 2 * one.parameters + 2 * written)
+    spent += jobs * rates["start_seconds"]
+    return Cost("states and alignment", jobs, spent, True, kept=kept, temporary=largest, read=read)
+
+
+def _edits(config: Config, study: Study, size: Sizes, rates: Rates, asked: Mapping[str, int]) -> Cost:
+    subset, operations = config.intervention.subset, config.intervention.operations
+    shards, tokens = len(study.shards(subset)), config.benchmark.subsets[subset].max_new_tokens
+    rounds = sum(len(edit.layers or [0]) for edit in operations.values())
+    jobs, spent, read = 0, 0.0, 0.0
+    for name in study.editable_models:
+        entry = config.models[name]
+        weights = size(entry.language_model or entry.weights_asset(name)).parameters
+        once = PROMPT / rates["reading"] + tokens / rates["decoding"]
+        spent += 2 * weights * rounds * asked[subset] * once + shards * rates["start_seconds"]
+        jobs += shards
+        read += shards * 2 * weights
+    kept = ANSWER_BYTES * rounds * asked[subset] * len(study.editable_models)
+    return Cost("edit", jobs, spent, True, kept=kept, read=read)
+
+
+def table(found: Sequence[Cost], on_gpu: bool) -> str:
+    """One line a stage and the totals; 1 GB = 10^9 bytes."""
+    lines = [f"{'stage':<32} {'jobs':>6} {'GPU h':>10} {'core h':>10} {'kept GB':>10} {'temp. GB':>10} {'read GB':>10}"]
+
+    def line(name: str, jobs: int, gpu: float, core: float, *sizes: float) -> str:
+        numbers = "".join(f" {value:>10,.1f}" for value in (gpu / 3600, core / 3600, *(one / 1e9 for one in sizes)))
+        return f"{name:<32} {jobs:>6}{numbers}"
+
+    hours = [(one.seconds * (on_gpu and one.on_model), one.seconds * (not on_gpu or not one.on_model)) for one in found]
+    for one, (gpu, core) in zip(found, hours):
+        lines.append(line(one.stage, one.jobs, gpu, core, one.kept, one.temporary, one.read))
+    kept, temporary = sum(one.kept for one in found), max(one.temporary for one in found)
+    lines.append(line("total", sum(one.jobs for one in found), sum(gpu for gpu, _ in hours),
+                      sum(core for _, core in hours), kept, temporary, sum(one.read for one in found)))  # fmt: skip
+    lines.append(f"disk: {kept / 1e9:,.1f} GB at rest, {(kept + temporary) / 1e9:,.1f} GB at most")
+    return "\n".join(lines)
+
+
+def read_rates(path: Path, on: str) -> dict[str, float]:
+    """The rates of `cpu` or `gpu`.
+
+    Raises:
+        ConfigError: the file lacks one, or it is no positive number.
+    """
+    try:
+        found = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get(on) or {}
+    except (OSError, yaml.YAMLError, AttributeError) as error:
+        raise ConfigError(f"{path}: not readable as rates ({error}); profiles/rates.yaml is an example") from error
+    wrong = [name for name in RATES if not isinstance(found.get(name), int | float) or not found[name] > 0]
+    if wrong:
+        raise ConfigError(f"{path}: {on} needs positive numbers for {', '.join(wrong)}; profiles/rates.yaml has them")
+    return {name: float(found[name]) for name in RATES}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("configfiles", nargs="*", type=Path, help="further config files, as for --configfile")
+    parser.add_argument("--rates", type=Path, default=ROOT / "profiles/rates.yaml", help="rates of another machine")
+    parser.add_argument("--on", choices=("cpu", "gpu"), default="gpu" if shutil.which("nvidia-smi") else "cpu")
+    chosen = parser.parse_args(arguments)
+    try:
+        config = read_study(ROOT, [path.absolute() for path in chosen.configfiles])
+        print(table(list(costs(config, read_rates(chosen.rates, chosen.on))), chosen.on == "gpu"))
+    except ConfigError as error:
+        raise SystemExit(str(error)) from None
+
+
+if __name__ == "__main__":
+    main()
