@@ -77,7 +77,7 @@ rule compare_edits:
         code=plan.code(
             "intervention/compare_edits.py", SCORERS=plan.scorer_of_intervention()
         ),
-        models=study.models,
+        models=study.editable_models,
         subset=config["intervention"]["subset"],
         scorer=config["benchmark"]["subsets"][config["intervention"]["subset"]][
             "scorer"

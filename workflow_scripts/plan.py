@@ -69,7 +69,7 @@ class Plan:
     def public_checks(self, wildcards: Any) -> list[dict[str, Any]]:
         """Settings of the public models whose weights are the job's asset, with the longest clip they will hear."""
         return [
-            entry.opening(name) | {"speech_seconds": self.config.speech.max_seconds, "interventions": entry.editable}
+            entry.opening(name) | {"speech_seconds": self.config.speech.max_seconds}
             for name, entry in sorted(self.config.public_models().items())
             if entry.weights_asset(name) == wildcards.asset
         ]

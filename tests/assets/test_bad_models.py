@@ -14,12 +14,12 @@ from huggingface_hub import errors
 from tests.public_study import entry, save_tiny
 from tests.speech_lm.tiny_models import TEXT
 from tests.speech_lm.tiny_processor import make_tokenizer
+from workflow_scripts.assets.backbone import check_public
 from workflow_scripts.assets.errors import AssetError, DiskFullError
 from workflow_scripts.assets.fetch_asset import fetch_asset
 from workflow_scripts.assets.folder_sources import fetch_hub_files, hub_remedy, require_disk
 from workflow_scripts.settings.assets import AssetSettings, HubSource
 from workflow_scripts.speech_lm.opening.open_model import open_model
-from workflow_scripts.speech_lm.protocol import SpeechLMError
 
 torch.set_num_threads(1)
 REQUEST = Request("GET", "https://hub.invalid/org/name")
@@ -102,14 +102,14 @@ def test_kinds_that_the_family_cannot_serve_are_named_with_the_reason(changeable
     assert "adapter class" in found
 
 
-def test_a_model_that_only_runs_whole_is_told_that_it_cannot_be_edited(changeable, tmp_path, monkeypatch):
+def test_a_model_that_only_runs_whole_is_fetched_and_said_to_be_left_out(changeable, monkeypatch, caplog):
     from workflow_scripts.speech_lm.families import hf_folder
 
+    check_public({**entry(), "speech_seconds": 4}, changeable)
+    assert "left out" not in caplog.text
     monkeypatch.setattr(hf_folder, "runs_from_embeddings", lambda _: False)
-    whole = {**entry(), "interventions": True}
-    with pytest.raises(SpeechLMError, match=r"only runs as a whole.* set models\.tiny-public\.interventions: false"):
-        hf_folder.check_hf_folder(changeable, whole)
-    hf_folder.check_hf_folder(changeable, whole | {"interventions": False})
+    check_public({**entry(), "speech_seconds": 4}, changeable)
+    assert "tiny-public only runs as a whole: it is measured, and left out of the interventions" in caplog.text
 
 
 def test_an_extractor_for_another_sampling_rate(changeable, tmp_path):

@@ -257,6 +257,17 @@ def test_golden_table(tmp_path, questions):
     )
 
 
+def test_a_model_that_cannot_be_edited_has_one_row_that_says_why_and_changes_no_other(tmp_path, questions):
+    edited = write(tmp_path, {"none": BASELINE, "x": changed(BASELINE, 8, 2)})
+    whole = tmp_path / "whole.jsonl"
+    EDITED_ANSWERS.write(whole, [], {"model": "w", "checkpoint": "final", "left_out": "it only runs as a whole"})
+    (row,) = run(tmp_path, questions, [whole], models=["w"])
+    assert (row["model"], row["edit"], row["against"], row["kind"], row["n"]) == ("w", "", "none", "left out", 0)
+    assert row["verdict"] == "not edited: it only runs as a whole" and row["score"] is None
+    alone = run(tmp_path, questions, [edited])
+    assert run(tmp_path, questions, [edited, whole], models=["m", "w"]) == [*alone, row]
+
+
 def test_edits_on_other_questions_than_the_baseline_are_refused(tmp_path, questions):
     files = [write(tmp_path, {"none": BASELINE, "x": BASELINE[:-1]})]
     with pytest.raises(ArtifactError, match=r"edit 'x' and the unedited answers cover different.*'q39'"):

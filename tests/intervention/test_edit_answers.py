@@ -6,10 +6,14 @@ import pytest
 import torch
 
 from tests.intervention.conftest import SHARD, align
+from tests.public_study import entry, save_tiny
 from tests.tiny_study import write_tiny_study
+from workflow_scripts.artifacts.answers import EDITED_ANSWERS
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.measurements import ALIGNMENT, read_measurements, write_measurements
 from workflow_scripts.intervention import answer_grid as module
+from workflow_scripts.intervention import edit_answers
+from workflow_scripts.speech_lm.families import hf_folder
 from workflow_scripts.speech_lm.protocol import Answer, Edit, SpeechLMError
 from workflow_scripts.speech_lm.shard_queries import read_spoken_shard
 
@@ -179,6 +183,20 @@ def test_a_no_op_that_changes_a_token_stops_the_step(run_edits, tmp_path, monkey
     with pytest.raises(SpeechLMError, match="'no_op' writes back the values it finds"):
         run_edits(tmp_path / "answers.jsonl", {name: OPERATIONS[name] for name in ("none", "no_op")})
     assert not (tmp_path / "answers.jsonl").exists()
+
+
+def test_a_model_that_only_runs_as_a_whole_is_left_out_without_being_loaded(study, alignment, tmp_path, monkeypatch):
+    weights = save_tiny(tmp_path / "weights")
+    options = {"shard": SHARD, "max_new_tokens": 8, "evaluation": {}, "system_prompt": None, "seed": 7}
+    options["intervention"] = {"subset": "tiny", "layer": 0, "operations": OPERATIONS}
+    public = study.inputs() | {"model": weights / "asset.json", "entry": entry(), "backbone": None, "encoder": None}
+    monkeypatch.setattr(hf_folder, "runs_from_embeddings", lambda _: False)
+    monkeypatch.setattr(edit_answers, "open_model", lambda *_, **__: pytest.fail("loaded"))
+    path = tmp_path / "answers.jsonl"
+    edit_answers.edit_answers(**public, alignment=alignment, answers=path, checkpoint="final", **options)
+    rows, header = EDITED_ANSWERS.read_with_header(path)
+    assert rows == [] and header["provenance"]["left_out"] == "it only runs as a whole"
+    assert (header["provenance"]["model"], header["provenance"]["checkpoint"]) == ("tiny-public", "final")
 
 
 def test_paths_of_other_weights_are_refused(run_edits, alignment, tmp_path):

@@ -1,5 +1,6 @@
 """Checks that a fetched model can be a study's language model, before anything is computed for it."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 from workflow_scripts.assets.errors import AssetError
 from workflow_scripts.speech_lm.families.chat import ChatTemplate
 from workflow_scripts.speech_lm.protocol import SpeechLMError
+
+logger = logging.getLogger(__name__)
 
 SAMPLE = "What is the capital of France?"
 
@@ -48,6 +51,8 @@ def check_public(model: Mapping[str, Any], folder: Path) -> None:
     from workflow_scripts.speech_lm.opening.folder_checks import check_public_folder
 
     try:
-        check_public_folder(folder, model)
+        facts = check_public_folder(folder, model)
     except SpeechLMError as error:
         raise AssetError(str(error)) from error
+    if not facts.editable:
+        logger.warning("%s only runs as a whole: it is measured, and left out of the interventions", model["name"])

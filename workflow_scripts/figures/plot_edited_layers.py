@@ -47,7 +47,7 @@ def plot_edited_layers(tests: pd.DataFrame, display: Mapping[str, Any]) -> Figur
 
     A study that sweeps no edit gets one row, which says so.
     """
-    models = sorted(set(tests["model"]))
+    models = sorted(set(tests["model"][tests["kind"] != "left out"]))
     look = Look(display, models)
     sweeps = {model: swept_edits(select(tests, model=model)) for model in models}
     if not any(sweeps.values()):

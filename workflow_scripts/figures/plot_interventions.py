@@ -47,7 +47,8 @@ def plot_interventions(tests: pd.DataFrame, display: Mapping[str, Any]) -> Figur
     """
     models = sorted(set(tests["model"]))
     look = Look(display, models)
-    by_model = {model: forest_rows(select(tests, model=model)) for model in models}
+    by_model = {model: rows for model in models if len(rows := forest_rows(select(tests, model=model)))}
+    by_model = by_model or {"": tests.iloc[:0]}  # no model can be edited
     folded = _inches(by_model, ROW_INCHES) > PAGE_HEIGHT_INCHES
     shown = by_model
     if folded:
@@ -56,7 +57,7 @@ def plot_interventions(tests: pd.DataFrame, display: Mapping[str, Any]) -> Figur
     if height > PAGE_HEIGHT_INCHES:
         height = max(PAGE_HEIGHT_INCHES, _inches(shown, TIGHT_ROW_INCHES))
     ratios = {"height_ratios": [len(rows) + 1 for rows in shown.values()]}
-    drawn, axes = figure(len(models), 2, PAGE_INCHES, height, sharex="col", sharey="row", gridspec_kw=ratios)
+    drawn, axes = figure(len(shown), 2, PAGE_INCHES, height, sharex="col", sharey="row", gridspec_kw=ratios)
     if folded:
         drawn.get_layout_engine().set(h_pad=0.03)
     for pair, (model, rows) in zip(axes, shown.items()):
@@ -71,8 +72,8 @@ def plot_interventions(tests: pd.DataFrame, display: Mapping[str, Any]) -> Figur
         pair[0].set_yticks(-np.arange(len(rows)), [_name(row) for row in rows.itertuples()])
         for tick, kind in zip(pair[0].get_yticklabels(), rows["kind"]):
             tick.set_color("#595959" if kind == "control" else "black")
-        n = f" (n={rows['n'].iloc[0]})" if len(rows) else ""
-        pair[0].set_title(f"{look.label(model)}{n}", loc="left", pad=2 if folded else None)
+        title = f"{look.label(model)} (n={rows['n'].iloc[0]})" if model else "no model can be edited"
+        pair[0].set_title(title, loc="left", pad=2 if folded else None)
     for axis, label in zip(axes[-1], COLUMNS.values()):
         axis.set_xlabel(label)
     handles = [Line2D([], [], linewidth=1.2, label=label, **look_of) for label, look_of in LEGEND]

@@ -7,6 +7,8 @@ c only under what it is compared with, the exact McNemar test of b against c wit
 answer token, and the smallest effect that n questions could have shown. Verdicts: see `verdicts`; Holm's correction
 runs over all rows on which a verdict rests, those of edits. cases.csv: see `list_cases`.
 
+A model that cannot be edited has one row, of kind `left out`, whose verdict says why.
+
 score, difference, detectable: percent of questions answered strictly right. kl: nats. layer: empty for edits of every
 layer in one pass. shift_mean: length of the change of an edited vector. log_norm_ratio: mean log(||s|| / ||t||) before
 the edit. unedited, exhausted: questions in which nothing was edited, or fewer frames than asked for.
@@ -35,16 +37,20 @@ from workflow_scripts.statistics.power import fewest_discordant, minimal_detecta
 
 logger = logging.getLogger(__name__)
 
-EDIT, CONTROL, CHECK, CEILING = "edit", "control", "check", "ceiling"
+EDIT, CONTROL, CHECK, CEILING, LEFT_OUT = "edit", "control", "check", "ceiling", "left out"
 GRID_FACTS = ("operation", "weight", "selection", "k", "layer", "metric", "path", "control", "of")
 
 
 @dataclass
 class EditedModel:
-    """Answers of one model and checkpoint: edit -> question id -> answer; facts and summed counts of each cell."""
+    """Answers of one model and checkpoint: edit -> question id -> answer; facts and summed counts of each cell.
+
+    left_out: why it was not edited; "" if it was.
+    """
 
     subset: str
     path: Path
+    left_out: str = ""
     answers: dict[str, dict[str, EditedAnswerRecord]] = field(default_factory=lambda: defaultdict(dict))
     cells: dict[str, dict[str, Any]] = field(default_factory=dict)
     log_norm_ratios: dict[str, list[tuple[float, int]]] = field(default_factory=lambda: defaultdict(list))
@@ -99,8 +105,12 @@ def compare_edits(
     shown: list[dict[str, Any]] = []
     for model, checkpoint in sorted(found, key=lambda key: (_place(models, key[0]), key)):
         edited = found[model, checkpoint]
-        right = right_answers(edited, asked, questions, scorer, nltk.parent / "nltk_data")
         named = {"model": model, "checkpoint": checkpoint, "subset": subset}
+        if edited.left_out:
+            verdict = f"not edited: {edited.left_out}"
+            rows.append(named | {"against": BASELINE, "kind": LEFT_OUT, "swept": False, "n": 0, "verdict": verdict})
+            continue
+        right = right_answers(edited, asked, questions, scorer, nltk.parent / "nltk_data")
         rows += [named | row for row in comparisons(edited, right, draws, seed)]
         edits = [key for key, facts in edited.cells.items() if edited.kind(key) == EDIT and not facts.get("swept")]
         shown += [named | row for row in list_cases(edited.answers, right, edits, asked, n_cases)]
@@ -149,12 +159,13 @@ def read_edited(paths: Sequence[Path], subset: str) -> dict[tuple[str, str], Edi
         if absent := [name for name in ("model", "checkpoint") if name not in facts]:
             raise ArtifactError(f"{path}: the header's provenance lacks {absent}; delete it and run again")
         one = found.setdefault((facts["model"], facts["checkpoint"]), EditedModel(subset, path))
+        one.left_out = facts.get("left_out", "")
         _take_cells(one, path, facts.get("cells", {}))
         for record in records:
             if record.id in one.answers[record.edit]:
                 raise ArtifactError(f"{path}: {record.id!r} is answered twice under edit {record.edit!r}")
             one.answers[record.edit][record.id] = record
-    for one in found.values():
+    for one in (one for one in found.values() if not one.left_out):
         if BASELINE not in one.answers:
             raise ArtifactError(f"{one.path}: no unedited answers (edit {BASELINE!r}); nothing to compare with")
         baseline = set(one.answers[BASELINE])

@@ -5,6 +5,8 @@ replaced at chosen speech positions during prefill, and the model answers greedi
 states: of the spoken query (s) and of the same question written (t). All cells start from one unedited prefill; the
 no-op edit, run on the same shapes as the unedited answers, proves that what is read is what is edited, and stops the
 step if it fails.
+
+A model that only runs as a whole has no such prefill: its file holds no answers, and its header says so.
 """
 
 import logging
@@ -23,15 +25,18 @@ from workflow_scripts.intervention.grid import grid_cells
 from workflow_scripts.intervention.measured_paths import check_alignment, shard_context
 from workflow_scripts.intervention.question_edits import EditTally
 from workflow_scripts.settings.analysis import EvaluationSettings
+from workflow_scripts.settings.families.base import FINAL
 from workflow_scripts.settings.intervention import ORACLE, TEXT, InterventionSettings
 from workflow_scripts.speech_lm.decoding.batching import batches
 from workflow_scripts.speech_lm.families.base import DecoderSpeechLM
+from workflow_scripts.speech_lm.opening.folder_checks import folder_facts
 from workflow_scripts.speech_lm.opening.open_model import open_model, optional_path
-from workflow_scripts.speech_lm.protocol import SpeechLMError
 from workflow_scripts.speech_lm.shard_queries import SpokenShard, read_spoken_shard
 
 logger = logging.getLogger(__name__)
 
+LEFT_OUT = "it only runs as a whole"
+"""Why a model is not edited, as the header of its file and the tables say."""
 INPUTS = ("questions", "manifest", "features", "alignment", "model", "backbone", "encoder")
 
 
@@ -73,6 +78,9 @@ def edit_answers(
     batching = EvaluationSettings.model_validate(evaluation)
     asked = read_spoken_shard(questions, manifest, features, shard, seed)
     aligned = read_measurements(alignment, ALIGNMENT)
+    if checkpoint == FINAL and not folder_facts(model.parent, entry).editable:
+        _write_left_out(answers, entry["name"], checkpoint, shard)
+        return
     loaded = open_model(
         model,
         checkpoint,
@@ -82,6 +90,9 @@ def edit_answers(
         quantizer=quantizer,
         system_prompt=system_prompt,
     )
+    if not loaded.lm.shares_prompts:  # a class of the user's that gives objects of another one
+        _write_left_out(answers, entry["name"], checkpoint, shard)
+        return
     check_alignment(alignment, aligned, asked.ids, loaded.facts)
     records, described = answer_under_edits(loaded.lm, asked, aligned, settings, batching, max_new_tokens, seed)
     facts = {
@@ -95,6 +106,12 @@ def edit_answers(
     used = {"intervention": settings.model_dump(), "evaluation": batching.model_dump()}
     used |= {"max_new_tokens": max_new_tokens, "system_prompt": system_prompt}
     EDITED_ANSWERS.write(answers, records, provenance(used, **facts))
+
+
+def _write_left_out(answers: Path, model: str, checkpoint: str, shard: str) -> None:
+    logger.warning("%s: not edited: %s", model, LEFT_OUT)
+    facts = {"model": model, "checkpoint": checkpoint, "shard": shard, "left_out": LEFT_OUT}
+    EDITED_ANSWERS.write(answers, [], provenance({}, **facts))
 
 
 def answer_under_edits(
@@ -111,13 +128,8 @@ def answer_under_edits(
     Records go question by question: unedited, written, then the cells in the order configured, then the ceilings.
 
     Raises:
-        SpeechLMError: a layer does not exist, the model cannot be edited, or a no-op edit changed a token.
+        SpeechLMError: a layer does not exist, or a no-op edit changed a token.
     """
-    if not lm.shares_prompts:
-        raise SpeechLMError(
-            f"{lm.name}: edits need a decoder that runs from input embeddings, a {type(lm).__name__} does not; set "
-            "`interventions: false` in the model's entry"
-        )
     cells = grid_cells(settings, lm.n_layers, lm.name)
     oracles = [name for name, entry in settings.operations.items() if entry.operation == ORACLE]
     context = shard_context(lm, asked, aligned, cells, seed)

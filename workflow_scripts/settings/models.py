@@ -23,7 +23,7 @@ class Family:
     Attributes:
         settings: its entries in the config.
         opener: opens a model of it (signature: `speech_lm.opening.open_model.Opener`).
-        folder_check: (folder, entry) -> longest clip in seconds or None; checks the weights when they are fetched.
+        folder_check: (folder, entry) -> `FolderFacts`; checks the weights when they are fetched.
     """
 
     settings: type[ModelSettings]

@@ -14,7 +14,8 @@ from workflow_scripts.speech_lm.converters.tiktoken_file import SPLIT
 from workflow_scripts.speech_lm.families.hf import open_hf
 from workflow_scripts.speech_lm.families.hf_folder import check_hf_folder
 from workflow_scripts.speech_lm.families.voxtral_processor import tekken_tokenizer
-from workflow_scripts.speech_lm.opening.model_checks import clip, run_checks
+from workflow_scripts.speech_lm.opening.folder_checks import FolderFacts
+from workflow_scripts.speech_lm.opening.model_checks import clip, confounds, run_checks
 from workflow_scripts.speech_lm.protocol import ModelFolders, SpeechLMError
 
 N_SPECIAL, WINDOW = 30, 50
@@ -86,7 +87,7 @@ def test_prompts_of_both_forms_are_the_originals(lm):
     text = written.inputs["input_ids"][0].tolist()
     assert text[:2] == [1, 3] and text[-1] == 4 and written.span == (2, 4)
     assert spoken.inputs["input_features"].shape == (1, 16, 400)
-    assert any("[BEGIN_AUDIO]" in line for line in lm.template.confounds)
+    assert any("[BEGIN_AUDIO]" in line for line in confounds(lm))
 
 
 def test_a_clip_of_two_windows_gets_two(lm):
@@ -99,7 +100,7 @@ def test_a_clip_of_two_windows_gets_two(lm):
 
 
 def test_every_check_passes_on_the_folder(lm, folder, entry):
-    assert check_hf_folder(folder, entry) == 4.0
+    assert check_hf_folder(folder, entry) == FolderFacts(max_seconds=4.0, editable=True)
     failed = [result for result in run_checks(lm) if not result.passed]
     assert not failed, failed
 

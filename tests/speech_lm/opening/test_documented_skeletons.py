@@ -14,6 +14,7 @@ import yaml
 from workflow_scripts.assets.fetch_asset import fetch_asset
 from workflow_scripts.settings.assets import AssetSettings
 from workflow_scripts.speech_lm.families.adapter import check_adapter, open_adapter
+from workflow_scripts.speech_lm.opening.folder_checks import FolderFacts
 from workflow_scripts.speech_lm.opening.model_checks import run_checks
 from workflow_scripts.speech_lm.protocol import ModelFolders, ScoringRequest, SpeechLMError
 
@@ -59,6 +60,7 @@ def test_a_skeleton_passes_every_check_and_answers(module, kind, importable, bac
     [
         (("def answer_loss", "def loss_of"), {}, "plain_model:PlainModel has no method answer_loss; derive it"),
         (("class PlainModel(SpeechLM)", "class PlainModel"), {}, "plain_model:PlainModel is no SpeechLM"),
+        (("queries, *, edits=None, layers=None", "queries"), {}, "PlainModel.states does not take edits, layers, as"),
         ((", system_prompt,", ","), {}, "got an unexpected keyword argument 'system_prompt'"),
         ((" ", " "), {"depth": 4}, "got an unexpected keyword argument 'depth'; correct its arguments or models.mine"),
     ],
@@ -69,11 +71,10 @@ def test_what_a_class_lacks_is_named_when_its_weights_are_fetched(edit, options,
         check_adapter(tmp_path, entry(f"{module}:PlainModel", **options))
 
 
-def test_a_class_that_cannot_be_edited_is_told_before_the_study_asks_for_edits(importable, tmp_path):
-    settings = entry(f"{importable('plain_model', SKELETONS['plain_model'])}:PlainModel") | {"interventions": True}
-    with pytest.raises(SpeechLMError, match=r"no DecoderSpeechLM.* set models\.mine\.interventions: false"):
-        check_adapter(tmp_path, settings)
-    check_adapter(tmp_path, settings | {"interventions": False})
+@pytest.mark.parametrize(("skeleton", "name", "editable"), [("plain_model", "Plain", False), ("my_model", "My", True)])
+def test_whether_a_class_can_be_edited_is_known_before_it_is_loaded(skeleton, name, editable, importable, tmp_path):
+    settings = entry(f"{importable(skeleton, SKELETONS[skeleton])}:{name}Model")
+    assert check_adapter(tmp_path, settings) == FolderFacts(editable=editable)
 
 
 def test_an_attribute_that_is_not_set_is_named_when_the_model_is_opened(importable, tmp_path):

@@ -44,7 +44,8 @@ class PublicModel(ModelSettings):
         "other is an error.",
     )
     interventions: bool = Field(
-        default=True, description="False for models that only run as a whole (Gemma 4): edits need a shared prefill."
+        default=True,
+        description="False leaves it out of the interventions. Models that cannot be edited are left out in any case.",
     )
 
     @model_validator(mode="after")

@@ -11,6 +11,7 @@ import transformers
 from workflow_scripts.artifacts.files import read_json
 from workflow_scripts.speech_lm.architectures import UNSUPPORTED, audio_token_id, runs_from_embeddings
 from workflow_scripts.speech_lm.families.voxtral_processor import TEKKEN, VoxtralFiles
+from workflow_scripts.speech_lm.opening.folder_checks import FolderFacts
 from workflow_scripts.speech_lm.protocol import SAMPLE_RATE, SpeechLMError
 
 PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json")
@@ -24,14 +25,11 @@ NEEDED_BY_PROCESSORS = {
 }
 
 
-def check_hf_folder(folder: Path, entry: Mapping[str, Any]) -> float | None:
+def check_hf_folder(folder: Path, entry: Mapping[str, Any]) -> FolderFacts:
     """Check config and processor of a placeholder model, without its weights.
 
     Args:
         entry: name and settings (`HfModel`) of the model.
-
-    Returns:
-        the longest clip the processor takes, in seconds, or None if it names no limit.
 
     Raises:
         SpeechLMError: no speech language model, a text-only checkpoint, no processor, no placeholder, or remote code
@@ -46,11 +44,6 @@ def check_hf_folder(folder: Path, entry: Mapping[str, Any]) -> float | None:
         )
     if audio_token_id(config) is None and not entry.get("audio_token"):
         _refuse_kind(name, config)
-    if entry.get("interventions") and not runs_from_embeddings(config):
-        raise SpeechLMError(
-            f"{name}: model_type {config.model_type!r} only runs as a whole, so edits have no shared prompt to start "
-            f"from; set models.{name}.interventions: false"
-        )
     model_class(config, entry.get("class_name"), name)
     processor = load_processor(folder, name=name, trust_remote_code=entry["trust_remote_code"])
     rate = getattr(processor.feature_extractor, "sampling_rate", SAMPLE_RATE)
@@ -59,7 +52,7 @@ def check_hf_folder(folder: Path, entry: Mapping[str, Any]) -> float | None:
             f"{name}: its feature extractor takes {rate} samples per second, the study's audio has {SAMPLE_RATE}; "
             "write an adapter class that resamples (family: adapter)"
         )
-    return entry.get("max_seconds") or window_seconds(processor)
+    return FolderFacts(entry.get("max_seconds") or window_seconds(processor), runs_from_embeddings(config))
 
 
 def _refuse_kind(name: str, config: Any) -> None:

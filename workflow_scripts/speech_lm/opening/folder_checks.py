@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,35 @@ from workflow_scripts.settings.models import FAMILIES
 from workflow_scripts.speech_lm.protocol import SpeechLMError
 
 
-def check_public_folder(folder: Path, entry: Mapping[str, Any]) -> None:
+@dataclass(frozen=True)
+class FolderFacts:
+    """What a folder says of its model before the weights are read: what a family's `folder_check` gives.
+
+    max_seconds: longest clip that it takes; None for no limit.
+    editable: whether edits can start from one pass over a prompt (`SpeechLM.shares_prompts`).
+    """
+
+    max_seconds: float | None = None
+    editable: bool = True
+
+
+def folder_facts(folder: Path, entry: Mapping[str, Any]) -> FolderFacts:
+    """What the family's `folder_check` finds in a folder of weights.
+
+    Args:
+        entry: name, family and settings (`ModelSettings.opening`).
+
+    Raises:
+        SpeechLMError: the folder does not hold such a model; with the remedy.
+    """
+    check = FAMILIES[entry["family"]].folder_check
+    if check is None:
+        return FolderFacts()
+    module, _, function = check.partition(":")
+    return getattr(importlib.import_module(module), function)(folder, entry)
+
+
+def check_public_folder(folder: Path, entry: Mapping[str, Any]) -> FolderFacts:
     """Check the folder by the family's own `folder_check`, and that the study's clips fit the model's window.
 
     Args:
@@ -22,16 +51,14 @@ def check_public_folder(folder: Path, entry: Mapping[str, Any]) -> None:
     Raises:
         SpeechLMError: with the remedy.
     """
-    check = FAMILIES[entry["family"]].folder_check
-    longest = entry.get("max_seconds")
-    if check is not None:
-        module, _, function = check.partition(":")
-        longest = getattr(importlib.import_module(module), function)(folder, entry) or longest
+    facts = folder_facts(folder, entry)
+    longest = facts.max_seconds or entry.get("max_seconds")
     if longest is not None and entry["speech_seconds"] > longest:
         raise SpeechLMError(
             f"{entry['name']}: speech.max_seconds is {entry['speech_seconds']:g}, but the model's window is "
             f"{longest:g} s and audio is never cut silently; set speech.max_seconds to at most {longest:g}"
         )
+    return facts
 
 
 def import_class(path: str, key: str) -> Callable[..., Any]:
