@@ -19,7 +19,7 @@ from workflow_scripts.planning.study import Study
 from workflow_scripts.settings import Config, ConfigError, read_study
 from workflow_scripts.settings.base import nearest
 from workflow_scripts.speech_lm.device import resolve_device, resolve_dtype
-from workflow_scripts.speech_lm.opening.model_checks import CheckResult, architecture, run_checks, template_confounds
+from workflow_scripts.speech_lm.opening.model_checks import CheckResult, architecture, confounds, run_checks
 from workflow_scripts.speech_lm.opening.open_model import load_model
 from workflow_scripts.speech_lm.protocol import ModelFolders, SpeechLM, SpeechLMError
 
@@ -82,9 +82,11 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
     results = run_checks(lm)
     print(f"{lm.name}: {architecture(lm)} as {type(lm).__name__}, {lm.dtype}, {lm.device}\n")
     print(table(results))
-    for confound in template_confounds(lm):
+    if not all(result.passed for result in results):
+        return 1
+    for confound in confounds(lm):
         print(f"\ntemplate confound: {confound}")
-    return 0 if all(result.passed for result in results) else 1
+    return 0
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tests.speech_lm.tiny_models import FAMILIES, POSITIONS, speech_lm
+from workflow_scripts.speech_lm.architectures import UNSCALED_LOGITS
 from workflow_scripts.speech_lm.decoding import greedy as generation
 from workflow_scripts.speech_lm.decoding import grouped_cache
 from workflow_scripts.speech_lm.decoding.greedy import common_beginning
@@ -50,6 +51,12 @@ def test_a_second_of_speech_has_the_positions_that_the_architecture_gives_it(lm,
     (query,) = spoken(lm, 1.0)
     assert len(query.tokens) == POSITIONS[kind]
     assert query.tokens[0] == "0.00s" and query.form == "speech" and query.token_ids is None
+
+
+@pytest.mark.parametrize("seconds", [0.1, 0.25, 0.45])
+def test_a_short_clip_has_positions_for_its_own_length_only(lm, kind, seconds):
+    step = 3 if kind.startswith("granite_speech") else 1  # it hears windows of three positions
+    assert len(spoken(lm, seconds)[0].tokens) <= POSITIONS[kind] * seconds + step
 
 
 def test_states_do_not_depend_on_what_else_is_in_the_batch(lm):
@@ -158,7 +165,7 @@ def test_the_cost_of_an_answer_is_minus_its_log_probability(lm):
         total, no_edit = 0.0, Edit(0, torch.arange(0), torch.zeros(0, lm.hidden_size))
         for place, token in enumerate(ids):
             logits = _next_logits(lm, query, ids[:place], no_edit).double()
-            if lm.model.config.model_type == "granite_speech":
+            if lm.model.config.model_type in UNSCALED_LOGITS:
                 logits = logits / lm.model.config.text_config.logits_scaling
             total -= float(torch.log_softmax(logits, dim=-1)[token])
         loss = lm.answer_loss([query], [answer])[0]

@@ -9,6 +9,7 @@ import transformers as hf
 from transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import _get_feat_extract_output_lengths
 
 from tests.speech_lm.tiny_gemma import gemma3n, gemma4
+from tests.speech_lm.tiny_newer import gemma4_unified, glmasr, musicflamingo, qwen3_asr
 from tests.speech_lm.tiny_processor import AUDIO_TOKEN, TEMPLATE, HandProcessor, audio_id, make_tokenizer
 from tests.speech_lm.tiny_sizes import TEXT, Tiny
 
@@ -153,7 +154,9 @@ def _qwen3_omni() -> Tiny:
     return Tiny(hf.Qwen3OmniMoeThinkerForConditionalGeneration(config), processor)
 
 
-def _granite_speech() -> Tiny:
+def _granite_speech(plus: bool = False) -> Tiny:
+    """With `plus`, what the encoder's first layer gives is heard beside what its last one gives."""
+
     def features(frames: int) -> tuple[dict[str, torch.Tensor], int]:
         n = 3 * -(-frames // 15)
         mask = torch.ones(1, n, dtype=torch.bool)
@@ -179,12 +182,17 @@ def _granite_speech() -> Tiny:
         "num_hidden_layers": 1,
         "num_attention_heads": 2,
         "intermediate_size": 16,
-        "encoder_hidden_size": 16,
+        "encoder_hidden_size": 32 if plus else 16,
         "cross_attention_frequency": 1,
         "use_qformer_text_input": False,
     }
-    config = hf.GraniteSpeechConfig(
-        encoder_config=encoder,
+    config_class, model_class = (
+        (hf.GraniteSpeechPlusConfig, hf.GraniteSpeechPlusForConditionalGeneration)
+        if plus
+        else (hf.GraniteSpeechConfig, hf.GraniteSpeechForConditionalGeneration)
+    )
+    config = config_class(
+        encoder_config=encoder | ({"cat_hidden_layers": [0]} if plus else {}),
         projector_config=projector,
         text_config={
             "model_type": "granite",
@@ -197,7 +205,7 @@ def _granite_speech() -> Tiny:
         audio_token_index=audio_id(processor.tokenizer),
         has_lora_adapter=False,
     )
-    return Tiny(hf.GraniteSpeechForConditionalGeneration(config), processor)
+    return Tiny(model_class(config), processor)
 
 
 def _phi4_multimodal() -> Tiny:
@@ -243,8 +251,13 @@ BUILDERS: dict[str, Callable[[], Tiny]] = {
     "qwen2_5_omni_thinker": _qwen25_omni,
     "qwen3_omni_moe_thinker": _qwen3_omni,
     "granite_speech": _granite_speech,
+    "granite_speech_plus": lambda: _granite_speech(plus=True),
+    "musicflamingo": musicflamingo,
+    "glmasr": glmasr,
+    "qwen3_asr": qwen3_asr,
     "phi4_multimodal": _phi4_multimodal,
     "gemma4": gemma4,
+    "gemma4_unified": gemma4_unified,
     "gemma3n": gemma3n,
 }
 
@@ -256,8 +269,13 @@ POSITIONS = {  # of a clip of 1 s, by each model's own rule
     "qwen2_5_omni_thinker": 25,
     "qwen3_omni_moe_thinker": 13,
     "granite_speech": 21,
+    "granite_speech_plus": 21,
+    "musicflamingo": 25,
+    "glmasr": 12,
+    "qwen3_asr": 13,
     "phi4_multimodal": 13,
     "gemma4": 25,
+    "gemma4_unified": 25,
     "gemma3n": 7,
     "units": 50,
     "composite": 10,

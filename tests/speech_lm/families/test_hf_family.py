@@ -12,7 +12,7 @@ from workflow_scripts.speech_lm.families.audio_prompts import AudioPrompts
 from workflow_scripts.speech_lm.families.hf import HfSpeechLM
 from workflow_scripts.speech_lm.families.units import run_starts
 from workflow_scripts.speech_lm.families.whole_model import WholeModelSpeechLM
-from workflow_scripts.speech_lm.opening.model_checks import check_model, clip, run_checks, template_confounds
+from workflow_scripts.speech_lm.opening.model_checks import check_model, clip, confounds, run_checks
 from workflow_scripts.speech_lm.protocol import SpeechLMError
 
 torch.set_num_threads(1)
@@ -37,12 +37,12 @@ def failures(lm):
 
 def test_native_template_of_qwen2_audio_lists_its_confounds_and_matched_leaves_only_the_audio_ends():
     native, matched = speech_lm("qwen2_audio"), speech_lm("qwen2_audio", template="matched")
-    assert template_confounds(native) == [
+    assert confounds(native) == [
         "the template adds a system prompt of its own: 'You are a helpful assistant.'",
         "only before speech: 'Audio 1: <|audio_bos|>'",
         "only after speech: '<|audio_eos|>\\n'",
     ]
-    assert template_confounds(matched)[1:] == [
+    assert confounds(matched)[1:] == [
         "only before speech: '<|audio_bos|>'",
         "only after speech: '<|audio_eos|>'",
     ]
@@ -55,7 +55,6 @@ def test_native_template_of_qwen2_audio_lists_its_confounds_and_matched_leaves_o
 def test_a_template_with_plain_strings_has_the_placeholder_in_its_text():
     prompts = AudioPrompts(OnlyTokenizer(PLAIN))
     assert prompts.spoken == f"<|im_start|>{AUDIO_TOKEN}<|im_end|>\n<|im_start|>"
-    assert prompts.confounds == []
     assert AudioPrompts(OnlyTokenizer(PLAIN), template="matched").spoken == prompts.spoken
 
 

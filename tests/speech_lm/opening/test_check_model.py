@@ -45,6 +45,7 @@ def test_the_table_holds_every_check_and_the_confounds(root, capsys):
 
 def test_a_failed_check_shows_in_the_table_and_in_the_exit_status(root, capsys, monkeypatch):
     monkeypatch.setitem(CHECKS, "text span", lambda lm: (_ for _ in ()).throw(KeyError("planted")))
+    monkeypatch.setattr("workflow_scripts.check_model.confounds", lambda _: pytest.fail("a model that does not work"))
     capsys.readouterr()
     assert main(["tiny", "--configfile", str(root / "study.yaml")], root) == 1
     assert "| FAILED | KeyError: 'planted' |" in capsys.readouterr().out

@@ -1,8 +1,8 @@
 """Prompts of a model with a processor: the chat template around a written query and around an audio placeholder.
 
 Native templates differ between the two forms (system prompts, 'Audio 1: ', begin and end tokens of the audio), which
-confounds their comparison. `native` keeps what the model was trained with and lists the differences; `matched` puts the
-audio, between its begin and end tokens, where the text of the written query stands.
+confounds their comparison (`opening.prompt_frames` lists how). `native` keeps what the model was trained with;
+`matched` puts the audio, between its begin and end tokens, where the text of the written query stands.
 """
 
 from __future__ import annotations
@@ -160,27 +160,6 @@ class AudioPrompts:
     def _ids(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    # --- confounds ---------------------------------------------------------------------------------------------
-
-    @cached_property
-    def confounds(self) -> list[str]:
-        """In what the prompts of the two forms differ beside the query, and what the template adds unasked."""
-        (prefix, suffix), spoken = self.frame, self.spoken
-        before, after = spoken.split(self.audio_token)
-        found = []
-        if self.system_prompt is None and (asked := _system_turn(prefix)):
-            found.append(f"the template adds a system prompt of its own: {asked!r}")
-        for where, spoken_part, written_part in (("before", before, prefix), ("after", after, suffix)):
-            pieces = [self._pieces(part) for part in (spoken_part, written_part)]
-            if where == "before":
-                start, stop = _shared(*pieces), 0
-            else:
-                start, stop = 0, _shared(*(one[::-1] for one in pieces))
-            for form, one in zip(("speech", "text"), pieces):
-                if rest := "".join(one[start : len(one) - stop]):
-                    found.append(f"only {where} {form}: {rest!r}")
-        return found
-
     def _pieces(self, text: str) -> list[str]:
         """Special tokens whole, everything else character by character."""
         special = sorted(map(re.escape, _special_tokens(self.tokenizer)), key=len, reverse=True)
@@ -195,9 +174,3 @@ def _special_tokens(tokenizer: Any) -> Sequence[str]:
 def _shared(one: Sequence[Any], other: Sequence[Any]) -> int:
     """Length of the longest common prefix."""
     return next((n for n, (a, b) in enumerate(zip(one, other)) if a != b), min(len(one), len(other)))
-
-
-def _system_turn(prefix: str) -> str | None:
-    """What stands in a system turn before the user's, if the rendered prefix has one."""
-    found = re.search(r"system\W*\s(.*?)(?:<\||<end|</|\[/)", prefix, flags=re.DOTALL)
-    return found[1].strip() if found else None

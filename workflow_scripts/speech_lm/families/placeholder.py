@@ -101,8 +101,9 @@ class PlaceholderSpeechLM(TransformersSpeechLM):
         )
         inputs = {name: value for name, value in dict(inputs).items() if isinstance(value, Tensor)}
         start, n = self._block(inputs["input_ids"][0], speech)
-        real = n if self.rate is None or padded else min(n, math.ceil(round(self.rate * speech.seconds, 6)))
-        step = speech.seconds / n if self.rate is None else 1 / self.rate
+        rate = self._rate(n, waveform.size)
+        real = n if rate is None or padded else min(n, math.ceil(round(rate * speech.seconds, 6)))
+        step = speech.seconds / n if rate is None else 1 / rate
         return Query(
             inputs=inputs,
             length=inputs["input_ids"].shape[1],
@@ -113,6 +114,14 @@ class PlaceholderSpeechLM(TransformersSpeechLM):
             seconds=speech.seconds,
             form="speech",
         )
+
+    def _rate(self, n: int, samples: int) -> float | None:
+        """Positions per second where padding gets some of the n positions, else None.
+
+        Qwen3-ASR pads clips of less than half a second to it (`min_length` samples).
+        """
+        least = getattr(getattr(self.processor, "feature_extractor", None), "min_length", None) or 0
+        return n * SAMPLE_RATE / least if self.rate is None and samples < least else self.rate
 
     def _checked(self, speech: Speech) -> np.ndarray:
         if speech.waveform is None:

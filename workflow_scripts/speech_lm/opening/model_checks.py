@@ -20,12 +20,13 @@ from workflow_scripts.speech_lm.families.base import DecoderSpeechLM
 from workflow_scripts.speech_lm.families.placeholder import PlaceholderSpeechLM
 from workflow_scripts.speech_lm.hooks import captured_states, hook_count
 from workflow_scripts.speech_lm.opening.check_decoder import check_decoder
+from workflow_scripts.speech_lm.opening.prompt_frames import heard_until, shared_ends, template_confounds
 from workflow_scripts.speech_lm.protocol import SAMPLE_RATE, Edit, Query, Speech, SpeechLM, SpeechLMError
 
 logger = logging.getLogger(__name__)
 
 TEXT = "What is the capital of France?"
-SECONDS = 1.2
+SECONDS, LEAST_SECONDS = 1.2, 0.1
 ULPS = 64
 
 
@@ -48,8 +49,6 @@ def check_model(lm: SpeechLM) -> None:
     Raises:
         SpeechLMError: names the model, the first check that fails, and what was expected.
     """
-    for confound in template_confounds(lm):
-        logger.warning("%s: template confound: %s", lm.name, confound)
     for result in _results(lm):
         logger.info("%s: %s: %s", lm.name, result.check, result.detail)
         if not result.passed:
@@ -57,6 +56,8 @@ def check_model(lm: SpeechLM) -> None:
                 f"{lm.name} ({type(lm).__name__}) fails the self-check «{result.check}»: {result.detail}. Its states "
                 "cannot be trusted; write an adapter class for this architecture"
             )
+    for confound in confounds(lm):
+        logger.warning("%s: template confound: %s", lm.name, confound)
 
 
 def run_checks(lm: SpeechLM) -> list[CheckResult]:
@@ -64,10 +65,9 @@ def run_checks(lm: SpeechLM) -> list[CheckResult]:
     return list(_results(lm))
 
 
-def template_confounds(lm: SpeechLM) -> list[str]:
+def confounds(lm: SpeechLM) -> list[str]:
     """In what the prompts of the two forms differ beside the query."""
-    template = getattr(lm, "template", None)
-    return list(getattr(template, "confounds", ()))
+    return template_confounds(lm, TEXT, clip())
 
 
 def clip(seconds: float = SECONDS, seed: int = 0) -> Speech:
@@ -76,6 +76,13 @@ def clip(seconds: float = SECONDS, seed: int = 0) -> Speech:
     envelope = 0.05 + 0.05 * np.sin(np.arange(n) * 2 * np.pi * 3 / SAMPLE_RATE)
     noise = np.random.default_rng(seed).standard_normal(n)
     return Speech((envelope * noise).astype(np.float32), SAMPLE_RATE, n / SAMPLE_RATE)
+
+
+def hum(seconds: float = SECONDS, volume: float = 0.005) -> Speech:
+    """220 Hz: another sound than `clip` from the first sample to the last."""
+    n = round(seconds * SAMPLE_RATE)
+    wave = volume * np.sin(np.arange(n) * 2 * np.pi * 220 / SAMPLE_RATE)
+    return Speech(wave.astype(np.float32), SAMPLE_RATE, n / SAMPLE_RATE)
 
 
 def _results(lm: SpeechLM) -> Iterator[CheckResult]:
@@ -173,7 +180,30 @@ def _span_grows(lm: SpeechLM) -> str:
             f"expected about twice the positions for twice the audio, found {T_short} and {T_long}: padding is "
             "counted as speech; set positions_per_second"
         )
+    T_least, expected = len(lm.encode_speech(clip(LEAST_SECONDS)).tokens), T_long * LEAST_SECONDS / (2 * SECONDS)
+    if T_least > expected + 2:
+        raise CheckFailed(
+            f"expected about {expected:.1f} positions for {LEAST_SECONDS} s of audio, found {T_least}: short clips are "
+            "padded, and the padding is counted as speech"
+        )
     return f"{T_long / (2 * SECONDS):.1f} positions per second, padding trimmed"
+
+
+def _span_is_what_is_heard(lm: SpeechLM) -> str:
+    """Of clips that have nothing in common, the positions of the span differ, and no others.
+
+    A model that always fills its window may hear the padding, too.
+    """
+    queries = [lm.encode_speech(one) for one in (clip(), clip(seed=1), hum())]
+    before, behind = shared_ends(lm, queries)
+    for query in queries:
+        (start, end), differ = query.span, (before, query.length - behind)
+        if start != differ[0] or not end <= differ[1] <= heard_until(lm, query):
+            raise CheckFailed(
+                f"expected clips that differ to give other embeddings at exactly the speech positions {start} .. "
+                f"{end - 1}, found them at {differ[0]} .. {differ[1] - 1}: the span is not where the audio is"
+            )
+    return "of different clips, these positions and no others have different embeddings"
 
 
 def _placeholders(lm: SpeechLM) -> str | None:
@@ -254,6 +284,7 @@ CHECKS: dict[str, Callable[[Any], str | None]] = {
     "an edit acts from its layer on": _edit_matters,
     "placeholders and audio embeddings": _placeholders,
     "speech span and padding": _span_grows,
+    "speech span is what differs between clips": _span_is_what_is_heard,
     "text span": _text_span,
     "generate sees what is read": _prefill,
     "batched and single answers": _batch,
