@@ -189,11 +189,11 @@ def test_controls_have_rows_of_their_own_only_where_a_page_holds_them(tmp_path):
 def test_models_that_cannot_be_edited_are_left_out(name, tmp_path):
     made = write_made_tables(tmp_path, ["first", "whole"])
     whole = read_table(made.table("tests"), "tests")["model"] == "whole"
-    for which, shown in ((whole, {"first"}), (whole | ~whole, set())):
+    for which, shown in ((whole, {"First model"}), (whole | ~whole, set())):
         edits = {"kind": lambda cells, which=which: cells.mask(which, "left out")}
         change(made, "tests", edits)
         svg = draw(name, made, tmp_path)["svg"].decode()
-        assert {model for model in ("first", "whole") if f">{model}" in svg} == shown
+        assert {model for model in ("First model", "whole") if f">{model}" in svg} == shown
 
 
 def test_layers_and_positions_have_whole_numbers_at_their_ticks():
