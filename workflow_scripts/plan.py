@@ -13,6 +13,7 @@ from workflow_scripts.figures.table import FIGURES
 from workflow_scripts.planning.books import Books
 from workflow_scripts.planning.code import Code, Step
 from workflow_scripts.planning.record import CodeRecord
+from workflow_scripts.planning.sources import Sources
 from workflow_scripts.planning.study import BASE, Study
 from workflow_scripts.settings import INSTRUCTIONS, Config
 from workflow_scripts.settings.speech import recordings_of
@@ -43,7 +44,7 @@ class Plan:
         self.config = config
         self.study = Study(config)
         self.books = Books(config, on_gpu=on_gpu)
-        self.sources = Code(root, Path(root) / ".snakemake" / "definitions.json")
+        self.steps = Code(Sources(root, root / ".snakemake" / "definitions.json"))
         self.record = CodeRecord(record)
 
     # --- what a job books --------------------------------------------------------------------------------------------
@@ -256,7 +257,7 @@ class Plan:
 
     def measures(self, *levels: str) -> Callable[[Any], list[str]]:
         """Function of the job: the measures of some levels."""
-        return lambda _: self.sources.keys_with("measures.registry", "MEASURES", "level", levels)
+        return lambda _: self.steps.keys_with("measures.registry", "MEASURES", "level", levels)
 
     def layout_of_subset(self, wildcards: Any) -> str:
         """The layout of the job's raw file."""
@@ -293,7 +294,7 @@ class Plan:
 
         def step(wildcards: Any) -> Step:
             entries = {table: chosen(names, wildcards) for table, names in keys.items()}
-            return self.sources.step(script, entries, chosen(functions, wildcards))
+            return self.steps.step(script, entries, chosen(functions, wildcards))
 
         def digest(wildcards: Any) -> str:
             return self.record.value(step(wildcards), wildcards)

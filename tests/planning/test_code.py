@@ -6,6 +6,7 @@ import pytest
 
 from workflow_scripts.planning.code import Code, CodeError
 from workflow_scripts.planning.record import CodeRecord, changes
+from workflow_scripts.planning.sources import Sources
 
 MAIN = 'if __name__ == "__main__":\n    run(snakemake)\n'
 
@@ -21,7 +22,7 @@ def package(tmp_path):
             file = root / "workflow_scripts" / path
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text)
-        return Code(root).step("stage/step.py", keys, functions)
+        return Code(Sources(root)).step("stage/step.py", keys, functions)
 
     return step
 
@@ -321,13 +322,20 @@ def test_a_cache_changes_no_digest_and_a_damaged_one_is_made_again(tmp_path):
         (tmp_path / "workflow_scripts" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "workflow_scripts" / name).write_text(text)
     cache = tmp_path / "cache.json"
-    digests = {Code(tmp_path, cache).step("stage/step.py").digest for _ in range(2)}
+
+    def digest(*cached):
+        return Code(Sources(tmp_path, *cached)).step("stage/step.py").digest
+
+    digests = {digest(cache), digest(cache)}
     assert set(json.loads(cache.read_text())["modules"]) == {"workflow_scripts.core", "workflow_scripts.stage.step"}
     cache.write_text("{")
-    digests |= {Code(tmp_path, cache).step("stage/step.py").digest, Code(tmp_path).step("stage/step.py").digest}
+    digests |= {digest(cache), digest()}
     assert len(digests) == 1
     (tmp_path / "workflow_scripts/core.py").write_text("def used(s):\n    return 2 * s\n")
-    assert Code(tmp_path, cache).step("stage/step.py").digest not in digests
+    assert digest(cache) not in digests
+    (tmp_path / "workflow_scripts/core.py").write_text("def used(s)\n")
+    with pytest.raises(SyntaxError, match=r"core\.py"):
+        digest(cache)
 
 
 def test_changes_name_the_definitions_at_the_root_of_it_and_no_renamed_ones(package):

@@ -1,20 +1,21 @@
-"""What an edit of the code reruns: the specification, as a table of edits made on a copy of the sources.
+"""What an edit of the code reruns: the specification, as a table of edits made on the sources in memory.
 
 Each edit names the rules whose jobs then have another digest (`rule`, all jobs of it; `rule[value]`, those with that
 wildcard). What reads their results runs too; that is Snakemake's part (`test_dag.py`).
 """
 
 import ast
+import functools
 import re
-import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 import pytest
 
 from tests.workflow.workflow_copy import Workflow
 from workflow_scripts.planning.code import Code
+from workflow_scripts.planning.definitions import read_source
+from workflow_scripts.planning.forms import PACKAGE, Source
 from workflow_scripts.planning.snakemake_dag import Job, study
 
 pytestmark = pytest.mark.xdist_group("dag")
@@ -24,7 +25,9 @@ PUBLIC = {
     "unit": {"family": "units", "path": "data/units", "unit_token": "<{}>", "quantizer": "data.mine:Units"},
     "own": {"family": "adapter", "path": "data/own", "adapter": "data.mine:Model"},
 }
-Edit = Callable[[Path], None]
+Texts = dict[str, str]
+"""The package's sources by path."""
+Edit = Callable[[Texts], Texts]
 
 
 # --- edits -------------------------------------------------------------------------------------------------------
@@ -33,58 +36,40 @@ Edit = Callable[[Path], None]
 def replace(path: str, old: str, new: str) -> Edit:
     """Replace a text that stands in a file once."""
 
-    def edit(package: Path) -> None:
-        text = (package / path).read_text()
-        assert text.count(old) == 1, f"{path} holds {old!r} {text.count(old)} times"
-        (package / path).write_text(text.replace(old, new))
+    def edit(texts: Texts) -> Texts:
+        assert texts[path].count(old) == 1, f"{path} holds {old!r} {texts[path].count(old)} times"
+        return texts | {path: texts[path].replace(old, new)}
 
     return edit
-
-
-def append(path: str, text: str) -> Edit:
-    """Write something below a file."""
-    return lambda package: (package / path).write_text((package / path).read_text() + text)
 
 
 def change(path: str, name: str) -> Edit:
     """Change what a definition at the top of a file says."""
 
-    def edit(package: Path) -> None:
-        text = (package / path).read_text()
-        assert re.search(rf"^(def |class |){name}\b", text, flags=re.M), f"{path} does not define {name}"
-        (package / path).write_text(f"{text}\n\n{name} = ({name}, 1)[0]\n")
+    def edit(texts: Texts) -> Texts:
+        defined = re.search(rf"^(def |class |){name}\b", texts[path], flags=re.M)
+        assert defined, f"{path} does not define {name}"
+        return texts | {path: f"{texts[path]}\n\n{name} = ({name}, 1)[0]\n"}
 
     return edit
 
 
 def everywhere(change: Callable[[str], str]) -> Edit:
     """Change the text of every file."""
-
-    def edit(package: Path) -> None:
-        for path in package.rglob("*.py"):
-            path.write_text(change(path.read_text()))
-
-    return edit
+    return lambda texts: {path: change(text) for path, text in texts.items()}
 
 
 def move(old: str, new: str) -> Edit:
     """Move a module and everything that names it; of the tests' rules only the scripts' paths stay."""
+    names = [path.removesuffix(".py").replace("/", ".") for path in (old, new)]
+    (folder, _, module), (new_folder, _, new_module) = (name.rpartition(".") for name in names)
 
-    def edit(package: Path) -> None:
-        (package / new).parent.mkdir(exist_ok=True)
-        shutil.move(package / old, package / new)
-        names = [path.removesuffix(".py").replace("/", ".") for path in (old, new)]
-        parts = [name.rpartition(".") for name in names]
+    def renamed(text: str) -> str:
+        text = text.replace(names[0], names[1])
+        short = rf"from workflow_scripts\.{folder} import {module}\b"
+        return re.sub(short, f"from workflow_scripts.{new_folder} import {new_module} as {module}", text)
 
-        def renamed(text: str) -> str:
-            text = text.replace(names[0], names[1])
-            short = rf"from workflow_scripts\.{parts[0][0]} import {parts[0][2]}\b"
-            text = re.sub(short, f"from workflow_scripts.{parts[1][0]} import {parts[1][2]} as {parts[0][2]}", text)
-            return text
-
-        everywhere(renamed)(package)
-
-    return edit
+    return lambda texts: {(new if path == old else path): renamed(text) for path, text in texts.items()}
 
 
 def bare(text: str) -> str:
@@ -104,34 +89,41 @@ def bare(text: str) -> str:
 # --- the jobs of a study and their digests -------------------------------------------------------------------------
 
 
+parsed = functools.cache(read_source)
+
+
+class InMemory:
+    """The package's sources as texts, in place of `Sources`."""
+
+    def __init__(self, texts: Texts):
+        self.texts = texts
+
+    def get(self, module: str) -> Source | None:
+        path = module.removeprefix(PACKAGE).lstrip(".").replace(".", "/")
+        for file, is_package in ((f"{path}.py", False), (f"{path}/__init__.py".lstrip("/"), True)):
+            if file in self.texts:
+                return parsed(self.texts[file], module, is_package)
+        return None
+
+
 class Study:
-    """The jobs of a study on a copy of the sources."""
+    """The jobs of a study, with the digests of their code."""
 
     def __init__(self, workflow: Workflow):
-        self.package = workflow.folder / "workflow_scripts"
+        package = workflow.folder / PACKAGE
+        self.texts = {path.relative_to(package).as_posix(): path.read_text() for path in package.rglob("*.py")}
         with study(workflow.folder / "Snakefile") as (self.plan, jobs):
             self.jobs: list[Job] = [job for job in jobs if job.code is not None]
-        self.root = workflow.folder
-        self.before = self.digests()
+        self.before = self.digests(self.texts)
 
-    def digests(self) -> list[str]:
-        """The digest of each job by the sources as they are now."""
-        self.plan.sources = Code(self.root, self.root / ".snakemake" / "definitions.json")
+    def digests(self, texts: Texts) -> list[str]:
+        """The digest of each job by the sources given."""
+        self.plan.steps = Code(InMemory(texts))
         return [job.code.step(job.wildcards).digest for job in self.jobs]
 
     def changed(self, edit: Edit) -> set[str]:
-        """Which jobs have another digest after an edit, which is then undone."""
-        before = {path: path.read_text() for path in self.package.rglob("*.py")}
-        try:
-            edit(self.package)
-            now = self.digests()
-        finally:
-            for path in self.package.rglob("*.py"):
-                if path not in before:
-                    path.unlink()
-            for path, text in before.items():
-                if not path.exists() or path.read_text() != text:
-                    path.write_text(text)
+        """Which jobs have another digest after an edit."""
+        now = self.digests(edit(self.texts))
         return summary(self.jobs, [old != new for old, new in zip(self.before, now, strict=True)])
 
 

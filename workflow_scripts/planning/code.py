@@ -8,11 +8,11 @@ lies. Of a table (`definitions.Source.tables`) a step can name the entries that 
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
-from workflow_scripts.planning.cache import SourceCache, hashed
-from workflow_scripts.planning.forms import CAUGHT, EFFECTS, GAP, MAIN, PACKAGE, Entry, Form, Source
+from workflow_scripts.planning.forms import CAUGHT, EFFECTS, GAP, MAIN, PACKAGE, Entry, Form
+from workflow_scripts.planning.sources import Sources, hashed
 
 BY_TEXT = {f"{PACKAGE}.artifacts.tables:TABLES"}
 """Tables whose entries a step asks for by texts in its code: those entries count whose key is such a text."""
@@ -40,6 +40,7 @@ class Node:
         attributes: attributes that it reads.
         fields, methods: nodes that count only if something reads the attribute of that name; fields also if something
             reads all fields of instances.
+        checks: what counts besides where a caller catches errors.
     """
 
     text: str
@@ -47,6 +48,24 @@ class Node:
     attributes: frozenset[str] = frozenset()
     fields: Mapping[str, str] = field(default_factory=dict)
     methods: Mapping[str, str] = field(default_factory=dict)
+    checks: "Node | None" = None
+
+    @cached_property
+    def reads_all(self) -> bool:
+        """Whether it reads all fields of an instance."""
+        return any(used is None and rest in WHOLE for used, rest in self.uses)
+
+    @property
+    def caught(self) -> "Node":
+        """The same below a caller that catches errors: its checks count, and those of all that it uses."""
+        every = [self] if self.checks is None else [self, self.checks]
+        return Node(
+            "".join(node.text for node in every),
+            tuple((used and used.removesuffix(CAUGHT) + CAUGHT, rest) for node in every for used, rest in node.uses),
+            frozenset().union(*(node.attributes for node in every)),
+            {word: part + CAUGHT for word, part in self.fields.items()},
+            {word: part + CAUGHT for word, part in self.methods.items()},
+        )
 
 
 class Step:
@@ -73,16 +92,10 @@ class Step:
 
 
 class Code:
-    """The sources of the package in `root`, read when they are needed.
+    """What the steps of a package depend on, by its sources."""
 
-    Args:
-        cache: file that remembers what sources say, by their content; None for none.
-    """
-
-    def __init__(self, root: Path, cache: Path | None = None):
-        self.root = Path(root)
-        self._cache = SourceCache(cache)
-        self._sources: dict[str, Source | None] = {}
+    def __init__(self, sources: Sources):
+        self.sources = sources
         self._nodes: dict[str, Node] = {}
         self._steps: dict[tuple, Step] = {}
 
@@ -100,17 +113,12 @@ class Code:
         chosen = {table: tuple(sorted(set(names))) for table, names in (keys or {}).items()}
         key = (script, *sorted(chosen.items()), *sorted(functions))
         if key not in self._steps:
-            if not self._cache.modules:  # all at once, so that the cache is written once
-                for path in (self.root / PACKAGE).rglob("*.py"):
-                    parts = path.relative_to(self.root).with_suffix("").parts
-                    self.source(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
             self._steps[key] = self._step(script, chosen, sorted(functions))
-            self._cache.save()
         return self._steps[key]
 
     def _step(self, script: str, keys: dict[str, tuple[str, ...]], functions: list[str]) -> Step:
         module = f"{PACKAGE}.{script.removesuffix('.py').replace('/', '.')}"
-        source = self.source(module)
+        source = self.sources.get(module)
         if source is None or MAIN not in source.definitions:
             raise CodeError(f'{PACKAGE}/{script}: no such file, or it has no `if __name__ == "__main__":`')
         called = [self._absolute(module, function)[0] for function in functions]
@@ -138,15 +146,18 @@ class Code:
         fields, methods = defaultdict(list), defaultdict(list)
         read: set[str] = set()
         everything = False
-        waiting = list(start)
+        waiting, unused = list(start), {*keys}
         while waiting:
             name = waiting.pop()
             if name in reached:
                 continue
-            table = name.removesuffix(CAUGHT).partition(":")[2]
-            reached[name] = node = self._chosen(name, keys[table]) if table in keys else self._node(name)
+            plain = name.removesuffix(CAUGHT)
+            table = plain.partition(":")[2]
+            unused.discard(table)
+            node = self._chosen(plain, keys[table]) if table in keys else self._node(plain)
+            reached[name] = node = node if name == plain else node.caught
             read |= node.attributes
-            everything |= any(used is None and rest in WHOLE for used, rest in node.uses)
+            everything |= node.reads_all
             waiting += [used for used, _ in node.uses if used is not None]
             for parts, added in ((fields, node.fields), (methods, node.methods)):
                 for word, part in added.items():
@@ -155,8 +166,8 @@ class Code:
                 waiting += fields.pop(word)
             for word in methods.keys() & read:
                 waiting += methods.pop(word)
-        if unused := sorted(keys.keys() - {name.removesuffix(CAUGHT).partition(":")[2] for name in reached}):
-            raise CodeError(f"{start[0]} uses no table {unused[0]}; correct the params of its rule")
+        if unused:
+            raise CodeError(f"{start[0]} uses no table {min(unused)}; correct the params of its rule")
         return reached
 
     # --- nodes: module:definition, module:TABLE[key], module:TABLE[key].field, module: for all of a module; with CAUGHT
@@ -164,15 +175,13 @@ class Code:
 
     def _chosen(self, name: str, chosen: tuple[str, ...]) -> Node:
         """A table of which only some entries are used."""
-        mark = CAUGHT if name.endswith(CAUGHT) else ""
-        name = name.removesuffix(CAUGHT)
         entries = self._entries(*name.split(":"))
         if not entries:
             raise CodeError(f"{name} is no table of named entries; correct the params of the rule that names some")
-        return Node("table", tuple((f"{name}[{key}]{mark}", "") for key in chosen if key in entries))
+        return Node("table", tuple((f"{name}[{key}]", "") for key in chosen if key in entries))
 
     def _entries(self, module: str, table: str) -> dict[str, Entry]:
-        source = self.source(module)
+        source = self.sources.get(module)
         return {self._key(module, entry.key): entry for entry in (source.tables.get(table, ()) if source else ())}
 
     def _key(self, module: str, key: str) -> str:
@@ -180,87 +189,78 @@ class Code:
         if not key.startswith(GAP):
             return key
         name, _ = self._resolve(module, key.removeprefix(GAP))
-        source = self.source((name or "").partition(":")[0])
+        source = self.sources.get((name or "").partition(":")[0])
         return source.constants.get(name.partition(":")[2], key) if source and name else key
 
     def _node(self, name: str) -> Node:
         if name not in self._nodes:
-            self._nodes[name] = self._made(name.removesuffix(CAUGHT), CAUGHT if name.endswith(CAUGHT) else "")
+            self._nodes[name] = self._made(name)
         return self._nodes[name]
 
-    def _made(self, name: str, mark: str) -> Node:
-        """The node of a name; `mark` is CAUGHT where errors are caught, and goes to all that it uses."""
+    def _made(self, name: str) -> Node:
         module, _, definition = name.partition(":")
-        source = self.source(module)
+        source = self.sources.get(module)
         assert source is not None
         table, bracket, key = definition.partition("[")
         if not definition:
-            return Node("module", tuple((f"{module}:{one}{mark}", "") for one in source.definitions if one != MAIN))
+            return Node("module", tuple((f"{module}:{one}", "") for one in source.definitions if one != MAIN))
         if bracket:
             key, _, word = key.rpartition("]")
-            return self._part(name, self._entries(module, table)[key], key, word[1:], mark)
+            return self._part(name, self._entries(module, table)[key], key, word[1:])
         entries = self._entries(module, definition)
         if name in BY_TEXT and entries:
-            return Node("table", fields={key: f"{name}[{key}]{mark}" for key in entries})
+            return Node("table", fields={key: f"{name}[{key}]" for key in entries})
         if entries and all(self._makes_dataclass(self._filled(module, one.form)) for one in entries.values()):
             # All entries count, in their order, but of each only the fields that are read.
-            return Node(f"table {' '.join(entries)}", tuple((f"{name}[{key}]{mark}", "") for key in entries))
+            return Node(f"table {' '.join(entries)}", tuple((f"{name}[{key}]", "") for key in entries))
         first, _, word = definition.partition(".")
         if first in source.records:
-            return self._part(name, source.records[first], "", word, mark)
+            return self._part(name, source.records[first], "", word)
         if word:
-            return self._filled(module, source.definitions[first].methods[word], f".{word} ", mark)
-        return self._class(name, module, source.definitions[first], mark)
+            return self._filled(module, source.definitions[first].methods[word], f".{word} ")
+        return self._class(name, module, source.definitions[first])
 
-    def _class(self, name: str, module: str, form: Form, mark: str) -> Node:
+    def _class(self, name: str, module: str, form: Form) -> Node:
         """A class, or any other definition. Of settings, methods count only where something reads their name.
 
         Not so for other classes: their methods can be called by the library that they are handed to.
         """
-        parts, methods = [self._filled(module, form, "", mark)], {}
+        node = self._filled(module, form)
         if any(self._is_model(module, base) for base in form.bases):
-            parts += [self._filled(module, form.hints)] if form.hints is not None else []
-            methods = {one: f"{name}.{one}{mark}" for one in form.methods}
-        else:
-            parts += [self._filled(module, method, f".{one} ", mark) for one, method in form.methods.items()]
-        return Node(
-            "".join(part.text for part in parts),
-            tuple(use for part in parts for use in part.uses),
-            frozenset().union(*(part.attributes for part in parts)),
-            methods=methods,
-        )
+            parts = [self._filled(module, form.hints)] if form.hints is not None else []
+            return replace(_joined([node, *parts]), methods={one: f"{name}.{one}" for one in form.methods})
+        return _joined([node, *(self._filled(module, method, f".{one} ") for one, method in form.methods.items())])
 
-    def _part(self, name: str, entry: Entry, key: str, word: str, mark: str) -> Node:
+    def _part(self, name: str, entry: Entry, key: str, word: str) -> Node:
         """An entry of a table or a constant that is a call; or, if `word` is given, that argument of the call."""
         module = name.partition(":")[0]
         if word:
-            return self._filled(module, entry.fields[word], f"{key}.{word} ", mark)
-        node = self._filled(module, entry.form, f"{key} ", mark)
-        fields = {one: f"{name}.{one}{mark}" for one in entry.fields}
+            return self._filled(module, entry.fields[word], f"{key}.{word} ")
+        node = self._filled(module, entry.form, f"{key} ")
+        fields = {one: f"{name}.{one}" for one in entry.fields}
         if self._makes_dataclass(node):
-            return Node(node.text, node.uses, node.attributes, fields)
-        return Node(node.text, (*node.uses, *((part, "") for part in fields.values())), node.attributes)
+            return replace(node, fields=fields)
+        return replace(node, uses=(*node.uses, *((part, "") for part in fields.values())))
 
     def _makes_dataclass(self, node: Node) -> bool:
         """Whether a call (the first name in it) makes an instance of a dataclass of ours."""
-        module, _, definition = ((node.uses[0][0] if node.uses else None) or "").removesuffix(CAUGHT).partition(":")
-        source = self.source(module)
+        module, _, definition = ((node.uses[0][0] if node.uses else None) or "").partition(":")
+        source = self.sources.get(module)
         form = source.definitions.get(definition) if source else None
         names = [self._resolve(module, one) for one in form.decorators] if form else []
         return (None, "dataclasses.dataclass") in names
 
-    def _filled(self, module: str, form: Form, prefix: str = "", mark: str = "") -> Node:
+    def _filled(self, module: str, form: Form, prefix: str = "") -> Node:
         """A form with its names resolved; what an import of the module does counts as used."""
-        source = self.source(module)
-        parts = [form, form.checks] if mark and form.checks is not None else [form]
+        source = self.sources.get(module)
         uses = []
-        for name in (name for part in parts for name in part.names):
+        for name in form.names:
             used, rest = self._resolve(module, name.removeprefix(CAUGHT))
-            uses.append((used and used + (mark or CAUGHT * name.startswith(CAUGHT)), rest))
+            uses.append((used + CAUGHT if used and name.startswith(CAUGHT) else used, rest))
         if source is not None and EFFECTS in source.definitions:
             uses.append((f"{module}:{EFFECTS}", ""))
-        text = "".join(part.text for part in parts)
-        return Node(prefix + text, tuple(uses), frozenset().union(*(part.attributes for part in parts)))
+        checks = self._filled(module, form.checks) if form.checks is not None else None
+        return Node(prefix + form.text, tuple(uses), frozenset(form.attributes), checks=checks)
 
     def _is_model(self, module: str, base: str) -> bool:
         """Whether a base of a class makes it one of pydantic, which reads annotations."""
@@ -268,7 +268,7 @@ class Code:
         if name is None:
             return rest.startswith("pydantic.")
         module, _, definition = name.partition(":")
-        source = self.source(module)
+        source = self.sources.get(module)
         form = source.definitions.get(definition) if source else None
         return form is not None and any(self._is_model(module, one) for one in form.bases if one != definition)
 
@@ -278,7 +278,7 @@ class Code:
         """The node that a name in a module means, None for one that is not ours, and what follows of the name."""
         if name.startswith("="):
             return self._absolute(module, name[1:])
-        source = self.source(module)
+        source = self.sources.get(module)
         first, dot, rest = name.partition(".")
         if source is not None and first in source.definitions:
             return f"{module}:{first}", dot + rest
@@ -291,7 +291,7 @@ class Code:
         if colon:  # a text such as "plot_layers:draw": a module beside this one, or one of the package
             folder = module.rpartition(".")[0]
             for candidate in (place, f"{folder}.{place}", f"{PACKAGE}.{place}"):
-                source = self.source(candidate)
+                source = self.sources.get(candidate)
                 if source is not None and not definition:  # a program
                     return f"{candidate}:{MAIN if MAIN in source.definitions else ''}", ""
                 if source is not None and definition in source.definitions:
@@ -300,9 +300,9 @@ class Code:
         parts = name.split(".")
         if parts[0] != PACKAGE:
             return None, name
-        length = next((n for n in range(len(parts), 0, -1) if self.source(".".join(parts[:n])) is not None), 0)
+        length = next((n for n in range(len(parts), 0, -1) if self.sources.get(".".join(parts[:n])) is not None), 0)
         found, rest = ".".join(parts[:length]), parts[length:]
-        source = self.source(found)
+        source = self.sources.get(found)
         if source is None:
             return None, name
         if not rest:
@@ -313,15 +313,13 @@ class Code:
             return self._absolute(found, ".".join([source.imports[rest[0]], *rest[1:]]))
         return None, rest[0]
 
-    def source(self, module: str) -> Source | None:
-        """The module's source; None if it is none of ours."""
-        if module not in self._sources:
-            self._sources[module] = self._read(module) if module.split(".")[0] == PACKAGE else None
-        return self._sources[module]
 
-    def _read(self, module: str) -> Source | None:
-        path = self.root.joinpath(*module.split("."))
-        for file, is_package in ((path.with_suffix(".py"), False), (path / "__init__.py", True)):
-            if file.is_file():
-                return self._cache.source(file.read_text(encoding="utf-8"), module, is_package)
-        return None
+def _joined(parts: list[Node]) -> Node:
+    """Pieces of one definition as one node."""
+    checks = [part.checks for part in parts if part.checks is not None]
+    return Node(
+        "".join(part.text for part in parts),
+        tuple(use for part in parts for use in part.uses),
+        frozenset().union(*(part.attributes for part in parts)),
+        checks=_joined(checks) if checks else None,
+    )

@@ -13,6 +13,7 @@ Only `ast` reads the source; nothing is imported.
 
 import ast
 from collections.abc import Iterator
+from pathlib import Path
 
 from workflow_scripts.planning.forms import EFFECTS, MAIN, Source
 from workflow_scripts.planning.syntax import (
@@ -28,11 +29,11 @@ from workflow_scripts.planning.syntax import (
 from workflow_scripts.planning.writer import Writer
 
 
-def read_source(text: str, module: str, is_package: bool = False) -> Source:
-    """The definitions of the module `module` (dotted) with the source `text`."""
+def read_source(text: str, module: str, is_package: bool = False, path: Path | str = "") -> Source:
+    """The definitions of the module `module` (dotted) with the source `text`, which lies at `path`."""
     source = Source()
     statements: dict[str, list[ast.stmt]] = {MAIN: [], EFFECTS: []}
-    tree = ast.parse(text)
+    tree = ast.parse(text, str(path))
     source.imports = imported_names(tree.body, module, is_package)
     loggers = {"logging": "logging", "warnings": "warnings"} | {
         name: "logging" for node in tree.body for name in bound_names(node) if is_logger(node)
