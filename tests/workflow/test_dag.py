@@ -79,7 +79,7 @@ def second_seed(config):
 
 
 def test_fresh_run_plans_every_stage_once(workflow):
-    counts = workflow.job_counts()
+    counts = workflow.planned()
     assert counts["train_model"] == 2
     assert counts["warm_up_adapter"] == 1, "both strategies start from one warm-up"
     assert counts["answer_questions"] == 2 * CHECKPOINTS * SUBSETS
@@ -93,7 +93,7 @@ def test_fresh_run_plans_every_stage_once(workflow):
 
 def test_adding_a_model_runs_its_jobs_and_the_cheap_aggregates_only(finished):
     finished.edit_config(second_seed)
-    assert finished.job_counts() == NEW_MODEL | AGGREGATES | {"warm_up_adapter": 1}
+    assert finished.planned() == NEW_MODEL | AGGREGATES | {"warm_up_adapter": 1} == finished.job_counts()
 
 
 def test_adding_a_model_that_shares_the_warm_up_does_not_repeat_it(finished):
@@ -103,7 +103,7 @@ def test_adding_a_model_that_shares_the_warm_up_does_not_repeat_it(finished):
         }
 
     finished.edit_config(same_seed)
-    assert finished.job_counts() == NEW_MODEL | AGGREGATES
+    assert finished.planned() == NEW_MODEL | AGGREGATES
 
 
 def test_a_model_with_a_frozen_backbone_takes_over_its_written_answers(finished):
@@ -114,7 +114,7 @@ def test_a_model_with_a_frozen_backbone_takes_over_its_written_answers(finished)
     answers = CHECKPOINTS * SUBSETS
     own = {rule: n for rule, n in NEW_MODEL.items() if rule != "answer_questions"}
     own |= {"answer_spoken_questions": answers, "take_backbone_answers": answers}
-    assert finished.job_counts() == own | AGGREGATES
+    assert finished.planned() == own | AGGREGATES
 
 
 def test_adding_a_public_model_with_one_entry_fetches_and_measures_it_and_nothing_else(finished):
@@ -128,7 +128,7 @@ def test_adding_a_public_model_with_one_entry_fetches_and_measures_it_and_nothin
     # Response measures compare a model with the backbone it was trained from. The lens is drawn again for its colours,
     # which are dealt out over all models.
     aggregates = {rule: n for rule, n in AGGREGATES.items() if rule != "build_response_table"}
-    assert finished.job_counts() == own | aggregates | {"plot": len(FIGURES) - 1}
+    assert finished.planned() == own | aggregates | {"plot": len(FIGURES) - 1}
 
 
 def test_a_model_that_runs_only_as_a_whole_is_measured_but_not_edited():
@@ -144,11 +144,11 @@ def test_renaming_a_label_or_colour_reruns_figures_and_report_only(finished):
         config["display"]["models"]["smollm2-lora"] = {"label": "another name", "color": "#112233"}
 
     finished.edit_config(rename)
-    assert finished.job_counts() == DISPLAY_ONLY
+    assert finished.planned() == DISPLAY_ONLY
 
 
 def test_finished_study_has_nothing_to_do(finished):
-    assert finished.job_counts() == {}
+    assert finished.planned() == {} == finished.job_counts()
 
 
 def test_changing_one_key_reruns_only_what_reads_it(finished):
@@ -156,7 +156,7 @@ def test_changing_one_key_reruns_only_what_reads_it(finished):
         config["chance"]["draws"] = 30
 
     finished.edit_config(more_draws)
-    counts = finished.job_counts()
+    counts = finished.planned()
     assert counts["align_tokens"] == 2 * CHECKPOINTS * ANALYSED
     assert counts["dump_states"] == 2 * CHECKPOINTS * ANALYSED, "states are temporary, so they are made again"
     assert "train_model" not in counts
@@ -168,7 +168,7 @@ def test_changing_one_entry_of_the_grid_reruns_the_interventions_and_what_reads_
         config["intervention"]["operations"]["angle_bottom3"]["k"] = 5
 
     finished.edit_config(another_k)
-    counts = finished.job_counts()
+    counts = finished.planned()
     assert counts["edit_answers"] == 2 and counts["compare_edits"] == 1
     assert counts["plot"] == 2
     assert set(counts) == {
@@ -183,17 +183,17 @@ def test_changing_one_entry_of_the_grid_reruns_the_interventions_and_what_reads_
 
 def test_listing_more_cases_edits_nothing_again(finished):
     finished.edit_config(lambda config: config["intervention"].update(cases=3))
-    counts = finished.job_counts()
+    counts = finished.planned()
     assert counts["compare_edits"] == 1 and "edit_answers" not in counts
 
 
 def test_the_distillation_study_adds_one_training_run_only(finished):
-    counts = finished.job_counts("--configfile", "studies/distill.yaml")
+    counts = finished.planned("studies/distill.yaml")
     assert counts == NEW_MODEL | AGGREGATES | EVERY_FIGURE, "its label redraws every figure"
 
 
 def test_a_second_backbone_brings_its_own_targets_warm_up_and_base_answers(finished):
-    counts = finished.job_counts("--configfile", "studies/second_backbone.yaml")
+    counts = finished.planned("studies/second_backbone.yaml")
     own = {"answer_instructions": 1, "warm_up_adapter": 1, "answer_questions_base": SUBSETS}
     assert NEW_MODEL.items() | own.items() <= counts.items()
     assert "encode_speech" not in counts and "synthesize_speech" not in counts
@@ -202,9 +202,9 @@ def test_a_second_backbone_brings_its_own_targets_warm_up_and_base_answers(finis
 def test_touched_and_commented_sources_rerun_nothing_and_an_edited_scorer_its_scores(finished):
     scoring = finished.folder / "workflow_scripts/scoring/refusal.py"
     scoring.write_text("# A remark.\n" + scoring.read_text())
-    assert finished.job_counts() == {}
+    assert finished.planned() == {}
     scoring.write_text(scoring.read_text().replace('version="2"', 'version="edited"'))
-    counts = finished.job_counts()
+    counts = finished.planned()
     assert counts["score_answers"] == 2 * CHECKPOINTS and counts["score_answers_base"] == 1
     assert "answer_questions" not in counts and "build_report" in counts
 
@@ -212,7 +212,7 @@ def test_touched_and_commented_sources_rerun_nothing_and_an_edited_scorer_its_sc
 def test_an_edited_converter_converts_again_and_fetches_nothing(finished):
     converter = finished.folder / "workflow_scripts/assets/convert_whisper.py"
     converter.write_text(converter.read_text().replace("torch.float32", "torch.float64"))
-    counts = finished.job_counts()
+    counts = finished.planned()
     assert counts["convert_asset"] == 1 and counts["encode_speech"] == SUBSETS + 1
     assert not {"fetch_asset", "fetch_original", "synthesize_speech", "answer_instructions"} & set(counts)
 
@@ -229,10 +229,10 @@ def test_the_plan_names_what_changed_and_keeping_the_results_accepts_that_and_no
     finished.edit_config(lambda config: config["chance"].update(draws=30))
     told = finished.plan("--keep")
     assert "Kept: the results of 13 job(s)" in told
-    counts = finished.job_counts()
+    counts = finished.planned()
     assert "score_answers" not in counts and counts["align_tokens"] == 2 * CHECKPOINTS * ANALYSED
     scorer.write_text(scorer.read_text().replace('version="edited"', 'version="once more"'))
-    assert finished.job_counts()["score_answers"] == 2 * CHECKPOINTS, "what was accepted is one version of the code"
+    assert finished.planned()["score_answers"] == 2 * CHECKPOINTS, "what was accepted is one version of the code"
 
 
 NEW_FIGURE = """
@@ -264,16 +264,16 @@ def test_an_edited_figure_is_drawn_again_alone_and_an_edited_caption_draws_nothi
     with open(folder / "plot_cka.py", "a") as source:
         source.write("\n\nplot_cka = plot_cka or None\n")
     (folder / "table.py").write_text((folder / "table.py").read_text().replace("Debiased linear CKA", "CKA"))
-    assert finished.job_counts() == {"plot": 1, "build_report": 1}
+    assert finished.planned() == {"plot": 1, "build_report": 1}
 
 
 def test_removing_a_model_runs_aggregates_only(finished):
     finished.edit_config(lambda config: config["models"].pop("smollm2-full") and config["display"]["models"].clear())
-    assert set(finished.job_counts()) <= set(AGGREGATES)
+    assert set(finished.planned()) <= set(AGGREGATES)
 
 
 def test_published_scorers_run_only_where_the_config_asks_for_them(workflow):
-    assert not {"score_official", "score_panda"} & set(workflow.job_counts())
+    assert not {"score_official", "score_panda"} & set(workflow.planned())
     evaluators = workflow.folder / "VoiceBench/src/evaluator"
     evaluators.mkdir(parents=True)
     for name in ("mcq", "harm", "ifeval"):
@@ -284,7 +284,7 @@ def test_published_scorers_run_only_where_the_config_asks_for_them(workflow):
         (workflow.folder / path).touch()
     hashes = {f"{name}_sha256": "0" * 64 for name in pickles}
     workflow.edit_config(lambda config: config.update(scoring={"official": "VoiceBench", "panda": pickles | hashes}))
-    counts = workflow.job_counts()
+    counts = workflow.planned()
     assert counts["score_official"] == counts["score_panda"] == 1
 
 

@@ -25,7 +25,7 @@ JOBS = {
 def test_a_study_plans_offline_in_seconds(workflow, study, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     started = time.monotonic()
-    counts = workflow.job_counts("--configfile", f"studies/{study}.yaml")
+    counts = workflow.planned(f"studies/{study}.yaml")
     # Ten seconds on an idle machine (docs/models.md); tests share theirs.
     assert time.monotonic() - started < 60
     assert {rule: counts.get(rule) for rule in JOBS[study]} == JOBS[study]
@@ -37,7 +37,7 @@ def test_subsets_that_are_not_answered_still_keep_their_questions_out_of_the_tra
         config["activations"]["subsets"] = ["nq"]
 
     workflow.edit_config(two)
-    counts = workflow.job_counts()
+    counts = workflow.planned()
     assert counts["build_questions"] == 6 and counts["build_instructions"] == 1
     assert counts["synthesize_speech"] == 2 + 1
     assert counts["answer_questions"] == 2 * 5 * 2 and counts["dump_states"] == 2 * 5
@@ -76,6 +76,6 @@ def test_own_checkpoints_are_measured_without_training(workflow):
         config["display"]["models"] = {}
 
     workflow.edit_config(elsewhere)
-    counts = workflow.job_counts()
+    counts = workflow.planned()
     assert "train_model" not in counts and "build_instructions" not in counts
     assert counts["answer_questions"] == 2 * 6 and counts["answer_questions_base"] == 6
