@@ -277,8 +277,6 @@ POSITIONS = {  # of a clip of 1 s, by each model's own rule
     "gemma4": 25,
     "gemma4_unified": 25,
     "gemma3n": 7,
-    "units": 50,
-    "composite": 10,
 }
 
 
@@ -306,20 +304,13 @@ UNITS = ("<|im_start|>", "<|im_end|>", "<|pad|>", "<|begin|>", "<|end|>", *(f"<|
 
 
 def speech_lm(name: str, template: str = "native") -> Any:
-    """The `SpeechLM` of an architecture, or of a family on a tiny Llama: `composite` and `units`."""
+    """The `SpeechLM` of an architecture, or of a family on a tiny Llama."""
     from workflow_scripts.speech_lm.architectures import runs_from_embeddings
     from workflow_scripts.speech_lm.families.hf import HfSpeechLM
-    from workflow_scripts.speech_lm.families.units import UnitsSpeechLM
     from workflow_scripts.speech_lm.families.whole_model import WholeModelSpeechLM
 
-    if name == "units":
-        torch.manual_seed(0)
-        llama = hf.AutoModelForCausalLM.from_config(hf.LlamaConfig(**TEXT)).eval().requires_grad_(False)
-        tokenizer = make_tokenizer(UNITS)
-        options = {"unit_token": "<|audio_{}|>", "begin": "<|begin|>", "end": "<|end|>", "merge_repeats": False}
-        return UnitsSpeechLM(llama, tokenizer, FrameUnits(), name="tiny-units", **options)
-    if name == "composite":
-        return _composite()
+    if name in ON_LLAMA:
+        return ON_LLAMA[name][0]()
     tiny = build(name)
     kind = HfSpeechLM if runs_from_embeddings(tiny.model.config) else WholeModelSpeechLM
     return kind(tiny.model, tiny.processor, name=f"tiny-{name}", template=template)
@@ -331,6 +322,15 @@ class FrameFeatures:
     def encode(self, waveforms: Any, *, rate: int) -> list[torch.Tensor]:
         projection = torch.randn(320, 16, generator=torch.Generator().manual_seed(4))
         return [torch.from_numpy(w[: len(w) // 320 * 320].reshape(-1, 320)) @ projection for w in waveforms]
+
+
+def _units() -> Any:
+    from workflow_scripts.speech_lm.families.units import UnitsSpeechLM
+
+    torch.manual_seed(0)
+    llama = hf.AutoModelForCausalLM.from_config(hf.LlamaConfig(**TEXT)).eval().requires_grad_(False)
+    options = {"unit_token": "<|audio_{}|>", "begin": "<|begin|>", "end": "<|end|>", "merge_repeats": False}
+    return UnitsSpeechLM(llama, make_tokenizer(UNITS), FrameUnits(), name="tiny-units", **options)
 
 
 def _composite() -> Any:
@@ -347,4 +347,10 @@ def _composite() -> Any:
     return CompositeSpeechLM(lslm, tokenizer, name="tiny-composite", encoder=FrameFeatures())
 
 
-FAMILIES = (*BUILDERS, "units", "composite")
+ON_LLAMA: dict[str, tuple[Callable[[], Any], int]] = {
+    "units": (_units, 50),
+    "composite": (_composite, 10),
+}
+"""Families on a tiny Llama: what makes the model, called `tiny-<name>`, and its positions of a clip of 1 s."""
+POSITIONS |= {name: positions for name, (_, positions) in ON_LLAMA.items()}
+FAMILIES = (*BUILDERS, *ON_LLAMA)

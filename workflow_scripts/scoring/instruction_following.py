@@ -288,4 +288,11 @@ def _pooled_estimate(met: Sequence[Sequence[bool]]) -> Estimate:
     return replace(mean_estimate(contributions, 100.0), value=100 * share)
 
 
-SCORER = Scorer(version="2", score=score_following, mean=_mean, sums=_sums, estimates=_estimates)
+SCORER = Scorer(
+    version="2",
+    score=score_following,
+    layouts=("ifeval", "voicebench"),
+    mean=_mean,
+    sums=_sums,
+    estimates=_estimates,
+)

@@ -273,6 +273,7 @@ def _estimates(scores: Scores) -> Estimates:
 SCORER = Scorer(
     version="5",
     score=score_choice,
+    layouts=("openbookqa", "mmlu", "voicebench"),
     estimates=_estimates,
     measures={"corrected": lambda score, details: 100 * chance_corrected(score, details["chance"])},
     closed_answers=True,

@@ -232,4 +232,4 @@ def _estimates(scores: Scores) -> Estimates:
     return outcome_estimates(scores, "compliance", "empty", "incoherent", "not_heard") | {"keyword_refusal": keyword}
 
 
-SCORER = Scorer(version="2", score=score_refusal, estimates=_estimates)
+SCORER = Scorer(version="2", score=score_refusal, layouts=("advbench", "voicebench"), estimates=_estimates)

@@ -50,6 +50,7 @@ def score_repetition(answer: str, task: Task) -> Score:
 SCORER = Scorer(
     version="2",
     score=score_repetition,
+    layouts=("sentences",),
     estimates=detail_estimates("word_error_rate"),
     measures={"word_error_rate": lambda _, details: 100 * details["word_error_rate"]},
 )

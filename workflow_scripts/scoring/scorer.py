@@ -87,6 +87,7 @@ class Scorer:
 
     Attributes:
         version: stored beside the scores; raise it whenever a score changes.
+        layouts: `layout` of the subsets whose references it can read, besides `questions`.
         score: answer and task -> score of one answer. Raises ValueError for a task that it cannot score.
         mean: scores of a subset -> their aggregate, 0 to 1, with its 95 % interval.
         estimates: further numbers of a subset, in points of 100.
@@ -99,6 +100,7 @@ class Scorer:
 
     version: str
     score: Callable[[str, Task], Score]
+    layouts: tuple[str, ...] = ()
     mean: Callable[[Scores], tuple[float, Interval]] = plain_mean
     estimates: Callable[[Scores], Estimates] = no_estimates
     sums: Callable[[Scores], list[tuple[list[float], list[float]]]] = plain_sums

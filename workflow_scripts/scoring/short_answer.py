@@ -145,6 +145,7 @@ def score_short_answer(answer: str, task: Task) -> Score:
 SCORER = Scorer(
     version="2",
     score=score_short_answer,
+    layouts=("nq_open", "voicebench"),
     estimates=detail_estimates("token_f1", "token_recall"),
     accepted_answers=True,
 )

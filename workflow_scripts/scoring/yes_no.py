@@ -95,6 +95,7 @@ def _estimates(scores: Scores) -> Estimates:
 SCORER = Scorer(
     version="1",
     score=score_yes_no,
+    layouts=("voicebench",),
     estimates=_estimates,
     measures={"corrected": lambda score, details: 100 * chance_corrected(score, details["chance"])},
     closed_answers=True,

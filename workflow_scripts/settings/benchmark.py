@@ -10,17 +10,6 @@ from workflow_scripts.settings.base import FileName, Settings
 
 Scorer = Literal[tuple(SCORERS)]
 Layout = Literal["openbookqa", "mmlu", "nq_open", "advbench", "ifeval", "sentences", "voicebench", "questions"]
-LAYOUT_SCORERS: dict[str, tuple[str, ...]] = {
-    "openbookqa": ("multiple_choice",),
-    "mmlu": ("multiple_choice",),
-    "nq_open": ("short_answer",),
-    "advbench": ("refusal",),
-    "ifeval": ("instruction_following",),
-    "sentences": ("repeat",),
-    "voicebench": ("multiple_choice", "short_answer", "refusal", "instruction_following", "yes_no"),
-    "questions": tuple(SCORERS),
-}
-"""Scorers that can read the references of a layout."""
 VOICEBENCH_SPLITS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("advbench", "ifeval", "openbookqa", "bbh"), ("test",)),
     "mmsu": (

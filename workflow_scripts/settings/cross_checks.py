@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from workflow_scripts.scoring.registry import SCORERS
 from workflow_scripts.settings.assets import AssetSettings, PackageSource
 from workflow_scripts.settings.base import MAX_NAME_LENGTH, NAME_PATTERN, nearest
-from workflow_scripts.settings.benchmark import LAYOUT_SCORERS
 from workflow_scripts.settings.config import INSTRUCTIONS, PUNKT, Config
 from workflow_scripts.settings.speech import recordings_of
 
@@ -177,7 +177,8 @@ def _kinds(asset: AssetSettings) -> set[str]:
 
 def _subsets(config: Config) -> Iterator[Problem]:
     for name, subset in config.benchmark.subsets.items():
-        if subset.scorer not in (fit := LAYOUT_SCORERS[subset.layout]):
+        fit = [scorer for scorer, found in SCORERS.items() if subset.layout in (*found.layouts, "questions")]
+        if subset.scorer not in fit:
             yield _problem(
                 ("benchmark", "subsets", name, "scorer"),
                 f"{subset.scorer!r} cannot score layout {subset.layout!r}; use {' or '.join(fit)}",
