@@ -6,12 +6,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from tests.measures.one_question import token_alignment
+from tests.measures.one_question import measure_pair, token_alignment
 from tests.planted_states import plant_text, random_states, write_planted
 from workflow_scripts.alignment.align_tokens import align_tokens
 from workflow_scripts.artifacts.measurements import ALIGNMENT, read_measurements
 from workflow_scripts.artifacts.states import StateReader
-from workflow_scripts.measures.one_pair import measure_pair
 from workflow_scripts.measures.registry import MEASURES, Measure, of_level
 from workflow_scripts.measures.shuffle_null import calibrate, derangements
 from workflow_scripts.measures.token_alignment import token_similarity

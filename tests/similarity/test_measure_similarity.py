@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
+from tests.measures.one_question import measure_pair
 from tests.planted_states import random_states, write_planted
 from workflow_scripts.artifacts.measurements import SIMILARITY, read_measurements
 from workflow_scripts.measures.cka import cka
-from workflow_scripts.measures.one_pair import measure_pair
 from workflow_scripts.measures.registry import MEASURES, Measure, of_level
 from workflow_scripts.measures.shuffle_null import calibrate
 from workflow_scripts.similarity.measure_similarity import measure_similarity

@@ -4,7 +4,7 @@
 from: `states` (checking, norms), `pooled_pairs` (sequence vectors), `pair_alignment` (positions and paths), `cka`
 (questions against questions). Parts of them: `vectors`, `centring`, `neighbours`, `exact_best` (ties of paths),
 `path_statistics`, `path_quality` and `monotone_paths` (paths that respect time), `time_truth` (paths against the times
-of words), `token_measures`. Chance levels: `shuffle_null`, `pair_null`. One question: `one_pair`, `token_alignment`
-(token matrices); `edit_targets` chooses the frames that an intervention edits, `divergence` compares distributions of
+of words), `token_measures`. Chance levels: `shuffle_null`, `pair_null`. Token matrices of one question:
+`token_alignment`; `edit_targets` chooses the frames that an intervention edits, `divergence` compares distributions of
 next tokens.
 """

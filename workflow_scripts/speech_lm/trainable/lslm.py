@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from workflow_scripts.speech_lm.anatomy import causal_lm, decoder_of, vocabulary_logits
 from workflow_scripts.speech_lm.protocol import SpeechLMError
-from workflow_scripts.speech_lm.trainable.adapters import Adapter, Shape
+from workflow_scripts.speech_lm.trainable.adapters import Adapter
 
 IGNORED_LABEL = -100
 """Label of a position that does not enter the loss (transformers' convention)."""
@@ -48,11 +48,6 @@ class LSLM(nn.Module):
     def config(self) -> Any:
         """The language model's transformers config."""
         return causal_lm(self.language_model).config
-
-    @property
-    def adapter_shape(self) -> Shape | None:
-        """Shape of the adapter, None without one."""
-        return None if self.adapter is None else self.adapter.shape
 
     @property
     def embedding_count(self) -> int:
