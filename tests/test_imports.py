@@ -15,6 +15,7 @@ MAY_IMPORT = {
     "step": {"planning"},
     "reruns": {"planning"},
     "check_model": {"planning"},
+    "cost": {"planning", "plan"},
     "api": {"check_model", "alignment", "correlation", "figures", "similarity", "speech"},
 }
 """What others than stages import besides core packages: packages, or modules by their full names."""

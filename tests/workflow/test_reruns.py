@@ -202,7 +202,7 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
     "how progress is logged": (change("artifacts/logs.py", "progress"), NOTHING),
     "how assets are fetched": (change("assets/wheel_source.py", "fetch_package_files"), NOTHING),
     "what a model's folder is checked for": (change("assets/backbone.py", "check_backbone"), NOTHING),
-    "what a model is planned to need": (replace("settings/families/base.py", "return 3000", "return 4000"), NOTHING),
+    "what a model is planned to need": (change("settings/model_size.py", "answering_bytes"), NOTHING),
     # --- new entries of tables
     "a new scorer": (
         replace("scoring/registry.py", "Mapping[str, Scorer] = {", "Mapping[str, Scorer] = {'new': repeat.SCORER,"),
