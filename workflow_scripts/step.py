@@ -123,23 +123,33 @@ def job_of(file: str | Path, configfiles: Sequence[str | Path] = ()) -> Job:
         ValueError: no step makes the file, or an input that nothing makes is missing.
     """
     target = os.path.relpath(file)
-    ExecutorPluginRegistry().register_plugin(PLUGIN, sys.modules[__name__])
-    Executor.jobs = {}
     try:
-        with SnakemakeApi(OutputSettings(dryrun=True, log_level_override=logging.ERROR)) as api:
-            workflow = api.workflow(
-                resource_settings=ResourceSettings(cores=os.cpu_count()),
-                config_settings=ConfigSettings(configfiles=[Path(path) for path in configfiles]),
-                snakefile=Path("Snakefile"),
-            )
-            # Without triggers only missing inputs are planned beside the job itself.
-            dag = workflow.dag(DAGSettings(targets={target}, forcetargets=True, rerun_triggers=frozenset()))
-            dag.execute_workflow(executor=PLUGIN, execution_settings=ExecutionSettings(ignore_incomplete=True))
+        # Without triggers only missing inputs are planned beside the job itself.
+        jobs = planned_jobs(DAGSettings(targets={target}, forcetargets=True, rerun_triggers=frozenset()), configfiles)
     except (WorkflowError, RuleException) as error:
         raise ValueError(f"{file}: {error}") from error
-    if (job := Executor.jobs.get(target)) is None or job.script is None:
+    if (job := jobs.get(target)) is None or job.script is None:
         raise ValueError(f"{file}: no step of the workflow makes it; name a file of results/ or resources/")
     return job
+
+
+def planned_jobs(settings: DAGSettings, configfiles: Sequence[str | Path] = ()) -> dict[str, Job]:
+    """Jobs that a run with these settings of Snakemake would start, by each of their outputs, in the order of the run.
+
+    Raises:
+        WorkflowError, RuleException: by Snakemake, as in a run.
+    """
+    ExecutorPluginRegistry().register_plugin(PLUGIN, sys.modules[__name__])
+    Executor.jobs = {}
+    with SnakemakeApi(OutputSettings(dryrun=True, log_level_override=logging.ERROR)) as api:
+        workflow = api.workflow(
+            resource_settings=ResourceSettings(cores=os.cpu_count()),
+            config_settings=ConfigSettings(configfiles=[Path(path) for path in configfiles]),
+            snakefile=Path("Snakefile"),
+        )
+        dag = workflow.dag(settings)
+        dag.execute_workflow(executor=PLUGIN, execution_settings=ExecutionSettings(ignore_incomplete=True))
+    return Executor.jobs
 
 
 def _keep(job: Any, jobs: dict[str, Job]) -> None:

@@ -294,6 +294,7 @@ def test_two_equal_entries_would_count_as_two_runs_and_are_refused(values):
     ("path", "value", "expected"),
     [
         ("scoring/official", "VoiceBench", "has no src/evaluator; name a VoiceBench checkout"),
+        ("scoring/official", "é" * 300, "has no src/evaluator; name a VoiceBench checkout"),
         ("speech/voices/read", {"engine": "recorded", "folder": "recordings"}, "recordings is no folder"),
         (
             "models/elsewhere",
@@ -322,6 +323,7 @@ def test_files_and_folders_that_the_config_names_must_exist(values, path, value,
     [
         ("chance/draws", True, "valid integer"),
         ("evaluation/batch_size", 10**23, "beyond 4294967295"),
+        ("training/recipes/small/weight_decay", 1e23, "beyond 4294967295"),
         ("training/recipes/small/learning_rate/lora", 5, "less than or equal to 1"),
         ("display/title", "a\x00b", "control character"),
         ("display/subsets/nq", "", "at least 1 character"),

@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from workflow_scripts.artifacts.files import ArtifactError, require, write_text
+from workflow_scripts.artifacts.files import ArtifactError, read_text, write_text
 
 RECORD_NAME = "asset.json"
 
@@ -92,10 +92,10 @@ def read_asset_record(folder: Path, *, check_files: bool = True) -> AssetRecord:
     """
     path = folder if folder.name == RECORD_NAME else folder / RECORD_NAME
     remedy = f"delete {path} and run the workflow again to fetch the asset"
-    require(path, "the assets stage when an asset is complete")
+    text = read_text(path, "the assets stage when an asset is complete")
     try:
-        record = AssetRecord.model_validate_json(path.read_text(encoding="utf-8"))
-    except (ValidationError, UnicodeDecodeError) as error:
+        record = AssetRecord.model_validate_json(text)
+    except ValidationError as error:
         raise ArtifactError(f"{path} is no asset record of version 1; {remedy}. Details: {error}") from error
     if check_files:
         for name, file in record.files.items():

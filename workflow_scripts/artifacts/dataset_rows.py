@@ -150,6 +150,8 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ArtifactError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from None
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 READERS = {".parquet": _parquet_rows, ".jsonl": _json_rows, ".csv": _csv_rows}

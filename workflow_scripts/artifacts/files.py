@@ -92,12 +92,14 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def _is_abandoned(part: Path) -> bool:
-    """Whether the writer of a temporary file is dead; of another machine's, whether it has not written for a day."""
+    """Whether the writer of a temporary file is dead, or has not written for a day: the only sign from another machine,
+    or once its number is another process's."""
     *_, host, process, _ = part.name.rsplit(".", 3)
     try:
-        if host != HOST:
-            return time.time() - part.stat().st_mtime > DAY
-        os.kill(int(process), 0)
+        if time.time() - part.stat().st_mtime > DAY:
+            return True
+        if host == HOST:
+            os.kill(int(process), 0)
     except (ProcessLookupError, FileNotFoundError):
         return True
     except (PermissionError, ValueError):
@@ -109,12 +111,15 @@ def read_text(path: Path, made_by: str) -> str:
     """Text of a UTF-8 file.
 
     Raises:
-        ArtifactError: it is missing or not UTF-8; names the file, and what makes it.
+        ArtifactError: it is missing, cannot be read (a directory, no permission) or is not UTF-8; names the file, and
+            what makes it.
     """
     try:
-        return Path(path).read_text(encoding="utf-8")
+        return Path(path).read_bytes().decode("utf-8")
     except FileNotFoundError:
         raise ArtifactError(f"{path}: not found; it is written by {made_by}, run that first") from None
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be read ({error.strerror}); it is written by {made_by}") from None
     except UnicodeDecodeError as error:
         raise ArtifactError(
             f"{path}: damaged, byte {error.start} is not UTF-8; delete it and run again ({made_by})"

@@ -9,6 +9,7 @@ number NaN, `<NA>` among whole numbers and truth values; in the file all are emp
 """
 
 import csv
+import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from workflow_scripts.artifacts.files import ArtifactError, atomic_path
+from workflow_scripts.artifacts.files import ArtifactError, atomic_path, read_text
 
 TEXT, WHOLE, NUMBER, TRUTH = "str", "Int64", "float64", "boolean"
 """Types of columns, as pandas names them."""
@@ -131,15 +132,11 @@ def read_table(path: Path, name: str) -> pd.DataFrame:
 
 def read_columns(path: Path, columns: Columns) -> pd.DataFrame:
     """Like `read_table`, for columns that are declared elsewhere."""
+    text = read_text(Path(path), "a step of this workflow")
     try:
-        with open(path, encoding="utf-8", newline="") as source:
-            header, *rows = list(csv.reader(source)) or [[]]
-    except FileNotFoundError:
-        raise ArtifactError(f"{path}: not found; run the step that writes it first") from None
-    except UnicodeDecodeError as error:
-        raise ArtifactError(
-            f"{path}: not UTF-8 text ({error.reason} at byte {error.start}); delete it and run again"
-        ) from error
+        header, *rows = list(csv.reader(io.StringIO(text, newline=""))) or [[]]
+    except csv.Error as error:
+        raise ArtifactError(f"{path}: not a table ({error}); delete it and run again") from None
     if header != list(columns):
         odd = sorted(set(header) ^ set(columns)) or "in another order"
         raise ArtifactError(f"{path}: columns {odd} differ from the declared ones; delete it and run again")

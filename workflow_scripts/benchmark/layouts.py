@@ -48,6 +48,8 @@ def json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         lines = Path(path).read_text(encoding="utf-8").split("\n")
     except FileNotFoundError:
         raise ArtifactError(f"{path}: not found; check `file` of the subset or source against the asset") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ArtifactError(f"{path}: cannot be read as UTF-8 text ({error}); fetch the asset again") from None
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -67,6 +69,8 @@ def _yaml_seeds(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         )
     except FileNotFoundError:
         raise ArtifactError(f"{path}: not found; check `file` of the subset against the asset") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ArtifactError(f"{path}: cannot be read as UTF-8 text ({error}); fetch the asset again") from None
     except yaml.YAMLError as error:
         raise ArtifactError(f"{path}: not YAML ({error}); fetch the asset again") from None
     if not isinstance(document, dict) or not isinstance(document.get("seeds"), list):

@@ -38,7 +38,7 @@ class Settings(BaseModel):
     @field_validator("*", mode="after")
     @classmethod
     def _has_sense(cls, value: Any) -> Any:
-        if isinstance(value, int) and abs(value) > MAX_NUMBER:
+        if isinstance(value, int | float) and abs(value) > MAX_NUMBER:
             raise ValueError(f"{value} is beyond {MAX_NUMBER}, more than anything here can count")
         return _printable(value) if isinstance(value, str) else value
 

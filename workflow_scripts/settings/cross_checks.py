@@ -3,6 +3,7 @@
 import itertools
 import re
 from collections.abc import Iterator, Mapping
+from os.path import isdir, isfile  # unlike Path's, no error for a name that is too long
 from pathlib import Path
 from typing import Any
 
@@ -38,27 +39,27 @@ def missing_paths(config: Config, folder: Path) -> Iterator[Problem]:
     for name, model in config.models.items():
         if model.checkpoints_folder(name) is not None and not model.trained_here:
             index = folder / model.loaded_from(name)
-            if not index.is_file():
+            if not isfile(index):
                 yield _problem(
                     ("models", name, "folder"), f"{index} does not exist; name a folder that a training of ours wrote"
                 )
     for name, voice in config.speech.voices.items():
         recorded = recordings_of(voice)
-        if recorded is not None and recorded.folder and not (folder / recorded.folder).is_dir():
+        if recorded is not None and recorded.folder and not isdir(folder / recorded.folder):
             yield _problem(("speech", "voices", name, "folder"), f"{folder / recorded.folder} is no folder")
     for name, audited in config.audits.items():
         for path in audited.files():
-            if not (folder / path).is_file():
+            if not isfile(folder / path):
                 yield _problem(("audits", name), f"{folder / path} does not exist")
     official = config.scoring.official
-    if official is not None and not (folder / official / OFFICIAL_EVALUATORS).is_dir():
+    if official is not None and not isdir(folder / official / OFFICIAL_EVALUATORS):
         yield _problem(
             ("scoring", "official"), f"{folder / official} has no {OFFICIAL_EVALUATORS}; name a VoiceBench checkout"
         )
     if config.scoring.panda is not None:
         for key in ("classifier", "vectorizer"):
             path = folder / getattr(config.scoring.panda, key)
-            if not path.is_file():
+            if not isfile(path):
                 yield _problem(("scoring", "panda", key), f"{path} does not exist")
 
 

@@ -1,0 +1,167 @@
+"""Every kind of file of a finished study, damaged in every way, and what the step that reads it makes of it."""
+
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.faults.damage import damages, give_up_rights, restore
+from benchmarks.faults.outcomes import Fault, outcome_of_error
+from benchmarks.faults.running import End, run_apart, run_job
+from benchmarks.faults.study import NAME
+from workflow_scripts.settings import ConfigError, read_study
+from workflow_scripts.step import Job
+
+SLOW = ("train_model", "build_manifest", "build_report", "edit_answers")
+"""Rules that read a file only where no other does."""
+CHECKPOINT = "results/training/tiny/step-000002"
+UNLISTED = {
+    "resources/backbone/config.json": "answer_questions_base",
+    "resources/backbone/model.safetensors": "answer_questions_base",
+    "resources/backbone/tokenizer.json": "answer_questions_base",
+    "resources/backbone/tokenizer_config.json": "answer_questions_base",
+    "resources/backbone/chat_template.jinja": "answer_questions_base",
+    "resources/whisper/config.json": "encode_speech",
+    "resources/whisper/model.safetensors": "encode_speech",
+    "resources/whisper/preprocessor_config.json": "encode_speech",
+    "resources/data/short.csv": "build_questions",
+    f"{CHECKPOINT}/adapter.safetensors": "answer_questions",
+    f"{CHECKPOINT}/lora/adapter_model.safetensors": "answer_questions",
+    f"{CHECKPOINT}/lora/adapter_config.json": "answer_questions",
+    f"{CHECKPOINT}/lslm.json": "answer_questions",
+}
+"""Files that a step reads though its rule does not list them as input, with the rule."""
+SPOKEN = "results/speech/tones/short"
+NOTE = "results/.checksums/evaluation/tiny/step-000002/short/text.00-of-01.answers.jsonl.json"
+TIMES = re.compile(rb'"seconds": ?[0-9.e+-]+')
+"""Of answers: how long each took is the one thing that differs from run to run."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of file.
+
+    Attributes:
+        name: for the table.
+        path: one file of the kind, below the study's folder.
+        others: files of the same kind from another place.
+        read: runs what reads the file, in a process of its own; what is given is called there first.
+    """
+
+    name: str
+    path: Path
+    others: tuple[Path, ...]
+    read: Callable[[Callable[[], None]], End]
+
+
+def kinds(folder: Path, jobs: Sequence[Job]) -> list[Kind]:
+    """Every kind of file that some job of the study in `folder` reads, with the first job that does."""
+    readers: dict[str, Job] = {}
+    for job in sorted(jobs, key=lambda job: job.rule in SLOW):
+        for path in job.snakemake.input:
+            readers.setdefault(path, job)
+    for path, rule in UNLISTED.items():
+        about = Path(path).parts[2].removeprefix("tiny") if path.startswith("results") else ""
+        readers[path] = _job(jobs, rule, "step-000002/short" if rule == "answer_questions" else "short", about)
+    audio = sorted((folder / SPOKEN / "audio").glob("*.flac"))
+    readers |= {str(path.relative_to(folder)): _job(jobs, "encode_speech", "short") for path in audio}
+    readers[NOTE] = _job(jobs, "score_answers", "step-000002/short")
+    groups: dict[str, list[Path]] = {}
+    for path in readers:
+        groups.setdefault(_kind(Path(path)), []).append(Path(path))
+    found = []
+    for name, paths in groups.items():
+        # Of a kind the last is damaged: of checkpoints, the one that differs from the untrained model.
+        there = [one for one in paths if (folder / one).is_file()]
+        if not there:
+            continue  # temporary, gone by now
+        *others, path = there
+        if path.parent.parts[-2:] == Path(CHECKPOINT).parts[-2:]:
+            others = [Path(str(path).replace("step-000002", "step-000000"))]
+        job = readers[str(path)]
+        read = lambda before, job=job: run_job(job, folder, before)  # noqa: E731
+        found.append(Kind(name, path, tuple(folder / one for one in others[:3]), read))
+    for name in ("config.yaml", NAME):
+        read = lambda before: run_apart(lambda: (before(), _read_config()), folder)  # noqa: E731
+        found.append(Kind(name, Path(name), (), read))
+    return found
+
+
+def _read_config() -> None:
+    """What `make all` does first."""
+    try:
+        read_study(Path(), [NAME])
+    except ConfigError as error:
+        sys.exit(str(error))
+
+
+def _job(jobs: Sequence[Job], rule: str, *texts: str) -> Job:
+    """The first job of a rule with these texts in the path of its first output, or of the rule."""
+    own = [job for job in jobs if job.rule == rule]
+    return next((job for job in own if all(text in job.snakemake.output[0] for text in texts)), own[0])
+
+
+def _kind(path: Path) -> str:
+    """`evaluation/answers.jsonl` of results/evaluation/tiny/step-000002/short/text.00-of-01.answers.jsonl."""
+    top, *_ = path.parts
+    if top == "resources":
+        return str(Path(*path.parts)) if path.name != "asset.json" else "resources/asset.json"
+    if path.suffix in (".flac", ".svg", ".csv"):
+        return f"{path.parts[1]}/{path.suffix}"
+    name = re.sub(r"^(?:text|speech|asr|silence|other)\.(?=\d|scores)|\d\d-of-\d\d\.", "", path.name)
+    return f"{path.parts[1]}/{name}"
+
+
+def try_kinds(
+    kinds: Sequence[Kind], folder: Path, pristine: Path, *, noted: bool = True, every: int = 1
+) -> Iterator[Fault]:
+    """Damage each kind in each way and run its reader.
+
+    Args:
+        folder: the finished study; it is as before afterwards.
+        pristine: a copy of it.
+        noted: whether the steps' notes of what they wrote are there (artifacts.checksums).
+        every: only every so many ways, for a short form.
+    """
+    part = "files" if noted else "files without notes"
+    for kind in kinds:
+        for name, damage in list(damages(pristine / kind.path, kind.others))[::every]:
+            damage(folder / kind.path)
+            end = kind.read(give_up_rights if name == "not readable" else (lambda: None))
+            yield Fault(part, kind.name, f"{kind.path}, {name}", *_outcome(end, kind, folder, pristine, noted))
+            restore(folder, pristine, [kind.path])
+
+
+def _outcome(end: End, kind: Kind, folder: Path, pristine: Path, noted: bool) -> tuple[str, str]:
+    if end.status:
+        # A checkpoint is one thing of several files: naming its folder is enough.
+        names = [str(kind.path)] + ([CHECKPOINT] if str(kind.path).startswith(CHECKPOINT) else [])
+        return outcome_of_error(end.message, names), end.message
+    if different := differing(folder, pristine, leave_out=(kind.path,)):
+        return ("silent" if noted else "taken"), f"differ: {', '.join(map(str, different[:3]))}"
+    return "harmless", ""
+
+
+def differing(folder: Path, pristine: Path, leave_out: Sequence[Path] = ()) -> list[Path]:
+    """Results whose content differs between two folders, apart from how long answers took."""
+    found = []
+    names = {path.relative_to(root) for root in (folder, pristine) for path in (root / "results").rglob("*")}
+    for name in sorted(names):
+        if name in leave_out or name.parts[1] in (".checksums", "rule_times", "code"):
+            continue
+        one, other = folder / name, pristine / name
+        if one.is_dir() and other.is_dir():
+            continue
+        if not (one.is_file() and other.is_file()) or _content(one) != _content(other):
+            found.append(name)
+    return found
+
+
+def _content(path: Path) -> bytes:
+    content = path.read_bytes()
+    if path.suffix == ".jsonl":
+        return TIMES.sub(b"", content)
+    if path.name == "log.csv":  # the last column is the time
+        return b"\n".join(line.rpartition(b",")[0] for line in content.splitlines())
+    return content
