@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 
 from workflow_scripts.artifacts import checksums, hdf5
 from workflow_scripts.artifacts.asset_record import AssetRecord, FileRecord, SourceRecord, write_asset_record
-from workflow_scripts.artifacts.checkpoints import CheckpointEntry, CheckpointIndex, weights_hash
+from workflow_scripts.artifacts.checkpoints import CheckpointEntry, CheckpointIndex
 from workflow_scripts.artifacts.files import ArtifactError, sha256_file
 from workflow_scripts.artifacts.logs import run_step
 from workflow_scripts.artifacts.utterances import Utterance
@@ -102,6 +102,11 @@ def test_a_replaced_file_of_an_asset_is_refused_by_name():
         ArtifactError, match=r"resources/a/weights\.bin: not the file that resources/a/asset\.json lists"
     ):
         checksums.check_inputs([record])
+    (folder / "weights.bin").unlink()
+    with pytest.raises(
+        ArtifactError, match=r"resources/a/weights\.bin is missing but listed in resources/a/asset\.json"
+    ):
+        checksums.check_inputs([record])
 
 
 def test_another_checkpoints_weights_in_the_place_of_these_are_refused():
@@ -110,12 +115,17 @@ def test_another_checkpoints_weights_in_the_place_of_these_are_refused():
         folder = path.parent / f"step-{step:06d}"
         folder.mkdir(parents=True)
         save_file({"w": np.full(4, step, np.float32)}, folder / "adapter.safetensors")
-    entries = [
-        CheckpointEntry(name=f"step-{step:06d}", step=step, sha256=weights_hash(path.parent / f"step-{step:06d}"))
-        for step in (0, 30)
-    ]
+        (folder / "lslm.json").write_text(json.dumps({"step": step}))
+    entries = [CheckpointEntry.of(path.parent / f"step-{step:06d}", step) for step in (0, 30)]
     index = CheckpointIndex(schema="checkpoints/1", model="m", checkpoints=entries, provenance={})
     assert index.folder(path, "step-000030") == path.parent / "step-000030"
+    facts = path.parent / "step-000030" / "lslm.json"
+    facts.write_bytes((path.parent / "step-000000" / "lslm.json").read_bytes())
+    with pytest.raises(ArtifactError, match=r"step-000030: its settings .* are not those of .*checkpoints\.json"):
+        index.folder(path, "step-000030")
+    before = [entry.model_copy(update={"settings_sha256": None}) for entry in entries]
+    old = CheckpointIndex(schema="checkpoints/1", model="m", checkpoints=before, provenance={})
+    assert old.folder(path, "step-000030"), "a run from before settings were recorded"
     moved = path.parent / "step-000000" / "adapter.safetensors"
     (path.parent / "step-000030" / "adapter.safetensors").write_bytes(moved.read_bytes())
     with pytest.raises(ArtifactError, match=r"step-000030: its weights are not those of .*checkpoints\.json"):

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workflow_scripts.artifacts.files import HOST, ArtifactError, atomic_path, read_json, write_text
+from workflow_scripts.artifacts.files import HOST, ArtifactError, atomic_path, read_json, read_text, write_text
 from workflow_scripts.artifacts.provenance import provenance, settings_hash
 from workflow_scripts.artifacts.shards import select_shard, shard_names
 
@@ -94,3 +94,19 @@ def test_json_that_is_cut_off_or_missing_is_named_with_what_makes_it(tmp_path):
     path.write_text('{"a": ')
     with pytest.raises(ArtifactError, match=r"manifest\.json: damaged .*delete it and run again \(the manifest step\)"):
         read_json(path, "the manifest step")
+
+
+def test_a_directory_in_the_place_of_a_file_is_named_by_every_reader_of_text(tmp_path):
+    (tmp_path / "here").mkdir()
+    with pytest.raises(ArtifactError, match=r"here: cannot be read \(Is a directory\)"):
+        read_text(tmp_path / "here", "a step")
+
+
+def test_what_a_writer_left_goes_after_a_day_even_if_its_number_is_another_processs(tmp_path):
+    part = tmp_path / f".a.txt.{HOST}.{os.getppid()}.part"
+    part.write_text("x")
+    write_text(tmp_path / "a.txt", "1")
+    assert part.exists(), "its writer lives"
+    os.utime(part, (1, 1))
+    write_text(tmp_path / "a.txt", "2")
+    assert not part.exists()

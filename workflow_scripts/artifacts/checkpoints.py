@@ -20,6 +20,19 @@ class CheckpointEntry(Record):
     name: str = Field(pattern=r"^step-\d{6}$")
     step: int
     sha256: str = Field(description="Over the folder's weight files, sorted by name.")
+    settings_sha256: str | None = Field(
+        default=None, description="Over its JSON files; None where it was not recorded yet (before 0.8.0)."
+    )
+
+    @classmethod
+    def of(cls, folder: Path, step: int) -> "CheckpointEntry":
+        """The entry of the checkpoint in `folder`."""
+        return cls(
+            name=checkpoint_name(step),
+            step=step,
+            sha256=weights_hash(folder),
+            settings_sha256=weights_hash(folder, "*.json"),
+        )
 
 
 class CheckpointIndex(Record):
@@ -49,16 +62,21 @@ class CheckpointIndex(Record):
         """Folder of checkpoint `name` of the index read from `path`.
 
         Raises:
-            ArtifactError: there is no such checkpoint, or its weights are not those that the index lists.
+            ArtifactError: there is no such checkpoint, or its files are not those that the index lists.
         """
-        recorded = {entry.name: entry.sha256 for entry in self.checkpoints}
+        recorded = {entry.name: entry for entry in self.checkpoints}
         if name not in recorded:
             raise ArtifactError(f"{path}: no checkpoint {name!r}; known: {', '.join(recorded)}")
         folder = Path(path).parent / name
-        if weights_hash(folder) != recorded[name]:
-            raise ArtifactError(
-                f"{folder}: its weights are not those of {path}; bring them back, or delete {path} to train again"
-            )
+        entry = recorded[name]
+        for what, found, expected in (
+            ("weights", weights_hash(folder), entry.sha256),
+            ("settings (*.json)", weights_hash(folder, "*.json"), entry.settings_sha256),
+        ):
+            if expected is not None and found != expected:
+                raise ArtifactError(
+                    f"{folder}: its {what} are not those of {path}; bring them back, or delete {path} to train again"
+                )
         return folder
 
 
@@ -73,9 +91,9 @@ def checkpoint_step(name: str) -> int | None:
     return None if match is None else int(match[1])
 
 
-def weights_hash(folder: Path) -> str:
-    """SHA-256 over the names and hashes of a checkpoint's weight files, sorted by name."""
+def weights_hash(folder: Path, pattern: str = "*.safetensors") -> str:
+    """SHA-256 over the names and hashes of a checkpoint's weight files (or others), sorted by name."""
     digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*.safetensors")):
+    for path in sorted(folder.rglob(pattern)):
         digest.update(f"{path.relative_to(folder).as_posix()} {checksum(path)}\n".encode())
     return digest.hexdigest()

@@ -35,7 +35,7 @@ def forget_outputs(paths: Iterable[str | Path]) -> None:
 
 
 def check_inputs(paths: Iterable[str | Path]) -> None:
-    """Check files that a step is about to read; for asset.json, also the files that it lists and that are there.
+    """Check files that a step is about to read; for asset.json, also the files that it lists.
 
     Raises:
         ArtifactError: a file is not what the step before wrote, or what the record says; names the file.
@@ -50,9 +50,8 @@ def check_inputs(paths: Iterable[str | Path]) -> None:
                 f"is, delete {_note_path(path)})"
             )
         if path.name == RECORD_NAME:
-            for name, file in read_asset_record(path, check_files=False).files.items():
-                if (listed := path.parent / name).is_file():
-                    check_recorded(listed, file.sha256, path)
+            for name, file in read_asset_record(path).files.items():
+                check_recorded(path.parent / name, file.sha256, path)
 
 
 def check_recorded(path: Path, sha256: str, record: Path) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from transformers import AutoConfig, AutoTokenizer, PrinterCallback, TrainingArguments
 
-from workflow_scripts.artifacts.checkpoints import CheckpointEntry, CheckpointIndex, checkpoint_name, weights_hash
+from workflow_scripts.artifacts.checkpoints import CheckpointEntry, CheckpointIndex, checkpoint_name
 from workflow_scripts.artifacts.features import FeatureReader
 from workflow_scripts.artifacts.files import ArtifactError, disk_full_named, sha256_file, write_text
 from workflow_scripts.artifacts.provenance import library_versions, provenance, settings_hash
@@ -285,8 +285,5 @@ def log_run(
 
 def write_index(path: Path, name: str, steps: list[int], facts: dict[str, Any]) -> None:
     """checkpoints.json over the folders beside it."""
-    entries = [
-        CheckpointEntry(name=checkpoint_name(step), step=step, sha256=weights_hash(path.parent / checkpoint_name(step)))
-        for step in steps
-    ]
+    entries = [CheckpointEntry.of(path.parent / checkpoint_name(step), step) for step in steps]
     CheckpointIndex(schema="checkpoints/1", model=name, checkpoints=entries, provenance=facts).write(path)

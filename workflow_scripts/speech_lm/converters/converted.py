@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from workflow_scripts.artifacts.checkpoints import CheckpointEntry, CheckpointIndex, checkpoint_name, weights_hash
+from workflow_scripts.artifacts.checkpoints import CheckpointEntry, CheckpointIndex, checkpoint_name
 from workflow_scripts.artifacts.provenance import provenance
 from workflow_scripts.speech_lm.protocol import SpeechLMError
 from workflow_scripts.speech_lm.torch_files import fill
@@ -42,7 +42,7 @@ def write_checkpoint(target: Path, name: str, lslm: LSLM, facts: Mapping[str, An
     """Write `target/checkpoints.json` with the one checkpoint `step-000000`; gives the path of the first."""
     folder = Path(target) / checkpoint_name(STEP)
     save_lslm(folder, lslm, step=STEP, seed=0, facts=facts)
-    entry = CheckpointEntry(name=checkpoint_name(STEP), step=STEP, sha256=weights_hash(folder))
+    entry = CheckpointEntry.of(folder, STEP)
     path = Path(target) / "checkpoints.json"
     CheckpointIndex(schema="checkpoints/1", model=name, checkpoints=[entry], provenance=provenance(**facts)).write(path)
     return path
