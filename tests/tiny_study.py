@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast
 
 from workflow_scripts.artifacts.asset_record import AssetRecord, FileRecord, SourceRecord, write_asset_record
-from workflow_scripts.artifacts.checkpoints import CheckpointEntry, CheckpointIndex, weights_hash
+from workflow_scripts.artifacts.checkpoints import CheckpointEntry, CheckpointIndex
 from workflow_scripts.artifacts.features import write_features
 from workflow_scripts.artifacts.files import sha256_file
 from workflow_scripts.artifacts.questions import QUESTIONS, Question
@@ -129,7 +129,7 @@ def _write_model(study: TinyStudy, n_layers: int) -> None:
     _tokenizer().save_pretrained(study.backbone.parent)
     lslm = LSLM(backbone, SpeechAdapter(AdapterShape(d_encoder=D_ENCODER, d_hidden=24, d_model=32)))
     save_lslm(study.model.parent / CHECKPOINT, lslm, step=3, seed=0, facts={})
-    entry = CheckpointEntry(name=CHECKPOINT, step=3, sha256=weights_hash(study.model.parent / CHECKPOINT))
+    entry = CheckpointEntry.of(study.model.parent / CHECKPOINT, 3)
     CheckpointIndex(schema="checkpoints/1", model="tiny-lora", checkpoints=[entry], provenance={}).write(study.model)
     for path, name in ((study.backbone, "tiny-llama"), (study.encoder, "tiny-whisper")):
         path.parent.mkdir(exist_ok=True)

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from workflow_scripts.artifacts.answers import ANSWERS
-from workflow_scripts.artifacts.checkpoints import CheckpointIndex
+from workflow_scripts.artifacts.checkpoints import CheckpointIndex, weights_hash
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.questions import QUESTIONS
 from workflow_scripts.artifacts.tables import read_table
@@ -18,7 +18,7 @@ from workflow_scripts.speech_lm.families.composite import load_composite
 from workflow_scripts.speech_lm.trainable.checkpoint import load_lslm, read_info
 from workflow_scripts.training.dataset import InstructionDataset
 from workflow_scripts.training.initial_model import new_lslm, swamped_matrices
-from workflow_scripts.training.train_model import train_model, weights_hash
+from workflow_scripts.training.train_model import train_model
 from workflow_scripts.training.trainer import LSLMTrainer, parameter_groups
 
 
