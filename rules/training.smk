@@ -51,6 +51,7 @@ rule warm_up_adapter:
         runtime=480,
         gpu=plan.gpus_per_job,
     params:
+        **plan.online_params(),
         code=plan.code("training/warm_up_adapter.py"),
         recipe=lookup(dpath="{recipe}", within=config["training"]["recipes"]),
         seed=lambda wildcards: int(wildcards.train_seed),
@@ -110,6 +111,7 @@ rule train_model:
         runtime=2880,
         gpu=plan.training_gpus,
     params:
+        **plan.online_params(),
         code=plan.code("training/start_training.py"),
         name="{model}",
         model=lookup(dpath="{model}", within=config["models"]),

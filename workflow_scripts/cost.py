@@ -16,7 +16,8 @@ from pathlib import Path
 import yaml
 
 from workflow_scripts.plan import FLOORS
-from workflow_scripts.planning.books import POSITIONS_PER_SECOND, PROMPT, TEMPLATE, WORD_SECONDS, Books
+from workflow_scripts.planning.books import POSITIONS_PER_SECOND, PROMPT, TEMPLATE, Books
+from workflow_scripts.planning.online import features_online, prompt_seconds
 from workflow_scripts.planning.study import Study
 from workflow_scripts.settings import INSTRUCTIONS, Config, ConfigError, read_study
 from workflow_scripts.settings.model_size import ModelSize
@@ -78,10 +79,10 @@ def costs(config: Config, rates: Rates) -> Iterator[Cost]:
 
     prompts = config.training.instructions
     n_prompts = prompts.prompts + prompts.heldout if study.trained_models else 0
-    prompt_seconds = WORD_SECONDS * (prompts.min_words + prompts.max_words) / 2
+    online, _ = features_online(config, books)
     asked = {subset: study.n_questions(subset) for subset in study.subsets}
     speech = {subset: QUESTION_SECONDS * n for subset, n in asked.items()} | (
-        {INSTRUCTIONS: prompt_seconds * n_prompts} if n_prompts else {}
+        {INSTRUCTIONS: prompt_seconds(config)} if n_prompts else {}
     )
     total = sum(speech.values())
     yield Cost("speak", len(speech), total / rates["speaking"], False, kept=AUDIO_BYTES * total)
@@ -89,10 +90,10 @@ def costs(config: Config, rates: Rates) -> Iterator[Cost]:
     encoders = sorted({entry.encoder for entry in config.models.values() if getattr(entry, "encoder", None)})
     for name in encoders:
         one = size(name)
-        operations = 2 * encoder_parameters(one) * FRAMES * total
-        kept = FRAMES * total * one.d * 2
-        yield Cost(f"encode ({name})", len(speech), seconds("encoding", operations, len(speech)), True, kept,
-                   read=AUDIO_BYTES * total)  # fmt: skip
+        heard = [length for subset, length in speech.items() if not (online and subset == INSTRUCTIONS)]
+        operations, kept = 2 * encoder_parameters(one) * FRAMES * sum(heard), FRAMES * sum(heard) * one.d * 2
+        yield Cost(f"encode ({name})", len(heard), seconds("encoding", operations, len(heard)), True, kept,
+                   read=AUDIO_BYTES * sum(heard))  # fmt: skip
     asr = size(config.speech.asr.asset)
     clips = sum(asked.values()) + n_prompts
     operations = 2 * encoder_parameters(asr) * FRAMES * total
@@ -108,7 +109,7 @@ def costs(config: Config, rates: Rates) -> Iterator[Cost]:
     if backbones:
         yield Cost("answer the training prompts", len(backbones), spent + len(backbones) * rates["start_seconds"], True,
                    kept=ANSWER_BYTES * n_prompts * len(backbones))  # fmt: skip
-        yield _training(config, study, size, rates, prompt_seconds)
+        yield _training(config, study, size, rates, online)
 
     yield _answers(config, study, size, rates, asked)
     yield _states(config, study, size, rates, asked)
@@ -120,10 +121,11 @@ def encoder_parameters(size: ModelSize) -> int:
     return size.layers * (4 * size.d * size.d + 2 * size.d * size.inner)
 
 
-def _training(config: Config, study: Study, size: Sizes, rates: Rates, prompt_seconds: float) -> Cost:
+def _training(config: Config, study: Study, size: Sizes, rates: Rates, online: bool) -> Cost:
     prompts, jobs = config.training.instructions, len(study.trained_models)
-    length = TEMPLATE + POSITIONS_PER_SECOND * prompt_seconds + prompts.max_new_tokens
-    operations = kept = read = 0.0
+    seconds = prompt_seconds(config) / (prompts.prompts + prompts.heldout)
+    length = TEMPLATE + POSITIONS_PER_SECOND * seconds + prompts.max_new_tokens
+    operations = encoded = kept = read = 0.0
     largest = 0.0
     for name in study.trained_models:
         entry = config.models[name]
@@ -135,8 +137,9 @@ def _training(config: Config, study: Study, size: Sizes, rates: Rates, prompt_se
         saved = 4 * adapter + (2 * one.parameters if trained else 0)
         kept += saved * len(recipe.checkpoint_steps)
         largest = max(largest, 12 * (adapter + (one.parameters if trained else 0)))
-        read += samples * FRAMES * prompt_seconds * encoder.d * 2
-    spent = operations / rates["training"] + jobs * rates["start_seconds"]
+        read += samples * seconds * (AUDIO_BYTES if online else FRAMES * encoder.d * 2)
+        encoded += 2 * encoder_parameters(encoder) * FRAMES * seconds * samples * online
+    spent = operations / rates["training"] + encoded / rates["encoding"] + jobs * rates["start_seconds"]
     return Cost("train", jobs, spent, True, kept=kept, temporary=largest, read=read)
 
 
@@ -245,6 +248,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         config = read_study(ROOT, [path.absolute() for path in chosen.configfiles])
         print(table(list(costs(config, read_rates(chosen.rates, chosen.on))), chosen.on == "gpu"))
+        if config.trained_models():
+            online, why = features_online(config, Books(config))
+            print(f"features of the training prompts: {'computed in every step' if online else 'in a file'} ({why})")
     except ConfigError as error:
         raise SystemExit(str(error)) from None
 

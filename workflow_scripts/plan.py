@@ -4,14 +4,17 @@ Used while the Snakefile is parsed, so it imports nothing heavy and reads no res
 `Plan`, and ask `planning.study` for names; steps never see either.
 """
 
+import os
 import shutil
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from workflow_scripts.figures.table import FIGURES
 from workflow_scripts.planning.books import Books
 from workflow_scripts.planning.code import Code, Step
+from workflow_scripts.planning.online import DECIDED, features_online
 from workflow_scripts.planning.record import CodeRecord
 from workflow_scripts.planning.sources import Sources
 from workflow_scripts.planning.study import BASE, Study
@@ -185,8 +188,21 @@ class Plan:
         encoder = self.config.models[wildcards.model].encoder
         return [self.features(encoder, subset) for subset in self.study.analysed_subsets]
 
-    def training_features(self, wildcards: Any) -> str:
-        """Encoder output of the training prompts, for a model or a warm-up."""
+    @cached_property
+    def online(self) -> bool:
+        """Whether training computes encoder features itself (`planning.online`)."""
+        online, _ = features_online(self.config, self.books)
+        os.environ[DECIDED] = "online" if online else "cached"
+        return online
+
+    def online_params(self) -> dict[str, Any]:
+        """What a training step needs to compute features: a param only where it does."""
+        return {"window_seconds": self.config.speech.window_seconds} if self.online else {}
+
+    def training_features(self, wildcards: Any) -> str | list[str]:
+        """Encoder output of the training prompts, for a model or a warm-up; none if it is computed online."""
+        if self.online:
+            return []
         encoder = getattr(wildcards, "encoder", None) or self.config.models[wildcards.model].encoder
         return self.features(encoder, INSTRUCTIONS)
 

@@ -13,8 +13,9 @@ ROOT = Path(__file__).parents[2]
 RATES = ROOT / "profiles/rates.yaml"
 
 
-def study(name):
-    return read_study(ROOT, [ROOT / "studies" / f"{name}.yaml"])
+def study(name, features="cached"):
+    found = read_study(ROOT, [ROOT / "studies" / f"{name}.yaml"])
+    return found.model_copy(update={"training": found.training.model_copy(update={"features": features})})
 
 
 @pytest.fixture(autouse=True)
@@ -27,8 +28,8 @@ def test_the_cost_of_the_papers_study_is_told_in_seconds(capsys):
     main([str(ROOT / "studies/paper.yaml"), "--on", "gpu"])
     assert time.process_time() - started < 10
     printed = capsys.readouterr().out
-    assert "encode (whisper-large-v3)" in printed and printed.count("\n") == 11
-    assert printed.splitlines()[-1].startswith("disk: ")
+    assert "encode (whisper-large-v3)" in printed and printed.count("\n") == 12
+    assert printed.splitlines()[-2].startswith("disk: ")
 
 
 def test_jobs_are_those_of_the_study():
@@ -62,6 +63,14 @@ def test_more_prompts_cost_in_proportion_and_only_where_prompts_are_used():
         assert two[stage].kept == pytest.approx(2 * one[stage].kept, rel=0.02)
     for stage in ("train", "answer", "edit"):
         assert two[stage] == one[stage]
+
+
+def test_features_computed_online_are_not_written_but_cost_the_encoder_in_every_step():
+    rates = read_rates(RATES, "gpu")
+    cached, online = ({c.stage: c for c in costs(study("paper", kind), rates)} for kind in ("cached", "online"))
+    encode = "encode (whisper-large-v3)"
+    assert online[encode].jobs == cached[encode].jobs - 1 and online[encode].kept < cached[encode].kept / 50
+    assert online["train"].seconds > cached["train"].seconds and online["train"].read < cached["train"].read
 
 
 def test_gpus_take_the_models_and_cores_the_voice():

@@ -91,6 +91,16 @@ def test_fresh_run_plans_every_stage_once(workflow):
     assert counts["build_report"] == 1
 
 
+def test_features_computed_online_leave_out_their_file_and_nothing_else(workflow):
+    cached = workflow.job_counts()
+
+    def online(config):
+        config["training"]["features"] = "online"
+
+    workflow.edit_config(online)
+    assert workflow.job_counts() == cached | {"encode_speech": cached["encode_speech"] - 1}
+
+
 def test_adding_a_model_runs_its_jobs_and_the_cheap_aggregates_only(finished):
     finished.edit_config(second_seed)
     assert finished.planned() == NEW_MODEL | AGGREGATES | {"warm_up_adapter": 1} == finished.job_counts()

@@ -95,6 +95,10 @@ class FeatureReader:
         number = self._index[name]
         return self._read("features", slice(*self._offsets[number : number + 2]))
 
+    def several(self, names: Sequence[str]) -> list[np.ndarray]:
+        """Features of several ids, in their order."""
+        return [self[name] for name in names]
+
     def _read(self, dataset: str, rows: slice) -> np.ndarray:
         try:
             return hdf5.bfloat16_to_float32(self._file[dataset][rows])

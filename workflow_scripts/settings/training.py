@@ -172,4 +172,9 @@ class TrainingSettings(Settings):
     """Training data and recipes."""
 
     instructions: InstructionSettings = Field(description="Training prompts.")
+    features: Literal["cached", "online", "auto"] = Field(
+        default="cached",
+        description="Encoder output of the training prompts: `cached` in a file, or computed `online` in every step. "
+        "`auto`: online where the file would take more than half of the free disk.",
+    )
     recipes: dict[str, RecipeSettings] = Field(description="Recipes by name; a model names one.")

@@ -9,12 +9,12 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from workflow_scripts.artifacts.answers import ANSWERS
-from workflow_scripts.artifacts.features import FeatureReader
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.kept import check_ids
 from workflow_scripts.artifacts.questions import QUESTIONS, Question
 from workflow_scripts.artifacts.utterances import UTTERANCES
 from workflow_scripts.speech_lm.families.chat import ChatTemplate
+from workflow_scripts.training.online import Features
 
 logger = logging.getLogger(__name__)
 TRAIN, HELDOUT = "train", "heldout"
@@ -63,7 +63,7 @@ def split_of(question: Question) -> str:
     return split
 
 
-def kept_questions(questions: Path, manifest: Path, features: FeatureReader) -> dict[str, list[Question]]:
+def kept_questions(questions: Path, manifest: Path, features: Features) -> dict[str, list[Question]]:
     """Prompts per split whose audio was kept and encoded.
 
     Raises:
@@ -88,7 +88,7 @@ def kept_questions(questions: Path, manifest: Path, features: FeatureReader) -> 
 
 
 def load_instructions(
-    questions: Sequence[Question], answers: Path, features: FeatureReader, template: ChatTemplate
+    questions: Sequence[Question], answers: Path, features: Features, template: ChatTemplate
 ) -> list[Instruction]:
     """Instructions with the base model's answers; prompts with an empty answer are left out and counted in the log.
 
@@ -119,7 +119,7 @@ def load_instructions(
 class InstructionDataset(Dataset[Sample]):
     """N instructions as 2N samples: index i < N is instruction i spoken, N + i the same instruction written."""
 
-    def __init__(self, instructions: Iterable[Instruction], features: FeatureReader) -> None:
+    def __init__(self, instructions: Iterable[Instruction], features: Features) -> None:
         self.instructions = list(instructions)
         self._features = features
 
@@ -127,6 +127,11 @@ class InstructionDataset(Dataset[Sample]):
         return 2 * len(self.instructions)
 
     def __getitem__(self, index: int) -> Sample:
-        number = index % len(self.instructions)
-        instruction = self.instructions[number]
-        return Sample(instruction, self._features[instruction.id] if index < len(self.instructions) else None)
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Sample]:
+        """The samples of a batch (torch's loader asks so), their features together."""
+        n = len(self.instructions)
+        chosen = [self.instructions[index % n] for index in indices]
+        features = iter(self._features.several([one.id for one, index in zip(chosen, indices) if index < n]))
+        return [Sample(one, next(features) if index < n else None) for one, index in zip(chosen, indices)]

@@ -96,11 +96,12 @@ if __name__ == "__main__":
     run_step(
         snakemake,
         lambda s: start_training(
-            {name: Path(s.input[name]) for name in ("questions", "manifest", "features", "answers")}
-            | {"backbone": Path(s.input.backbone).parent}
-            | {"warmup": Path(str(s.input.warmup)) if s.input.warmup else None}
+            {name: Path(s.input[name]) for name in ("questions", "manifest", "answers")}
+            | {name: Path(s.input[name]).parent for name in ("backbone", "encoder")}
+            | {name: Path(str(s.input[name])) if s.input[name] else None for name in ("features", "warmup")}
             | {name: Path(s.output[name]) for name in ("checkpoints", "curve")}
-            | {name: s.params[name] for name in ("name", "model", "recipe", "system_prompt")},
+            | {name: s.params[name] for name in ("name", "model", "recipe", "system_prompt")}
+            | {"window_seconds": s.params.get("window_seconds")},
             s.params.model["processes"],
             Path(str(s.log[0])),
         ),

@@ -18,7 +18,6 @@ from typing import Any
 from transformers import AutoConfig, AutoTokenizer, PrinterCallback, TrainingArguments
 
 from workflow_scripts.artifacts.checkpoints import CheckpointEntry, CheckpointIndex, checkpoint_name
-from workflow_scripts.artifacts.features import FeatureReader
 from workflow_scripts.artifacts.files import ArtifactError, disk_full_named, sha256_file, write_text
 from workflow_scripts.artifacts.provenance import library_versions, provenance, settings_hash
 from workflow_scripts.settings.families.composite import TrainedModel
@@ -34,6 +33,7 @@ from workflow_scripts.training.dataset import HELDOUT, TRAIN, InstructionDataset
 from workflow_scripts.training.distill import Distillation
 from workflow_scripts.training.heldout import FormLoss, heldout_losses
 from workflow_scripts.training.initial_model import SWAMPING_SHARE, new_lslm, swamped_matrices
+from workflow_scripts.training.online import open_features
 from workflow_scripts.training.sampler import MixedBatchSampler
 from workflow_scripts.training.sharding import shard, split_again
 from workflow_scripts.training.trainer import LSLMTrainer
@@ -46,7 +46,7 @@ HELDOUT_BATCH = 32
 def train_model(
     questions: Path,
     manifest: Path,
-    features: Path,
+    features: Path | None,
     answers: Path,
     backbone: Path,
     warmup: Path | None,
@@ -57,11 +57,14 @@ def train_model(
     model: Mapping[str, Any],
     recipe: Mapping[str, Any],
     system_prompt: str | None,
+    encoder: Path | None = None,
+    window_seconds: float | None = None,
 ) -> None:
     """Train the model `name`; write its checkpoint folders, log.csv and, last, checkpoints.json.
 
     Args:
-        questions, manifest, features, answers: the instructions, their audio, its encoder output, the targets.
+        questions, manifest, features, answers: the instructions, their audio, its encoder output (None: computed in
+            every step, by the Whisper model in the folder `encoder` with `window_seconds`), the targets.
         backbone: folder of the language model. warmup: adapter.safetensors of the warm-up, None for a random adapter.
         model, recipe: values of `TrainedModel` and `RecipeSettings`.
         system_prompt: None for the chat template's own.
@@ -76,7 +79,7 @@ def train_model(
             f"recipe {entry.recipe!r} has warmup {settings.warmup!r}, but the adapter given is {warmup}"
         )
     folder = checkpoints.parent
-    reader = FeatureReader(features)
+    reader = open_features(features, manifest, encoder, window_seconds)
     tokenizer = AutoTokenizer.from_pretrained(backbone, local_files_only=True, trust_remote_code=False)
     template = ChatTemplate(tokenizer, system_prompt=system_prompt, model_name=entry.backbone)
     by_split = {
@@ -89,6 +92,8 @@ def train_model(
     if warmup is not None:
         warn_of_swamping(lslm, adapter_rate, entry.recipe)
     inputs = {path.name: sha256_file(path) for path in (questions, manifest, features, answers, warmup) if path}
+    if features is None:
+        inputs["encoder"] = sha256_file(encoder / "config.json")
     facts = provenance(
         {"model": dict(model), "recipe": dict(recipe), "system_prompt": system_prompt},
         model=name,

@@ -19,7 +19,7 @@ import torch.distributed
 from workflow_scripts.training.train_model import train_model
 
 logger = logging.getLogger(__name__)
-PATHS = ("questions", "manifest", "features", "answers", "backbone", "warmup", "checkpoints", "curve")
+PATHS = ("questions", "manifest", "features", "answers", "backbone", "encoder", "warmup", "checkpoints", "curve")
 
 
 def write_job(path: Path, log: Path | None, arguments: dict[str, Any]) -> None:
@@ -33,7 +33,7 @@ def read_job(path: Path) -> tuple[Path | None, dict[str, Any]]:
     job = json.loads(path.read_text(encoding="utf-8"))
     arguments = job["arguments"]
     for name in PATHS:
-        arguments[name] = None if arguments[name] is None else Path(arguments[name])
+        arguments[name] = None if arguments.get(name) is None else Path(arguments[name])
     return None if job["log"] is None else Path(job["log"]), arguments
 
 

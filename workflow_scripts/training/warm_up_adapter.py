@@ -23,7 +23,6 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoTokenizer
 
-from workflow_scripts.artifacts.features import FeatureReader
 from workflow_scripts.artifacts.files import ArtifactError, atomic_path
 from workflow_scripts.artifacts.provenance import provenance
 from workflow_scripts.artifacts.questions import Question
@@ -42,6 +41,7 @@ from workflow_scripts.training.ctc import (
 )
 from workflow_scripts.training.dataset import HELDOUT, TRAIN, kept_questions
 from workflow_scripts.training.initial_model import new_adapter
+from workflow_scripts.training.online import Features, open_features
 from workflow_scripts.training.sampler import LengthGroupedOrder
 
 logger = logging.getLogger(__name__)
@@ -66,13 +66,15 @@ class Utterance:
 def warm_up_adapter(
     questions: Path,
     manifest: Path,
-    features: Path,
+    features: Path | None,
     backbone: Path,
     adapter: Path,
     curve: Path,
     *,
     recipe: Mapping[str, Any],
     seed: int,
+    encoder: Path | None = None,
+    window_seconds: float | None = None,
 ) -> None:
     """Train the adapter with CTC on the training utterances and write adapter.safetensors and log.csv.
 
@@ -87,7 +89,7 @@ def warm_up_adapter(
     settings = RecipeSettings.model_validate(recipe)
     if settings.warmup != "ctc":
         raise ArtifactError(f"warmup is {settings.warmup!r} in this recipe; there is nothing to warm up")
-    reader = FeatureReader(features)
+    reader = open_features(features, manifest, encoder, window_seconds)
     by_split = kept_questions(questions, manifest, reader)
     embeddings = token_embeddings(backbone)
     tokenizer = AutoTokenizer.from_pretrained(backbone, local_files_only=True, trust_remote_code=False)
@@ -97,7 +99,9 @@ def warm_up_adapter(
     n_impossible = len(by_split[TRAIN]) - len(train)
     logger.info("%d CTC classes; %d utterances are too short for their text, dropped", len(vocabulary), n_impossible)
     if not train:
-        raise ArtifactError(f"{features}: every utterance has fewer positions than tokens; lower adapter.stack")
+        raise ArtifactError(
+            f"{features or manifest}: every utterance has fewer positions than tokens; lower adapter.stack"
+        )
     trained = new_adapter(settings.adapter, reader.width, embeddings.shape[1], seed)
     rows = []
     device = resolve_device()
@@ -127,9 +131,7 @@ def token_embeddings(backbone: Path) -> Tensor:
     return load_backbone(backbone, dtype=stored).get_input_embeddings().weight.detach().float()
 
 
-def load_utterances(
-    questions: Sequence[Question], features: FeatureReader, vocabulary: CtcVocabulary
-) -> list[Utterance]:
+def load_utterances(questions: Sequence[Question], features: Features, vocabulary: CtcVocabulary) -> list[Utterance]:
     """Labels of questions, and where their features are; the text is what the voice reads."""
     return [
         Utterance(
@@ -265,11 +267,13 @@ if __name__ == "__main__":
         lambda s: warm_up_adapter(
             Path(s.input.questions),
             Path(s.input.manifest),
-            Path(s.input.features),
+            Path(str(s.input.features)) if s.input.features else None,
             Path(s.input.backbone).parent,
             Path(s.output.adapter),
             Path(s.output.curve),
             recipe=s.params.recipe,
             seed=s.params.seed,
+            encoder=Path(s.input.encoder).parent,
+            window_seconds=s.params.get("window_seconds"),
         ),
     )
