@@ -85,7 +85,9 @@ def costs(config: Config, rates: Rates) -> Iterator[Cost]:
         {INSTRUCTIONS: prompt_seconds(config)} if n_prompts else {}
     )
     total = sum(speech.values())
-    yield Cost("speak", len(speech), total / rates["speaking"], False, kept=AUDIO_BYTES * total)
+    shards = len(study.prompt_shards)
+    pieces = len(speech) + (shards - 1 if n_prompts else 0)
+    yield Cost("speak", pieces, total / rates["speaking"], False, kept=AUDIO_BYTES * total)
 
     encoders = sorted({entry.encoder for entry in config.models.values() if getattr(entry, "encoder", None)})
     for name in encoders:
@@ -98,8 +100,8 @@ def costs(config: Config, rates: Rates) -> Iterator[Cost]:
     clips = sum(asked.values()) + n_prompts
     operations = 2 * encoder_parameters(asr) * FRAMES * total
     decoded = 2 * (asr.parameters - encoder_parameters(asr)) * TRANSCRIPT_TOKENS_PER_SECOND * total
-    hearing = seconds("encoding", operations, len(speech)) + decoded / rates["decoding"]
-    yield Cost("transcribe", len(speech), hearing, True, kept=500.0 * clips, read=AUDIO_BYTES * total)
+    hearing = seconds("encoding", operations, pieces) + decoded / rates["decoding"]
+    yield Cost("transcribe", pieces, hearing, True, kept=500.0 * clips, read=AUDIO_BYTES * total)
 
     backbones = sorted({config.models[name].backbone for name in study.trained_models})
     answered = 2 * n_prompts * (TEMPLATE + prompts.max_words), 2 * n_prompts * prompts.max_new_tokens
@@ -107,7 +109,8 @@ def costs(config: Config, rates: Rates) -> Iterator[Cost]:
         size(name).parameters * (answered[0] / rates["reading"] + answered[1] / rates["decoding"]) for name in backbones
     )
     if backbones:
-        yield Cost("answer the training prompts", len(backbones), spent + len(backbones) * rates["start_seconds"], True,
+        jobs = len(backbones) * shards
+        yield Cost("answer the training prompts", jobs, spent + jobs * rates["start_seconds"], True,
                    kept=ANSWER_BYTES * n_prompts * len(backbones))  # fmt: skip
         yield _training(config, study, size, rates, online)
 

@@ -36,7 +36,7 @@ def test_jobs_are_those_of_the_study():
     config = study("paper")
     jobs = {one.stage: one.jobs for one in costs(config, read_rates(RATES, "gpu"))}
     found = Study(config)
-    assert jobs["train"] == 8 and jobs["answer the training prompts"] == 4
+    assert jobs["train"] == 8 and jobs["answer the training prompts"] == 4 * len(found.prompt_shards) == 128
     assert jobs["states and alignment"] == len(
         found.files("{model}{checkpoint}{subset}{shard}", subsets=found.analysed_subsets)
     )

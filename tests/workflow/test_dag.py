@@ -101,6 +101,20 @@ def test_features_computed_online_leave_out_their_file_and_nothing_else(workflow
     assert workflow.job_counts() == cached | {"encode_speech": cached["encode_speech"] - 1}
 
 
+def test_training_prompts_in_shards_have_jobs_of_their_own_and_an_index(workflow):
+    whole = workflow.job_counts()
+
+    def shards(config):
+        config["training"]["prompts_per_shard"] = 1000
+
+    workflow.edit_config(shards)
+    parts = {"split_prompts": 1, "speak_shard": 3, "transcribe_shard": 3, "answer_shard": 3}
+    joins = {"join_synthesis": 1, "join_transcripts": 1, "join_answers": 1}
+    fewer = {rule: whole[rule] - 1 for rule in ("synthesize_speech", "transcribe_speech", "answer_instructions")}
+    expected = whole | parts | joins | fewer
+    assert workflow.job_counts() == {rule: n for rule, n in expected.items() if n}
+
+
 def test_adding_a_model_runs_its_jobs_and_the_cheap_aggregates_only(finished):
     finished.edit_config(second_seed)
     assert finished.planned() == NEW_MODEL | AGGREGATES | {"warm_up_adapter": 1} == finished.job_counts()

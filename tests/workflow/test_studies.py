@@ -13,7 +13,7 @@ from workflow_scripts.settings import parse_config
 pytestmark = pytest.mark.xdist_group("dag")
 ROOT = Path(__file__).resolve().parents[2]
 JOBS = {
-    "paper": {"train_model": 8, "dump_states": 400, "warm_up_adapter": None, "answer_instructions": 4},
+    "paper": {"train_model": 8, "dump_states": 400, "warm_up_adapter": None, "answer_shard": 4 * 32},
     # Only the adapter runs take their written answers from the backbone; no answers of a backbone are trained.
     "reference": {"train_model": 2, "warm_up_adapter": 1, "answer_spoken_questions": 24, "take_backbone_answers": 24},
     "runs": {"train_model": 8, "warm_up_adapter": 2, "answer_questions": 60, "answer_spoken_questions": 60},

@@ -158,7 +158,8 @@ class Books:
         return self._encoding(wildcards, asr.asset, asr.batch_size, self.config.speech.max_seconds)
 
     def _encoding(self, wildcards: Any, asset: str, batch: int, window: float) -> int:
-        seconds = max(window, min(self.config.speech.max_seconds, self._longest(wildcards.subset)))
+        subset = getattr(wildcards, "subset", INSTRUCTIONS)  # shards of the training prompts have none
+        seconds = max(window, min(self.config.speech.max_seconds, self._longest(subset)))
         frames = int(batch * 50 * seconds)
         return self._mb(wildcards, "encoder", self.size(asset), lambda one: encoding_bytes(one, frames, self.number))
 

@@ -108,6 +108,12 @@ class Study:
         return shard_names(self.n_questions(subset), self.config.benchmark.questions_per_shard)
 
     @property
+    def prompt_shards(self) -> list[str]:
+        """Shards of the training prompts."""
+        prompts = self.config.training.instructions
+        return shard_names(prompts.prompts + prompts.heldout, self.config.training.prompts_per_shard)
+
+    @property
     def scorers(self) -> list[str]:
         """The scorers of the study's subsets."""
         return sorted({self.config.benchmark.subsets[subset].scorer for subset in self.subsets})

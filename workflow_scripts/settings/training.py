@@ -172,6 +172,11 @@ class TrainingSettings(Settings):
     """Training data and recipes."""
 
     instructions: InstructionSettings = Field(description="Training prompts.")
+    prompts_per_shard: int | None = Field(
+        default=None,
+        gt=0,
+        description="Prompts that one job speaks, transcribes or answers; default: all of them.",
+    )
     features: Literal["cached", "online", "auto"] = Field(
         default="cached",
         description="Encoder output of the training prompts: `cached` in a file, or computed `online` in every step. "
