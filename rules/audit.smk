@@ -29,7 +29,6 @@ rule audit_answers:
         code=plan.code("audit/audit_answers.py"),
         settings=lookup(dpath="{audit}", within=config["audits"]),
         official=config["scoring"]["official"],
-        draws=config["evaluation"]["bootstrap_draws"],
         seed=config["seed"],
     message:
         "Audit of {wildcards.audit}"

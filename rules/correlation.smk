@@ -46,8 +46,6 @@ rule regress_gap:
     params:
         code=plan.code("correlation/regress_gap.py"),
         models=study.model_facts(),
-        draws=config["evaluation"]["bootstrap_draws"],
-        seed=config["seed"],
     message:
         "Similarity, APS and training time against the gap"
     script:
@@ -101,7 +99,7 @@ rule sensitivity:
         runtime=20,
     params:
         code=plan.code("correlation/sensitivity.py"),
-        models=study.models,
+        models=study.model_facts(),
     message:
         "What each open reading does to APS and Sim"
     script:
@@ -129,7 +127,7 @@ rule regress_answers:
         runtime=20,
     params:
         code=plan.code("correlation/regress_answers.py"),
-        models=study.models,
+        models=study.model_facts(),
     message:
         "Right answers against the alignment of their questions"
     script:

@@ -201,8 +201,6 @@ rule build_gap_table:
         backbones=study.model_backbones(),
         twins=study.twins(),
         frozen=study.frozen_models,
-        draws=config["evaluation"]["bootstrap_draws"],
-        seed=config["seed"],
     message:
         "Gap table, decline decomposition and agreement with cascades"
     script:

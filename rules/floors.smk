@@ -94,8 +94,6 @@ rule build_floor_table:
         runtime=20,
     params:
         code=plan.code("evaluation/build_floor_table.py", SCORERS=study.scorers),
-        draws=config["evaluation"]["bootstrap_draws"],
-        seed=config["seed"],
     message:
         "Spoken scores beside those of silence and of another question's audio"
     script:
@@ -120,8 +118,6 @@ rule build_skill_table:
         runtime=20,
     params:
         code=plan.code("evaluation/build_skill_table.py", SCORERS=study.scorers),
-        draws=config["evaluation"]["bootstrap_draws"],
-        seed=config["seed"],
     message:
         "Scores and gap by skill"
     script:
@@ -148,8 +144,6 @@ rule build_condition_table:
         code=plan.code("evaluation/build_condition_table.py", SCORERS=study.scorers),
         conditions=study.conditions(),
         voices={subset: study.voice(subset) for subset in study.subsets},
-        draws=config["evaluation"]["bootstrap_draws"],
-        seed=config["seed"],
     message:
         "Scores and gap by condition"
     script:

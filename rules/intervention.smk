@@ -82,8 +82,6 @@ rule compare_edits:
         scorer=config["benchmark"]["subsets"][config["intervention"]["subset"]][
             "scorer"
         ],
-        draws=config["evaluation"]["bootstrap_draws"],
-        seed=config["seed"],
         n_cases=plan.config.intervention.cases,
     message:
         "Paired tests of the edits"

@@ -43,7 +43,7 @@ class Made:
     def __post_init__(self) -> None:
         for number, model in enumerate(self.models):
             strategy = ("lora", "full")[number % 2]
-            self.facts[model] = {"strategy": strategy, "backbone": BACKBONE, "warmup": "ctc"}
+            self.facts[model] = {"strategy": strategy, "backbone": BACKBONE, "warmup": "ctc"} | {"start": model}
 
     def table(self, name: str) -> Path:
         """Path of the CSV table `name`."""
@@ -101,8 +101,6 @@ def _tables(models: tuple[str, ...]) -> dict[str, bytes]:
         regress_gap(
             *(made.table(name) for name in ("gap", "checkpoints", "points", "regression", "comparisons")),
             models=made.facts,
-            draws=20,
-            seed=0,
             responses=made.table("responses"),
         )
         tables = [made.table(name) for name in ("layers", "checkpoints", "regression", "comparisons", "claims")]

@@ -16,7 +16,7 @@ from workflow_scripts.audit.given import AuditError
 from workflow_scripts.audit.harnesses import HARNESSES
 from workflow_scripts.audit.run import TABLES, Options, audit, write_audit
 from workflow_scripts.settings.audits import AuditSettings, Harness
-from workflow_scripts.statistics.resampling import Resampled
+from workflow_scripts.statistics.means import of_scores
 
 
 def run(tmp_path, harness="jsonl", asr=None, **options):
@@ -27,7 +27,7 @@ def run(tmp_path, harness="jsonl", asr=None, **options):
     if asr is not None:
         forms["asr"] = [WRITERS[harness](tmp_path, "asr", asr)]
     forms = {form: [str(path) for path in paths] for form, paths in forms.items()}
-    return audit(forms, Options(harness, questions=questions(tmp_path), draws=200, **options))
+    return audit(forms, Options(harness, questions=questions(tmp_path), **options))
 
 
 def value(found, **keys):
@@ -69,9 +69,7 @@ def test_the_interval_is_that_of_the_workflow_s_gap_table(tmp_path):
     found = run(tmp_path, subset="mine", seed=5)
     row = next(r for r in found.tables["gap"] if r["scorer"] == "multiple_choice" and r["form"] == "gap")
     text, speech = np.full(6, 100.0), np.array([100.0, 0, 100, 0, 0, 100])
-    draws = np.zeros(200)
-    expected = (Resampled(100, draws, outcomes=text) - Resampled(50, draws, outcomes=speech)).interval
-    assert (row["low"], row["high"]) == expected
+    assert (row["low"], row["high"]) == (of_scores(text) - of_scores(speech)).interval
 
 
 def test_mcnemar_counts_what_was_right_in_one_form_only(tmp_path):
@@ -106,7 +104,7 @@ def many(tmp_path, form, answers, **extra):
 
 def conclusions(tmp_path, text, speech, **options):
     forms = {"text": [many(tmp_path, "text", text)], "speech": [many(tmp_path, "speech", speech)]}
-    return audit(forms, Options("jsonl", draws=500, official=write_checkout(tmp_path), **options)).conclusions[0]
+    return audit(forms, Options("jsonl", official=write_checkout(tmp_path), **options)).conclusions[0]
 
 
 def test_a_gap_that_one_scorer_reverses_is_called_so(tmp_path):
@@ -142,7 +140,7 @@ def test_answers_without_a_partner_are_counted_and_listed(tmp_path):
     rows = [json.loads(line) for line in speech.read_text().splitlines()][1:]
     rows[1]["reference"] = "B"
     lines(speech, rows)
-    found = audit({"text": [text], "speech": [str(speech)]}, Options("jsonl", draws=50))
+    found = audit({"text": [text], "speech": [str(speech)]}, Options("jsonl"))
     assert found.facts["pairs"] == 3
     reasons = sorted((row["form"], row["key"], row["reason"]) for row in found.tables["unpaired"])
     assert reasons == [
@@ -157,7 +155,7 @@ def test_answers_without_a_partner_are_counted_and_listed(tmp_path):
 def test_failed_answers_are_listed_and_are_not_wrong_answers(tmp_path):
     paths = {form: WRITERS["kimi-evalkit"](tmp_path, form, TEXT) for form in ("text", "speech")}
     paths["speech"].write_text(paths["speech"].read_text().replace('"prediction": "C"', '"prediction": "null"'))
-    found = audit({form: [str(path)] for form, path in paths.items()}, Options("kimi-evalkit", draws=50))
+    found = audit({form: [str(path)] for form, path in paths.items()}, Options("kimi-evalkit"))
     assert found.facts["pairs"] == 5
     assert {row["reason"] for row in found.tables["unpaired"]} == {
         "its speech answer failed",
@@ -168,7 +166,7 @@ def test_failed_answers_are_listed_and_are_not_wrong_answers(tmp_path):
 def test_files_of_two_harnesses_can_be_paired(tmp_path):
     text = WRITERS["voicebench"](tmp_path, "text", TEXT)
     speech = WRITERS["kimi-evalkit"](tmp_path, "speech", SPEECH)
-    found = audit({"text": [f"voicebench:{text}"], "speech": [f"kimi-evalkit:{speech}"]}, Options("", draws=50))
+    found = audit({"text": [f"voicebench:{text}"], "speech": [f"kimi-evalkit:{speech}"]}, Options(""))
     assert found.facts["keys"] == {"openbookqa": "text"} and found.facts["pairs"] == 6
 
 
@@ -185,7 +183,7 @@ def test_domains_in_files_of_their_own_are_pooled_and_their_ids_do_not_collide(t
             forms[form].append(f"lmms-eval:{lines(path, rows)}")
     for domain in ("law", "history"):
         asked += [{"id": f"{domain}:{n}", "prompt": f"{domain} {prompt(n)}", "reference": "A"} for n in range(2)]
-    options = Options("", questions=lines(tmp_path / "asked.jsonl", asked), draws=50)
+    options = Options("", questions=lines(tmp_path / "asked.jsonl", asked))
     found = audit(forms, options)
     assert found.facts["pairs"] == 4
     groups = [
@@ -209,7 +207,7 @@ def test_groups_and_overall_are_given_where_there_are_several(tmp_path):
     ]
     text = lines(tmp_path / "text.jsonl", [row | {"answer": "A"} for row in rows])
     speech = lines(tmp_path / "speech.jsonl", rows)
-    found = audit({"text": [str(text)], "speech": [str(speech)]}, Options("jsonl", draws=50))
+    found = audit({"text": [str(text)], "speech": [str(speech)]}, Options("jsonl"))
     keys = {"form": "gap", "measure": "score"}
     assert value(found, subset="one", group="y", scorer="multiple_choice", **keys) == 50
     assert value(found, subset="two", group="all", scorer="multiple_choice", **keys) == 75
@@ -224,7 +222,7 @@ def test_our_own_answer_files_are_audited_with_their_questions(tmp_path):
     asked = {"id": "obqa-0001", "prompt": "Which?", "options": ["sand", "mud"], "reference": ["B"]}
     asked |= {"scorer": "multiple_choice"}
     source = lines(tmp_path / "questions.jsonl", [{"schema": "questions/1", "n": 1, "provenance": {}}, asked])
-    found = audit({"text": [str(path)], "speech": [str(path)]}, Options("jsonl", questions=source, draws=50))
+    found = audit({"text": [str(path)], "speech": [str(path)]}, Options("jsonl", questions=source))
     shares = {row["trait"]: row["share"] for row in found.tables["traits"] if row["form"] == "text"}
     assert shares["truncated"] == 1 and value(found, scorer="multiple_choice", form="gap", measure="score") == 0
 
@@ -232,7 +230,7 @@ def test_our_own_answer_files_are_audited_with_their_questions(tmp_path):
 def test_the_page_holds_everything_and_no_answer_becomes_html(tmp_path):
     evil = "<script>alert(1)</script> <img src=x onerror=y> The answer is A."
     forms = {"text": [many(tmp_path, "text", ["A"] * 4)], "speech": [many(tmp_path, "speech", [evil] * 3 + ["A"])]}
-    found = audit(forms, Options("jsonl", draws=50, official=write_checkout(tmp_path)))
+    found = audit(forms, Options("jsonl", official=write_checkout(tmp_path)))
     page = write_audit(found, tmp_path / "out").read_text()
     assert "<script" not in page and "<img" not in page and "&lt;script&gt;" in page
     assert not re.search(r"(?:src|href)\s*=\s*[\"']?http", page)
@@ -258,7 +256,7 @@ def test_a_question_that_cannot_be_scored_is_named(tmp_path, problem):
     answers, extra, message = PROBLEMS[problem]
     forms = {form: [many(tmp_path, form, answers, **extra)] for form in ("text", "speech")}
     with pytest.raises(AuditError) as raised:
-        audit(forms, Options("jsonl", draws=50))
+        audit(forms, Options("jsonl"))
     assert message in str(raised.value) and "line" in str(raised.value), str(raised.value)
 
 
@@ -266,7 +264,7 @@ def test_answers_of_another_subset_are_refused(tmp_path):
     text = lines(tmp_path / "m-openbookqa-test-text.jsonl", [{"prompt": "p", "reference": "A", "response": "A"}])
     speech = lines(tmp_path / "m-mmsu-law-audio.jsonl", [{"prompt": "q", "reference": "A", "response": "A"}])
     with pytest.raises(AuditError, match=r"no answer pairs.*openbookqa.*mmsu"):
-        audit({"text": [str(text)], "speech": [str(speech)]}, Options("voicebench", draws=50))
+        audit({"text": [str(text)], "speech": [str(speech)]}, Options("voicebench"))
 
 
 def test_questions_of_another_set_under_the_same_ids_are_refused(tmp_path):
@@ -274,20 +272,20 @@ def test_questions_of_another_set_under_the_same_ids_are_refused(tmp_path):
     rows = [{"id": f"q{n:03d}", "prompt": f"another {n}", "reference": "B", "answer": "B"} for n in range(3)]
     speech = lines(tmp_path / "speech.jsonl", rows)
     with pytest.raises(AuditError, match=r"no answer pairs.*another prompt"):
-        audit({"text": [text], "speech": [str(speech)]}, Options("jsonl", draws=50))
+        audit({"text": [text], "speech": [str(speech)]}, Options("jsonl"))
 
 
 def test_rows_in_the_same_order_are_joined_by_order_when_asked(tmp_path):
     rows = [{"prompt": "", "reference": gold, "answer": answer} for gold, answer in zip(GOLD, TEXT)]
     paths = {form: [str(lines(tmp_path / f"{form}.jsonl", rows))] for form in ("text", "speech")}
     with pytest.raises(AuditError, match="--join order"):
-        audit(paths, Options("jsonl", draws=50))
-    assert audit(paths, Options("jsonl", join="order", draws=50)).facts["pairs"] == 6
+        audit(paths, Options("jsonl"))
+    assert audit(paths, Options("jsonl", join="order")).facts["pairs"] == 6
 
 
 def test_the_command_prints_the_verdict_and_one_message_for_bad_input(tmp_path, capsys):
     arguments = ["--text", many(tmp_path, "text", ["A"] * 4), "--speech", many(tmp_path, "speech", ["A"] * 4)]
-    arguments += ["--harness", "jsonl", "--draws", "50", "--out", str(tmp_path / "out")]
+    arguments += ["--harness", "jsonl", "--out", str(tmp_path / "out")]
     assert main(arguments) == 0
     assert "4 pairs, 0 answers without a partner" in capsys.readouterr().out
     arguments[1] = str(tmp_path / "missing.jsonl")
@@ -306,7 +304,6 @@ def test_an_audit_of_a_study_gives_what_the_command_gives(tmp_path):
         tmp_path / "punkt" / "asset.json",
         settings=settings.model_dump(mode="json"),
         official=None,
-        draws=100,
         seed=3,
     )
     arguments = [
@@ -316,8 +313,6 @@ def test_an_audit_of_a_study_gives_what_the_command_gives(tmp_path):
         paths["speech"],
         "--harness",
         "jsonl",
-        "--draws",
-        "100",
         "--seed",
         "3",
     ]

@@ -30,7 +30,7 @@ from workflow_scripts.correlation.sensitivity import sensitivity
 from workflow_scripts.measures.registry import MEASURES
 from workflow_scripts.similarity.measure_similarity import measure_similarity
 
-RUNS = {f"run{k}": {"strategy": "lora", "backbone": "lm", "warmup": "none"} for k in range(4)}
+RUNS = {f"run{k}": {"strategy": "lora", "backbone": "lm", "warmup": "none", "start": f"lm {k}"} for k in range(4)}
 STEPS = (0, 10, 20, 40)
 N = 8
 
@@ -105,11 +105,11 @@ def stage(tmp_path_factory):
     table = {name: folder / f"{name}.csv" for name in (*names, "answers_regression")}
     build_alignment_table(similarity, alignment, *(table[name] for name in names[:3]))
     made = (folder / "gap.csv", table["checkpoints"], table["points"], table["regression"], table["comparisons"])
-    regress_gap(*made, models=RUNS, draws=200, seed=0)
+    regress_gap(*made, models=RUNS)
     judged = (table[name] for name in ("layers", "checkpoints", "regression", "comparisons", "claims"))
     judge_claims(*judged, models=RUNS)
-    sensitivity(similarity, alignment, readings, folder / "gap.csv", table["sensitivity"], models=list(RUNS))
-    regress_answers(similarity, alignment, scores, table["answers_regression"], models=list(RUNS))
+    sensitivity(similarity, alignment, readings, folder / "gap.csv", table["sensitivity"], models=RUNS)
+    regress_answers(similarity, alignment, scores, table["answers_regression"], models=RUNS)
     return {name: read_table(path, name) for name, path in table.items()} | {
         "files": (similarity, alignment, scores),
         "readings": readings,
@@ -192,7 +192,7 @@ def test_claims_with_two_runs_are_underpowered(tmp_path):
     paths = [tmp_path / f"{name}.csv" for name in names]
     for name, path in zip(names, paths):
         write_table(path, rows if name == "layers" else [], name)
-    judge_claims(*paths, models={name: {"warmup": "none"} for name in "ab"})
+    judge_claims(*paths, models={name: {"warmup": "none", "start": name} for name in "ab"})
     first = pick(read_table(paths[-1], "claims"), claim="cosine rises with depth")
     assert (first["estimate"], first["n_runs"], first["verdict"]) == (1, 2, "underpowered") and np.isnan(first["low"])
 
@@ -234,16 +234,18 @@ def test_files_of_different_questions_or_models_are_named(stage, tmp_path):
     similarity, alignment, _ = stage["files"]
     options = stage["gap"], tmp_path / "t.csv"
     with pytest.raises(ArtifactError, match=r"is of run1/step-000000/s, .* of run0/step-000000/s"):
-        sensitivity(similarity[:1], alignment[4:5], stage["readings"][:1], *options, models=list(RUNS))
+        sensitivity(similarity[:1], alignment[4:5], stage["readings"][:1], *options, models=RUNS)
     content = read_measurements(similarity[0], SIMILARITY)
     other = ["zzz", *content.ids[1:]]
     write_measurements(tmp_path / "other.h5", SIMILARITY, replace(content, ids=other))
     with pytest.raises(ArtifactError, match=r"hold different questions, such as \['q0', 'zzz'\]"):
-        sensitivity([tmp_path / "other.h5"], alignment[:1], stage["readings"][:1], *options, models=list(RUNS))
+        sensitivity([tmp_path / "other.h5"], alignment[:1], stage["readings"][:1], *options, models=RUNS)
     with pytest.raises(ArtifactError, match="hold different questions"):
         build_alignment_table([tmp_path / "other.h5"], alignment[:1], *(tmp_path / f"{k}.csv" for k in range(3)))
     with pytest.raises(ArtifactError, match="hold different questions"):
-        regress_answers([tmp_path / "other.h5"], alignment[:1], stage["files"][2], tmp_path / "a.csv", models=["run0"])
+        regress_answers(
+            [tmp_path / "other.h5"], alignment[:1], stage["files"][2], tmp_path / "a.csv", models={"run0": RUNS["run0"]}
+        )
     assert not (tmp_path / "t.csv").exists()
 
 
@@ -258,4 +260,32 @@ def test_answers_are_regressed_with_errors_by_run(stage):
 def test_a_measured_question_without_score_is_named(stage, tmp_path):
     similarity, alignment, scores = stage["files"]
     with pytest.raises(ArtifactError, match="'q0' has no score in form speech"):
-        regress_answers(similarity, alignment, scores[:1], tmp_path / "t.csv", models=list(RUNS))
+        regress_answers(similarity, alignment, scores[:1], tmp_path / "t.csv", models=RUNS)
+
+
+def test_an_untrained_model_from_which_several_runs_start_counts_once_everywhere(stage, tmp_path):
+    """Sensitivity and answers: 4 runs of 4 checkpoints with one start are 13 points; of two pairs of starts, 14."""
+    similarity, alignment, scores = stage["files"]
+    for starts, points in (("aaaa", 13), ("abab", 14)):
+        models = {name: facts | {"start": start} for (name, facts), start in zip(RUNS.items(), starts)}
+        sensitivity(similarity, alignment, stage["readings"], stage["gap"], tmp_path / "sensitivity.csv", models=models)
+        rows = read_table(tmp_path / "sensitivity.csv", "sensitivity")
+        assert set(rows["n_checkpoints"]) == {points} and set(rows["n_runs"]) == {4}
+        assert set(rows["n"]) <= {N * points, 3 * points, 2 * points} | set(range(N * points, 12 * N * points))
+        # The order of the files does not decide whose start stays.
+        orders = [slice(None), slice(None, None, -1)]
+        found = []
+        for order in orders:
+            answers = tmp_path / "answers.csv"
+            regress_answers(similarity[order], alignment[order], scores, answers, models=models)
+            found.append(read_table(answers, "answers_regression"))
+        assert set(found[0]["n"]) == {N * points} and set(found[0]["n_runs"]) == {4}
+        pd.testing.assert_frame_equal(*found, rtol=1e-4)
+        names = ("layers", "checkpoints", "regression", "comparisons")
+        paths = [tmp_path / f"{name}.csv" for name in names]
+        for name, path in zip(names, paths):
+            write_table(path, stage[name], name)
+        judge_claims(*paths, tmp_path / "claims.csv", models=models)
+        claims = read_table(tmp_path / "claims.csv", "claims")
+        for claim in ("cosine improves with training", "alignment is spontaneous"):
+            assert (pick(claims, claim=claim)["n_checkpoints"], pick(claims, claim=claim)["n_runs"]) == (points, 4)

@@ -4,14 +4,11 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from tests.evaluation.score_files import build, choices, ends, row, study, values, write
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.tables import select
 from workflow_scripts.evaluation.build_gap_table import DIFFERENCES, REFERENCES
-from workflow_scripts.statistics.resampling import Resampled, Resampler, interval
 
 ALONE = {"overall": ["a"], "knowledge": [], "backbones": {}}
 
@@ -63,7 +60,9 @@ def test_decline_parts_add_up(tmp_path):
 def test_loss_gap_is_pooled_over_questions_and_averaged_over_subsets_that_have_one(tmp_path):
     gap, _ = build(tmp_path, study(tmp_path))
     assert select(gap, model="m", subset="a", measure="loss").empty
-    assert ends(gap, model="m", subset="overall", measure="loss", form="gap") == (1, 1, 1)  # 4/2 - 2/2 per question
+    value, *interval = ends(gap, model="m", subset="overall", measure="loss", form="gap")
+    assert value == 1  # 4/2 - 2/2 of every question,
+    assert np.isnan(interval).all()  # so that nothing tells how it would differ on others
     assert values(gap, "loss", model="m", subset="overall", form="speech") == [2]
 
 
@@ -74,7 +73,7 @@ def test_loss_gap_uses_only_questions_with_both_costs_and_weighs_tokens(tmp_path
     gap, _ = build(tmp_path, files, **ALONE)
     value, low, high = ends(gap, subset="a", measure="loss", form="gap")
     assert value == pytest.approx(17 / 4 - 10 / 4)
-    assert 1 <= low <= value <= high <= 2
+    assert low < value < high  # question by question 1 and 2 nats a token
     assert row(gap, subset="a", measure="loss", form="gap")["n"] == 2
     assert ends(gap, subset="a", measure="loss", form="text")[0] == pytest.approx(60 / 5)
 
@@ -91,21 +90,6 @@ def test_pairing_removes_what_both_forms_share(tmp_path):
     assert high - low > 2.5 * half
 
 
-@pytest.mark.parametrize(("n", "flips"), [(40, (0.03, 0.01)), (20, (0.05, 0.02)), (100, (0.2, 0.1)), (60, (0.0, 0.0))])
-def test_the_interval_of_a_gap_of_right_and_wrong_answers_covers_it_however_few_differ(n, flips):
-    rng, covered = np.random.default_rng(n), 0
-    resampler = Resampler(2, 0)
-    for _ in range(400):
-        text = rng.integers(0, 2, n)
-        flipped = rng.random(n) < np.where(text, flips[0], flips[1])
-        pair = [100.0 * values for values in (text, np.where(flipped, 1 - text, text))]
-        text, speech = (Resampled(v.mean(), resampler.means("a", v, v.mean()), None, v) for v in pair)
-        low, high = (text - speech).interval
-        assert low < high
-        covered += low <= 50 * (flips[0] - flips[1]) <= high
-    assert covered / 400 >= (0.95 if sum(flips) < 0.1 else 0.93)  # 400 draws: 0.011 is one standard error
-
-
 def test_the_mean_of_subsets_keeps_the_width_of_those_without_a_difference(tmp_path):
     files = [write(tmp_path, s, form, [1, 0] * 20) for s in "ab" for form in ("text", "speech")]
     gap, _ = build(tmp_path, files, backbones={})
@@ -114,23 +98,7 @@ def test_the_mean_of_subsets_keeps_the_width_of_those_without_a_difference(tmp_p
     assert mean[2] == pytest.approx(single[2] / 2**0.5, rel=1e-4)
 
 
-def test_interval_covers_the_true_gap_about_as_often_as_it_says():
-    rng = np.random.default_rng(5)
-    covered = 0
-    for trial in range(200):
-        difference = rng.normal(3.0, 1.0, 60)
-        low, high = interval(Resampler(300, trial).means("a", difference, difference.mean()))
-        covered += low <= 3.0 <= high
-    assert 0.88 <= covered / 200 <= 0.99
-
-
-def test_rounding_of_the_aggregate_does_not_push_ends_off_the_scale():
-    scores = 100 * np.array([1.0, 0.0, 0.0])
-    draws = Resampler(200, 0).means("a", scores, scores.mean() - 7e-15)
-    assert (draws.min(), draws.max()) == (0, 100)
-
-
-def test_pooled_instructions_are_resampled_with_their_denominators(tmp_path):
+def test_pooled_instructions_count_with_their_denominators(tmp_path):
     """Long prompts fail and short ones pass, so that the pooled share lies far from the mean of the prompts."""
     passed, failed = {"strict": [True], "loose": [True]}, {"strict": [False] * 9, "loose": [False] * 9}
     details = [passed, failed] * 10
@@ -156,14 +124,12 @@ def test_word_errors_appear_for_repeat_only(tmp_path):
     assert rates.set_index("form")["value"].to_dict() == {"text": 12.5, "speech": 12.5, "gap": 0}
 
 
-def test_tables_do_not_depend_on_input_order_and_repeat_with_the_seed(tmp_path):
+def test_tables_do_not_depend_on_input_order(tmp_path):
     files = study(tmp_path)
     build(tmp_path, files)
     first = [(tmp_path / name).read_bytes() for name in ("gap.csv", "decline.csv")]
     build(tmp_path, files[::-1])
     assert [(tmp_path / name).read_bytes() for name in ("gap.csv", "decline.csv")] == first
-    build(tmp_path, files, seed=2, draws=50)
-    assert (tmp_path / "gap.csv").read_bytes() != first[0]
 
 
 def test_adding_a_model_leaves_the_rows_of_others_as_they_are(tmp_path):
@@ -209,7 +175,8 @@ def test_a_frozen_backbone_has_eroded_by_exactly_nothing(tmp_path):
     _, sampled = build(tmp_path, files, **options)
     _, exact = build(tmp_path, files, **options, frozen=["m"])
     assert ends(sampled, measure="erosion", subset="a")[1] < 0 < ends(sampled, measure="erosion", subset="a")[2]
-    assert ends(exact, measure="erosion", subset="a") == (0, 0, 0)
+    value, *interval = ends(exact, measure="erosion", subset="a")
+    assert value == 0 and np.isnan(interval).all(), "by construction: there is nothing to estimate"
     others = exact["measure"] != "erosion"
     assert exact[others].equals(sampled[others])
 
@@ -224,7 +191,8 @@ def test_the_fall_of_a_gap_since_the_first_trained_checkpoint_is_paired_over_que
     gap, _ = build(tmp_path, files, **ALONE)
     falls = {step: values(gap, "score_fall", "loss_fall", step=step, subset="a", form="gap") for step in spoken}
     assert falls == {0: [None, None], 20: [None, None], 50: [0, pytest.approx(0.3)], 100: [50, pytest.approx(0.8)]}
-    assert ends(gap, measure="score_fall", step=50, subset="overall") == (0, 0, 0), "no question changed"
+    value, low, high = ends(gap, measure="score_fall", step=50, subset="overall")
+    assert value == 0 and low == -high < 0, "no question changed, of few; others may"
     value, low, high = ends(gap, measure="score_fall", step=100, subset="overall")
     assert low < value == 50 < high
 
@@ -282,7 +250,7 @@ def test_chance_corrected_accuracy_and_option_measures_stand_beside_the_score(tm
     assert of["gap"] == pytest.approx([50 / 0.75, 50, 1.5], abs=1e-3)
     assert ends(a, measure="corrected", form="text")[1:] == (-7, 9), "the score file's own interval"
     value, low, high = ends(a, measure="letter_margin", form="gap")
-    assert 1 <= low < value < high <= 2
+    assert low < value < high
     assert values(a, "option_accuracy", form="text") + values(a, "option_margin", form="gap") == [0, -1.5]
     assert row(a, measure="outside_mass", form="speech")["n"] == 4
     assert values(overall, "letter_margin", form="gap") == [1.5]
@@ -345,13 +313,3 @@ def test_the_same_scores_twice_are_refused(tmp_path):
     copy.write_bytes(first.read_bytes())
     with pytest.raises(ArtifactError, match="the same model, checkpoint, subset and form"):
         build(tmp_path, [first, copy], overall=["a"], knowledge=[])
-
-
-@settings(max_examples=30)
-@given(st.lists(st.floats(0, 1), min_size=2, max_size=20), st.integers(0, 2**16))
-def test_resampled_means_stay_within_the_scores_and_repeat_with_the_seed(values, seed):
-    values = np.array(values)
-    draws = Resampler(50, seed).means("a", values, values.mean())
-    assert draws.min() >= values.min() - 1e-9
-    assert draws.max() <= values.max() + 1e-9
-    assert np.array_equal(draws, Resampler(50, seed).means("a", values, values.mean()))

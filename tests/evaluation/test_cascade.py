@@ -34,7 +34,8 @@ def test_a_model_that_hears_what_the_recogniser_hears_has_kappa_1(tmp_path):
     outcomes = [1, 0, 1, 1, 0, 0]
     files = [write(tmp_path, "a", form, outcomes) for form in ("speech", "asr")]
     table = cascade_of(tmp_path, files, **ALONE)
-    assert ends(table, measure="kappa") == (1, 1, 1)
+    value, low, high = ends(table, measure="kappa")
+    assert value == high == 1 and 0 < low < 0.7, "six questions do not show that they always agree"
     assert values(table, "error_overlap", "same_wrong") == [1, None]
 
 

@@ -23,8 +23,6 @@ def build(tmp_path, speech):
         tmp_path / "conditions.csv",
         conditions={next(iter(speech)): list(speech)},
         voices={name: f"voice {name}" for name in speech},
-        draws=400,
-        seed=0,
     )
     return read_columns(tmp_path / "conditions.csv", CONDITION_COLUMNS)
 

@@ -133,7 +133,7 @@ def test_floors_stand_beside_the_spoken_score_with_paired_differences(tmp_path):
         write(tmp_path, "a", "silence", [1, 0, 0, 0] * 10),
         write(tmp_path, "a", "other", [1, 1, 1, 0] * 10),
     ]
-    build_floor_table(scores, tmp_path / "floors.csv", draws=300, seed=0)
+    build_floor_table(scores, tmp_path / "floors.csv")
     table = read_columns(tmp_path / "floors.csv", FLOOR_COLUMNS)
 
     def row(form):
@@ -149,7 +149,7 @@ def test_floors_stand_beside_the_spoken_score_with_paired_differences(tmp_path):
 def test_a_missing_floor_is_named(tmp_path):
     scores = [write(tmp_path, "a", form, [1, 0]) for form in ("speech", "silence")]
     with pytest.raises(ArtifactError, match=r"m/step-000400/a: no scores of other"):
-        build_floor_table(scores, tmp_path / "floors.csv", draws=200, seed=0)
+        build_floor_table(scores, tmp_path / "floors.csv")
 
 
 def test_what_answers_are_whatever_was_asked_is_stored_and_reaches_the_gap_table(tmp_path):
@@ -170,7 +170,7 @@ def test_what_answers_are_whatever_was_asked_is_stored_and_reaches_the_gap_table
     file = ScoreFile.read(files[1])
     assert [row.traits for row in file.questions] == [["empty", "truncated"], ["truncated", "degenerate"]]
     tables = [tmp_path / f"{name}.csv" for name in ("gap", "decline", "cascade", "twins")]
-    options = {"overall": [], "knowledge": [], "backbones": {}, "twins": {}, "draws": 200, "seed": 0}
+    options = {"overall": [], "knowledge": [], "backbones": {}, "twins": {}}
     build_gap_table(files, *tables, **options)
     gap = read_table(tables[0], "gap")
     assert select(gap, measure="answers_empty", form="speech").value.item() == 50

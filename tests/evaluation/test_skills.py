@@ -16,7 +16,7 @@ def build(tmp_path, skills):
     ]
     QUESTIONS.write(tmp_path / "questions.jsonl", questions, {})
     scores = [write(tmp_path, "a", "text", [1, 1, 1, 0] * 10), write(tmp_path, "a", "speech", [1, 0, 1, 0] * 10)]
-    build_skill_table([tmp_path / "questions.jsonl"], scores, tmp_path / "skills.csv", draws=300, seed=1)
+    build_skill_table([tmp_path / "questions.jsonl"], scores, tmp_path / "skills.csv")
     return read_columns(tmp_path / "skills.csv", SKILL_COLUMNS)
 
 

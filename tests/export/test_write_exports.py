@@ -138,7 +138,7 @@ def test_the_exported_files_audited_give_the_gap_of_the_scores(exported, study):
         form: [str(exported / f"voicebench/mine.final-obqa-test-{kind}.jsonl")]
         for form, kind in (("text", "text"), ("speech", "audio"))
     }
-    found = audit(forms, Options("voicebench", draws=50))
+    found = audit(forms, Options("voicebench"))
     gap = [row for row in found.tables["gap"] if row["form"] == "gap" and row["scorer"] == "multiple_choice"]
     assert gap[0]["value"] == pytest.approx(scores["text.scores.json"] - scores["speech.scores.json"])
 

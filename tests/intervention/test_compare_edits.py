@@ -76,9 +76,9 @@ def changed(baseline, b, c):
 BASELINE = [k % 2 == 0 for k in range(N)]  # half right
 
 
-def run(folder, questions, files, models=("m",), seed=0, n_cases=10):
+def run(folder, questions, files, models=("m",), n_cases=10):
     tests, cases = folder / "tests.csv", folder / "cases.csv"
-    options = {"models": list(models), "subset": "nq", "scorer": "short_answer", "draws": 400, "seed": seed}
+    options = {"models": list(models), "subset": "nq", "scorer": "short_answer"}
     compare_edits(files, questions, folder / "punkt" / "asset.json", tests, cases, n_cases=n_cases, **options)
     return [row for row in records(tests, "tests") if row["edit"] != "text"]
 
@@ -193,9 +193,15 @@ def test_counts_of_what_was_edited_are_in_the_table(tmp_path, questions):
 
 
 def test_the_change_of_kl_is_paired():
-    pairs = [(answer(f"q{k}", "none", True, kl=1.0 + k), answer(f"q{k}", "x", True, kl=0.5 + k)) for k in range(20)]
-    found = kl_change(pairs, 200, 0)
-    assert (found["kl_change"], found["kl_change_low"], found["kl_change_high"]) == pytest.approx((-0.5,) * 3)
+    """Questions differ by 20 nats, the change by a tenth: the interval is of its size."""
+    pairs = [
+        (answer(f"q{k}", "none", True, kl=1.0 + k), answer(f"q{k}", "x", True, kl=0.5 + k + 0.1 * (k % 2)))
+        for k in range(20)
+    ]
+    found = kl_change(pairs)
+    half = 2.0930 * 0.05 * (20 / 19) ** 0.5 / 20**0.5
+    assert found["kl_change"] == pytest.approx(-0.45)
+    assert (found["kl_change_low"], found["kl_change_high"]) == pytest.approx((-0.45 - half, -0.45 + half), abs=1e-4)
 
 
 def test_loss_change_is_pooled_over_tokens_with_an_interval_around_it():
@@ -206,19 +212,18 @@ def test_loss_change_is_pooled_over_tokens_with_an_interval_around_it():
         before = float(rng.uniform(1, 3)) * tokens
         after = before - 0.5 * tokens + float(rng.normal(0, 0.3))
         pairs.append((answer(f"q{k}", "none", True, before, tokens), answer(f"q{k}", "x", True, after, tokens)))
-    found = loss_change(pairs, 500, 0)
+    found = loss_change(pairs)
     nats = sum(after.reference_nll - before.reference_nll for before, after in pairs)
     tokens = sum(after.reference_tokens for _, after in pairs)
     assert found["nll_change"] == pytest.approx(nats / tokens)
     assert found["nll_change_low"] < found["nll_change"] < found["nll_change_high"] < -0.3
-    assert found == loss_change(pairs, 500, 0)
 
 
-def test_a_change_proportional_to_tokens_has_no_width():
+def test_a_change_proportional_to_tokens_has_no_interval():
     pairs = [(answer("q", "none", True, 4.0 * t, t), answer("q", "x", True, 3.0 * t, t)) for t in (1, 2, 5)]
-    found = loss_change(pairs, 100, 0)
+    found = loss_change(pairs)
     assert found["nll_change"] == pytest.approx(-1)
-    assert (found["nll_change_low"], found["nll_change_high"]) == pytest.approx((-1, -1))
+    assert np.isnan([found["nll_change_low"], found["nll_change_high"]]).all()
 
 
 def test_questions_without_reference_leave_the_loss_empty(tmp_path, questions):
@@ -236,14 +241,6 @@ def test_shards_in_any_order_give_the_same_table(tmp_path, questions):
         shards.append(write(tmp_path / "parts", part, shard=f"0{number}-of-02", nll=2.0, n_edited=3))
     run(tmp_path, questions, shards[::-1])
     assert (tmp_path / "tests.csv").read_bytes() == expected
-
-
-def test_another_seed_moves_only_the_bootstrapped_intervals(tmp_path, questions):
-    files = [write(tmp_path, {"none": BASELINE, "x": changed(BASELINE, 8, 2)}, nll=2.0)]
-    one, other = (run(tmp_path, questions, files, seed=seed)[0] for seed in (0, 1))
-    moved = {name for name in one if one[name] != other[name]}
-    assert moved <= {"nll_change_low", "nll_change_high"}
-    assert run(tmp_path, questions, files, seed=0)[0] == one
 
 
 def test_golden_table(tmp_path, questions):

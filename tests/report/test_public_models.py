@@ -13,7 +13,7 @@ from workflow_scripts.figures.table import FIGURES
 from workflow_scripts.report.headline import headlines
 from workflow_scripts.report.numbers import NOTHING
 
-PUBLIC = {"strategy": "public", "backbone": "unknown", "warmup": "unknown"}
+PUBLIC = {"strategy": "public", "backbone": "unknown", "warmup": "unknown", "start": ""}
 
 
 def make_public(made: Made, name: str, public: str, keep_others: bool) -> None:
@@ -39,7 +39,7 @@ def study(request, tmp_path) -> tuple[Made, list[str]]:
     made.facts = {name: made.facts[name] for name in trained} | {"public": PUBLIC}
     made.models = tuple(made.facts)
     tables = [made.table(name) for name in ("gap", "checkpoints", "points", "regression", "comparisons")]
-    regress_gap(*tables, models=made.facts, draws=20, seed=0)
+    regress_gap(*tables, models=made.facts)
     tables = [made.table(name) for name in ("layers", "checkpoints", "regression", "comparisons", "claims")]
     judge_claims(*tables, models=made.facts)
     return made, trained

@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from workflow_scripts.scoring.estimates import chance_corrected, corrected_estimate, mean_estimate, rate_estimate
+from workflow_scripts.scoring.estimates import (
+    chance_corrected,
+    corrected_estimate,
+    mean_estimate,
+    rate_estimate,
+    share_estimate,
+)
 
 
 def test_a_guesser_scores_0_and_a_perfect_model_100_whatever_the_number_of_options():
@@ -21,7 +27,7 @@ def test_guesses_among_different_numbers_of_options_still_average_0():
     scores = [float(rng.random() < chance) for chance in chances]
     found = corrected_estimate(scores, chances)
     assert found.low < 0 < found.high
-    assert found.method == "normal"
+    assert found.method == "korn-graubard"
 
 
 def test_the_interval_is_the_exact_one_moved_like_the_score():
@@ -45,3 +51,11 @@ def test_estimates_of_nothing_and_of_one():
 def test_a_mean_is_not_cut_to_a_scale():
     found = mean_estimate([-2.0, 5.0])
     assert found.low < -2 and found.high > 5
+    equal = mean_estimate([3.0, 3.0, 3.0])
+    assert (equal.value, equal.low, equal.high) == (3.0, None, None), "no spread, no interval"
+
+
+def test_error_rates_above_1_are_a_mean_without_a_range():
+    inside, outside = share_estimate([0.0, 0.5, 0.1]), share_estimate([0.0, 2.5, 0.1])
+    assert (inside.method, outside.method) == ("korn-graubard", "student")
+    assert outside.low < outside.value == pytest.approx(100 * 2.6 / 3) < outside.high

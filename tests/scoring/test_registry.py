@@ -154,7 +154,7 @@ def test_repeat_averages_graded_scores():
     found = aggregate("repeat", [score("repeat", "say these words"), score("repeat", "say")])
     assert found.mean == pytest.approx(100 * (1 + 1 / 3) / 2)
     assert found.estimates["word_error_rate"].value == pytest.approx(100 / 3)
-    assert found.method == "normal"
+    assert found.method == "korn-graubard"
 
 
 @pytest.mark.parametrize("scorer", SCORERS)

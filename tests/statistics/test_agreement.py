@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
+from statsmodels.stats.inter_rater import cohens_kappa
 
-from workflow_scripts.statistics.agreement import outcome_agreement
+from workflow_scripts.statistics.agreement import agreement_intervals, outcome_agreement
 
 
 def outcomes(both, first_only, second_only, neither):
@@ -36,16 +38,23 @@ def test_kappa_is_undefined_where_nothing_varies_and_overlap_where_nothing_fails
     assert outcome_agreement(*outcomes(0, 0, 0, 9)).error_overlap == 1
 
 
-@given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1)), min_size=2, max_size=40), st.integers(0, 99))
-def test_weights_are_the_same_as_repeating_questions(pairs, seed):
-    first, second = np.array(pairs).T
-    weights = np.random.default_rng(seed).integers(0, 4, (3, len(pairs)))
-    weights[:, 0] += 1
-    found = outcome_agreement(first, second, weights)
-    for draw, row in enumerate(weights):
-        repeated = outcome_agreement(np.repeat(first, row), np.repeat(second, row))
-        for name in ("agreement", "kappa", "error_overlap", "error_overlap_chance"):
-            assert getattr(found, name)[draw] == pytest.approx(float(getattr(repeated, name)), nan_ok=True, abs=1e-9)
+def test_intervals_of_a_known_table():
+    """Shares are Clopper and Pearson's; kappa's is that of statsmodels with one question more in each cell."""
+    found = agreement_intervals(*outcomes(20, 5, 10, 15))
+    exact = (binomtest(k, n).proportion_ci(0.95, method="exact") for k, n in ((35, 50), (15, 30)))
+    assert [found[name] for name in ("agreement", "error_overlap")] == [
+        pytest.approx((ci.low, ci.high)) for ci in exact
+    ]
+    more = cohens_kappa(np.array([[21, 6], [11, 16]]))
+    assert found["kappa"] == pytest.approx((more.kappa_low, more.kappa_upp))
+
+
+def test_what_is_undefined_has_no_interval_and_perfect_agreement_has_a_width():
+    nothing = agreement_intervals(*outcomes(9, 0, 0, 0))
+    assert np.isnan([*nothing["kappa"], *nothing["error_overlap"]]).all() and nothing["agreement"][0] < 0.7
+    assert np.isnan(list(agreement_intervals(*outcomes(1, 0, 0, 0)).values())).all()
+    low, high = agreement_intervals(*outcomes(10, 0, 0, 10))["kappa"]
+    assert 0.4 < low < 0.9 and high == 1
 
 
 @given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1)), min_size=1, max_size=40))

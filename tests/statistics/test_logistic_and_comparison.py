@@ -91,29 +91,29 @@ def points(seed, runs=8, steps=5):
 def test_a_better_predictor_is_found_and_swapping_changes_the_sign():
     rng, run, y = points(0)
     good, bad = y + 0.1 * rng.normal(size=y.size), rng.normal(size=y.size)
-    found, back = (compare_predictors(*pair, y, run, 400, 0) for pair in ((good, bad), (bad, good)))
+    found, back = (compare_predictors(*pair, y, run) for pair in ((good, bad), (bad, good)))
     assert found.r2_difference > 0.8 and found.low > 0.5 and found.q2_difference > 0.5
     assert (back.r2_difference, back.high) == pytest.approx((-found.r2_difference, -found.low))
 
 
 def test_equal_predictors_do_not_differ_and_two_of_the_same_quality_rarely_do():
     rng, run, y = points(1)
-    same = compare_predictors(y, y, y, run, 100, 0)
-    assert (same.r2_difference, same.low, same.high) == (0, 0, 0)
+    same = compare_predictors(y, y, y, run)
+    assert same.r2_difference == 0 and np.isnan([same.low, same.high]).all()
     decided = 0
     for seed in range(40):
         rng, run, y = points(seed)
-        pair = compare_predictors(y + rng.normal(size=y.size), y + rng.normal(size=y.size), y, run, 200, 0)
+        pair = compare_predictors(y + rng.normal(size=y.size), y + rng.normal(size=y.size), y, run)
         decided += pair.low > 0 or pair.high < 0
-    assert decided < 10
+    assert decided < 7  # 2 expected
 
 
 def test_few_runs_are_underpowered_and_only_common_points_count():
     rng, run, y = points(2)
     x = y + rng.normal(size=y.size)
-    few = compare_predictors(x, y, y, np.minimum(run, 1), 100, 0)
+    few = compare_predictors(x, y, y, np.minimum(run, 1))
     assert math.isnan(few.r2_difference) and "underpowered: 2 runs" in few.note
     x[4] = np.nan
-    assert compare_predictors(x, y, y, run, 100, 0).n == y.size - 1
+    assert compare_predictors(x, y, y, run).n == y.size - 1
     with pytest.raises(ValueError, match="differ"):
-        compare_predictors(x[1:], y, y, run, 100, 0)
+        compare_predictors(x[1:], y, y, run)

@@ -1,12 +1,16 @@
-"""Leave-one-run-out Q2 and the bootstrap over runs."""
-
-from math import comb
+"""Leave-one-run-out Q2 and the jackknife over runs."""
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from workflow_scripts.statistics.regression import linear_fit
-from workflow_scripts.statistics.run_validation import cluster_bootstrap_r2, leave_one_run_out_q2
+from workflow_scripts.statistics.run_validation import (
+    jackknife_interval,
+    leave_one_run_out_q2,
+    r2_interval,
+    r2_without_each_run,
+)
 
 
 def runs_of_checkpoints(seed: int, runs: int = 4, checkpoints: int = 5, noise: float = 0.5):
@@ -73,62 +77,46 @@ def test_unusable_points_are_left_out_of_q2():
     assert "1 non-finite" in result.note
 
 
-def test_every_draw_is_the_r2_of_some_resample_of_whole_runs():
+def test_r2_without_each_run_is_that_of_the_rest():
     x, y, runs = runs_of_checkpoints(5, runs=3)
-    result = cluster_bootstrap_r2(x, y, runs, draws=200, seed=1)
-    possible = []
-    for a in range(3):
-        for b in range(a, 3):
-            for c in range(b, 3):
-                index = np.concatenate([np.flatnonzero(runs == run) for run in (a, b, c)])
-                possible.append(linear_fit(x[index], y[index]).r2)
-    assert len(possible) == result.distinct_resamples == 10
-    assert np.abs(result.r2_draws[:, None] - np.array(possible)).min(axis=1).max() < 1e-9
-    assert len(np.unique(result.r2_draws.round(9))) == 10
-    assert result.r2 == pytest.approx(linear_fit(x, y).r2)
-    assert result.low <= result.r2 <= result.high
+    whole, without = r2_without_each_run(x, y, runs)
+    assert whole == pytest.approx(linear_fit(x, y).r2)
+    rest = [linear_fit(x[runs != run], y[runs != run]).r2 for run in range(3)]
+    np.testing.assert_allclose(without, rest)
 
 
-def test_four_runs_have_35_distinct_resamples():
-    x, y, runs = runs_of_checkpoints(6)
-    assert cluster_bootstrap_r2(x, y, runs, draws=10, seed=0).distinct_resamples == 35 == comb(7, 4)
+def test_the_jackknife_of_a_mean_is_its_t_interval():
+    values = np.random.default_rng(9).standard_normal(6)
+    without = np.array([np.delete(values, k).mean() for k in range(6)])
+    expected = stats.t.interval(0.95, 5, values.mean(), stats.sem(values))
+    assert jackknife_interval(values.mean(), without) == pytest.approx(expected)
 
 
-def test_draws_follow_the_seed_and_pair_up_between_measures():
+def test_the_interval_of_r2_has_no_unit_and_stays_between_0_and_1():
     x, y, runs = runs_of_checkpoints(7)
-    first = cluster_bootstrap_r2(x, y, runs, draws=50, seed=3)
-    np.testing.assert_array_equal(first.r2_draws, cluster_bootstrap_r2(x, y, runs, draws=50, seed=3).r2_draws)
-    assert (first.r2_draws != cluster_bootstrap_r2(x, y, runs, draws=50, seed=4).r2_draws).any()
-    scaled = cluster_bootstrap_r2(100 - 7 * x, y, runs, draws=50, seed=3)
-    np.testing.assert_allclose(scaled.r2_draws, first.r2_draws, atol=1e-9)
+    low, high = r2_interval(x, y, runs)
+    assert 0 <= low < linear_fit(x, y).r2 < high < 1
+    assert r2_interval(100 - 7 * x, y, runs) == pytest.approx((low, high))
+    assert r2_interval(x + 1e6, y - 1e6, runs) == pytest.approx((low, high), abs=1e-6)
+    weak = r2_interval(np.random.default_rng(0).standard_normal(20), y, runs)
+    assert weak[0] == 0 < weak[1]
 
 
-def test_large_offsets_do_not_cost_digits():
-    x, y, runs = runs_of_checkpoints(8)
-    moved = cluster_bootstrap_r2(x + 1e6, y - 1e6, runs, draws=50, seed=0)
-    np.testing.assert_allclose(moved.r2_draws, cluster_bootstrap_r2(x, y, runs, 50, 0).r2_draws, atol=1e-6)
-
-
-def test_undefined_draws_are_counted():
-    x, runs = np.array([1.0, 1, 1, 1, 2, 3]), np.array([0, 0, 0, 1, 1, 1])
-    result = cluster_bootstrap_r2(x, np.arange(6.0), runs, draws=100, seed=0)
-    assert 0 < result.undefined < 100
-    assert np.isnan(result.r2_draws).sum() == result.undefined
-    assert np.isfinite([result.low, result.high]).all()
-
-
-def test_one_run_or_a_constant_measure_has_no_bootstrap():
-    one = cluster_bootstrap_r2([1.0, 2, 3], [1.0, 2, 4], [0, 0, 0], draws=5, seed=0)
-    constant = cluster_bootstrap_r2([1.0] * 4, [1.0, 2, 4, 3], [0, 0, 1, 1], draws=5, seed=0)
-    assert np.isnan([one.r2, one.low, constant.r2, constant.low]).all()
-    assert "1 runs" in one.note
-    assert "constant in every draw" in constant.note
+def test_what_is_undefined_has_no_interval():
+    """Fewer than three runs, a constant measure, a measure that varies in one run only, a line without any spread."""
+    x, y, runs = runs_of_checkpoints(6)
+    for case in (
+        (x, y, np.minimum(runs, 1)),
+        (np.ones(20), y, runs),
+        (np.where(runs == 0, x, 1.0), y, runs),
+        (x, 4 - x, runs),
+        (np.full(20, np.nan), y, runs),
+    ):
+        assert np.isnan(r2_interval(*case)).all()
 
 
 def test_bad_requests_are_refused():
-    with pytest.raises(ValueError, match="draws is 0"):
-        cluster_bootstrap_r2([1.0], [1.0], [0], draws=0, seed=0)
     with pytest.raises(ValueError, match="2 columns"):
-        cluster_bootstrap_r2(np.zeros((3, 2)), np.zeros(3), np.zeros(3), draws=1, seed=0)
+        r2_without_each_run(np.zeros((3, 2)), np.zeros(3), np.zeros(3))
     with pytest.raises(ValueError, match="expected n rows"):
         leave_one_run_out_q2(np.zeros(3), np.zeros(4), np.zeros(4))

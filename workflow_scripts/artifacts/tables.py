@@ -25,8 +25,8 @@ TEXT, WHOLE, NUMBER, TRUTH = "str", "Int64", "float64", "boolean"
 Columns = Mapping[str, str]
 
 _TYPES = {
-    TEXT: """model twin checkpoint subset form measure quantity cascade strategy backbone warmup outcome predictor pool
-        first second term verdict note prefix claim rule switch reading edit against kind name operation selection
+    TEXT: """model twin checkpoint subset form measure quantity cascade strategy backbone warmup start outcome predictor
+        pool first second term verdict note prefix claim rule switch reading edit against kind name operation selection
         metric path control of change id question reference input answer""",
     WHOLE: """step n layer draws best_layer speech_layer text_layer n_checkpoints n_runs position k b c net unedited
         exhausted changed_answers cases""",
@@ -73,7 +73,7 @@ TABLES: Mapping[str, Columns] = {
         best_layer best_value best_null best_p"""
     ),
     "cka": _columns("model checkpoint step subset speech_layer text_layer n cka null null_sd p"),
-    "points": _columns("model checkpoint step strategy backbone warmup measure value low high n"),
+    "points": _columns("model checkpoint step strategy backbone warmup start measure value low high n"),
     "regression": _columns(
         """outcome predictor pool n_checkpoints n_runs slope slope_low slope_high intercept r2 r2_low r2_high p
         partial_r2 q2 r2_runs_low r2_runs_high note"""
@@ -194,6 +194,17 @@ def last_checkpoints(frame: pd.DataFrame) -> pd.DataFrame:
     tuned = frame[frame["checkpoint"] != "base"]
     steps = tuned["step"].fillna(-1)
     return tuned[steps == steps.groupby(tuned["model"]).transform("max")]
+
+
+def without_repeated_starts(points: pd.DataFrame, *also: str) -> pd.DataFrame:
+    """Points of several runs, each untrained model once: of step 0 and one `start`, the first row stays.
+
+    Before training, runs that differ only in what will be trained are one model; pooled as several points they would
+    count one measurement several times, at the end of the axis with the most leverage. `also`: further columns by which
+    rows are told apart, such as the question.
+    """
+    untrained = points["step"].eq(0).fillna(False).to_numpy(dtype=bool)
+    return points[~(untrained & points.duplicated(["step", "start", *also]).to_numpy())]
 
 
 def _typed(path: Path, name: str, cells: Sequence[str], kind: str) -> pd.Series:

@@ -29,13 +29,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--join", default="auto", choices=("auto", "id", "hash", "text", "order"))
     parser.add_argument("--official", type=Path, help="checkout of MatthewCYM/VoiceBench, whose evaluators are run")
     parser.add_argument("--nltk-data", type=Path, help="folder with tokenizers/punkt_tab (IFEval only)")
-    parser.add_argument("--draws", type=int, default=2000, help="resamples of the bootstrap")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of VoiceBench's language detection")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="for index.html and the tables")
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     forms = {form: paths for form in ("text", "speech", "asr") if (paths := getattr(given, form))}
-    names = ("harness", "questions", "scorer", "subset", "join", "official", "nltk_data", "draws", "seed")
+    names = ("harness", "questions", "scorer", "subset", "join", "official", "nltk_data", "seed")
     try:
         found = audit(forms, Options(**{name: getattr(given, name) for name in names}))
         page = write_audit(found, given.out)

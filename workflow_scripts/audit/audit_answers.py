@@ -1,4 +1,4 @@
-"""One audit of a study: answers made elsewhere, under the study's checkout of VoiceBench, draws and seed."""
+"""One audit of a study: answers made elsewhere, under the study's checkout of VoiceBench and seed."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,15 +8,13 @@ from workflow_scripts.audit.run import Options, audit, write_audit
 from workflow_scripts.settings.audits import AuditSettings
 
 
-def audit_answers(
-    folder: Path, nltk: Path, *, settings: Mapping[str, Any], official: str | None, draws: int, seed: int
-) -> None:
+def audit_answers(folder: Path, nltk: Path, *, settings: Mapping[str, Any], official: str | None, seed: int) -> None:
     """Write index.html and the tables of `audit.run`.
 
     Args:
         folder: where they go. nltk: asset.json of the tokenizer.
         settings: AuditSettings as plain values. official: a checkout of VoiceBench, or None.
-        draws, seed: of the bootstrap.
+        seed: of VoiceBench's language detection.
 
     Raises:
         AuditError: a file cannot be read or paired; names file, line and field.
@@ -31,7 +29,6 @@ def audit_answers(
         join=chosen.join,
         official=Path(official) if official else None,
         nltk_data=Path(nltk).parent / "nltk_data",
-        draws=draws,
         seed=seed,
     )
     write_audit(audit(forms, options), folder)
@@ -47,7 +44,6 @@ if __name__ == "__main__":
             s.input.nltk,
             settings=s.params.settings,
             official=s.params.official,
-            draws=s.params.draws,
             seed=s.params.seed,
         ),
     )

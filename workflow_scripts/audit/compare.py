@@ -1,12 +1,12 @@
 """The gap under each scorer, with paired intervals; tests, agreement with a cascade, and what the scorers disagree on.
 
 GAP = text - speech, in points of 100, over the same questions. Intervals are those of the workflow's gap table
-(`statistics.resampling`): Bonett and Price for paired right and wrong answers, else percentiles of a paired bootstrap
-over questions within subsets. The same resamples serve all scorers, so that two gaps are compared draw by draw.
+(`statistics.means`): in closed form, paired over questions. Two gaps under two scorers are compared question by
+question.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,14 @@ import numpy as np
 from workflow_scripts.audit.given import GivenAnswer
 from workflow_scripts.audit.verdicts import OURS, Verdict
 from workflow_scripts.scoring.answer_traits import NAMES, answer_traits
-from workflow_scripts.statistics.agreement import outcome_agreement
+from workflow_scripts.statistics.agreement import agreement_intervals, outcome_agreement
+from workflow_scripts.statistics.means import POINTS, Mean, mean_of, of_ratios, of_scores
 from workflow_scripts.statistics.paired_tests import mcnemar
 from workflow_scripts.statistics.rates import rate_interval
-from workflow_scripts.statistics.resampling import Resampled, Resampler, interval, mean_of
 
 ALL = "all"
+ROUNDING = 1e-9
+"""Differences below this, in points, are rounding."""
 DIFFERENCES = {"gap": ("text", "speech"), "asr_loss": ("text", "asr"), "modality_loss": ("asr", "speech")}
 """gap = asr_loss + modality_loss where a cascade is given: what misheard words cost, and what is left for speech."""
 
@@ -64,32 +66,34 @@ class Subset:
     verdicts: Sequence[Verdict]
 
 
-def gap_rows(subset: Subset, resampler: Resampler) -> list[dict[str, Any]]:
+def gap_rows(subset: Subset) -> list[dict[str, Any]]:
     """Scores, differences and unparsed shares of each scorer, for the subset and for each of its groups."""
     rows = []
     for verdict in subset.verdicts:
-        rows += _rows(subset.name, ALL, verdict, resampled(subset.name, verdict, resampler), len(subset.pairs))
+        rows += _rows(subset.name, ALL, verdict, means_of(verdict), len(subset.pairs))
         for group in sorted(set(subset.groups)) if len(set(subset.groups)) > 1 else ():
             place = np.flatnonzero(np.array(subset.groups) == group)
-            found = {form: _part(subset.name, values, place, resampler) for form, values in verdict.scores.items()}
+            found = {form: of_scores(100 * values[place]) for form, values in verdict.scores.items()}
             rows += _rows(subset.name, group or "none named", verdict, found, len(place), place)
     return rows
 
 
-def resampled(name: str, verdict: Verdict, resampler: Resampler) -> dict[str, Resampled]:
-    """Aggregates of a verdict by form in points of 100, with draws."""
+def means_of(verdict: Verdict) -> dict[str, Mean]:
+    """Aggregates of a verdict by form in points of 100."""
     found = {}
     for form, values in verdict.scores.items():
-        value = 100 * verdict.means[form]
-        sums = [(np.asarray(above), np.asarray(below)) for above, below in verdict.sums.get(form, ())]
-        draws = resampler.aggregates(name, sums) if sums else resampler.means(name, 100 * values, value)
         own = verdict.intervals.get(form)
         ends = None if own is None else (100 * own[0], 100 * own[1])
-        found[form] = Resampled(value, draws, ends, 100 * values)
+        sums = [(100 * np.asarray(above), np.asarray(below)) for above, below in verdict.sums.get(form, ())]
+        mean = of_ratios(sums, POINTS, ends) if sums else of_scores(100 * values, own=ends)
+        # An aggregate that pools over questions may differ from the mean of the scores: its questions move with it.
+        value = 100 * verdict.means[form]
+        shift = value - mean.value
+        found[form] = replace(mean, value=value, values=mean.values + shift) if abs(shift) > ROUNDING else mean
     return found
 
 
-def overall_rows(subsets: Sequence[Subset], resampler: Resampler) -> list[dict[str, Any]]:
+def overall_rows(subsets: Sequence[Subset]) -> list[dict[str, Any]]:
     """Unweighted means over the subsets, for each source whose primary scorer is in all of them."""
     rows = []
     for source in dict.fromkeys(one.source for subset in subsets for one in subset.verdicts):
@@ -101,24 +105,18 @@ def overall_rows(subsets: Sequence[Subset], resampler: Resampler) -> list[dict[s
         ]
         if len(chosen) < len(subsets) or len(subsets) < 2:
             continue
-        by_subset = [resampled(subset.name, verdict, resampler) for subset, verdict in chosen]
+        by_subset = [means_of(verdict) for _, verdict in chosen]
         found = {form: mean_of([one[form] for one in by_subset]) for form in by_subset[0]}
         named = Verdict(source, source, True, {}, {})
         rows += _rows("overall", ALL, named, found, sum(len(subset.pairs) for subset in subsets))
     return rows
 
 
-def _part(name: str, values: np.ndarray, place: np.ndarray, resampler: Resampler) -> Resampled:
-    chosen = 100 * values[place]
-    draws = resampler.ratios(name, len(values), place, chosen, np.ones(len(place)))
-    return Resampled(float(chosen.mean()), draws, outcomes=chosen)
-
-
 def _rows(
     subset: str,
     group: str,
     verdict: Verdict,
-    found: Mapping[str, Resampled],
+    found: Mapping[str, Mean],
     n: int,
     place: np.ndarray | slice = slice(None),
 ) -> list[dict[str, Any]]:
@@ -166,7 +164,7 @@ def trait_rows(subset: Subset) -> list[dict[str, Any]]:
     return rows
 
 
-def cascade_rows(subset: Subset, resampler: Resampler) -> list[dict[str, Any]]:
+def cascade_rows(subset: Subset) -> list[dict[str, Any]]:
     """Do the spoken answers fail where the cascade fails? Kappa and overlap of errors (`statistics.agreement`)."""
     rows = []
     for verdict in subset.verdicts:
@@ -174,9 +172,9 @@ def cascade_rows(subset: Subset, resampler: Resampler) -> list[dict[str, Any]]:
             continue
         speech, asr = verdict.scores["speech"], verdict.scores["asr"]
         found = outcome_agreement(speech, asr)
-        draws = outcome_agreement(speech, asr, resampler.weights(subset.name, len(speech)))
+        ends = agreement_intervals(speech, asr)
         for name, null in (("agreement", np.nan), ("kappa", 0.0), ("error_overlap", float(found.error_overlap_chance))):
-            low, high = interval(getattr(draws, name))
+            low, high = ends[name]
             rows.append(
                 {"subset": subset.name, "scorer": verdict.scorer, "source": verdict.source, "measure": name}
                 | {"value": float(getattr(found, name)), "low": low, "high": high, "null": null, "n": len(speech)}

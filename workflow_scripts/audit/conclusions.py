@@ -11,11 +11,11 @@ from itertools import combinations
 
 import numpy as np
 
-from workflow_scripts.audit.compare import Subset, resampled
-from workflow_scripts.statistics.resampling import Resampled, Resampler, mean_of
+from workflow_scripts.audit.compare import Subset, means_of
+from workflow_scripts.statistics.means import UNKNOWN, Mean, mean_of
 
 MIN_PAIRS = 30
-"""Percentile intervals of fewer pairs are too narrow: four equal differences give one of no width at all."""
+"""Intervals of fewer pairs are rough."""
 POSITIVE, NEGATIVE, UNDECIDED = "positive", "negative", "undecided"
 COLUMNS = {
     "subset": "str",
@@ -55,23 +55,23 @@ class Conclusion:
         return sum(bool(names) for names in self.signs.values()) > 1
 
 
-def conclude(subset: Subset, resampler: Resampler) -> Conclusion:
+def conclude(subset: Subset) -> Conclusion:
     """The conclusion of one subset, over all scorers that read the same quantity."""
     gaps = {}
     for verdict in subset.verdicts:
         if not verdict.comparable:
             continue
-        found = resampled(subset.name, verdict, resampler)
+        found = means_of(verdict)
         gaps[verdict.scorer] = found["text"] - found["speech"]
     return _concluded(subset.name, gaps, len(subset.pairs))
 
 
-def conclude_overall(subsets: Sequence[Subset], resampler: Resampler) -> Conclusion | None:
+def conclude_overall(subsets: Sequence[Subset]) -> Conclusion | None:
     """The same for the mean over subsets, per source; None without two sources that cover two subsets."""
     gaps = {}
     for source in dict.fromkeys(one.source for subset in subsets for one in subset.verdicts):
         found = [
-            resampled(subset.name, verdict, resampler)
+            means_of(verdict)
             for subset in subsets
             for verdict in subset.verdicts
             if verdict.source == source and verdict.primary
@@ -83,19 +83,19 @@ def conclude_overall(subsets: Sequence[Subset], resampler: Resampler) -> Conclus
     return _concluded("overall", gaps, sum(len(subset.pairs) for subset in subsets))
 
 
-def _concluded(name: str, gaps: dict[str, Resampled], n: int) -> Conclusion:
+def _concluded(name: str, gaps: dict[str, Mean], n: int) -> Conclusion:
     signs: dict[str, list[str]] = {POSITIVE: [], NEGATIVE: [], UNDECIDED: []}
     for scorer, gap in gaps.items():
         low, high = gap.interval
         signs[POSITIVE if low > 0 else NEGATIVE if high < 0 else UNDECIDED].append(scorer)
     lowest, highest = min(gaps, key=lambda key: gaps[key].value), max(gaps, key=lambda key: gaps[key].value)
     widest = gaps[highest] - gaps[lowest]
-    low, high = widest.interval
+    low, high = widest.interval if highest != lowest else UNKNOWN
     few = f" With {n} pairs these intervals are rough." if n < MIN_PAIRS else ""
     return Conclusion(name, signs, _sentence(signs, gaps) + few, lowest, highest, widest.value, low, high, n)
 
 
-def _sentence(signs: dict[str, list[str]], gaps: dict[str, Resampled]) -> str:
+def _sentence(signs: dict[str, list[str]], gaps: dict[str, Mean]) -> str:
     if len(gaps) == 1:
         return "One scorer only: nothing to compare."
     if signs[POSITIVE] and signs[NEGATIVE]:

@@ -20,7 +20,6 @@ from workflow_scripts.audit.questions import asked, completed
 from workflow_scripts.audit.verdicts import verdicts
 from workflow_scripts.scoring.official import checkout_identity
 from workflow_scripts.scoring.registry import find_scorer
-from workflow_scripts.statistics.resampling import Resampler
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +47,7 @@ class Options:
         join: `auto`, `id`, `hash`, `text` or `order`.
         official: a checkout of VoiceBench; None leaves its evaluators out.
         nltk_data: folder with tokenizers/punkt_tab, for IFEval.
-        draws, seed: of the bootstrap.
+        seed: of the official evaluators' language detection.
     """
 
     harness: str
@@ -58,7 +57,6 @@ class Options:
     join: str = "auto"
     official: Path | None = None
     nltk_data: Path | None = None
-    draws: int = 2000
     seed: int = 0
 
 
@@ -95,7 +93,7 @@ def audit(forms: Mapping[str, Sequence[str]], options: Options) -> Audit:
         AuditError: a file cannot be read, nothing pairs, or a reference does not parse; names file, line and field.
         OfficialError: no VoiceBench checkout at `options.official`.
     """
-    facts: dict[str, Any] = {"draws": options.draws, "seed": options.seed}
+    facts: dict[str, Any] = {"seed": options.seed}
     if options.official is not None:
         facts |= checkout_identity(options.official)
     answers, files = {}, []
@@ -117,19 +115,16 @@ def audit(forms: Mapping[str, Sequence[str]], options: Options) -> Audit:
     facts["pairs"] = sum(len(one.pairs) for one in paired)
     facts["unpaired"] = sum(len(one.unpaired) for one in paired)
     facts["scorers"] = {one.name: _versions(one) for one in subsets}
-    resampler = Resampler(options.draws, options.seed)
-    conclusions = [conclude(one, resampler) for one in subsets]
-    if (whole := conclude_overall(subsets, resampler)) is not None:
+    conclusions = [conclude(one) for one in subsets]
+    if (whole := conclude_overall(subsets)) is not None:
         conclusions.insert(0, whole)
-    gap = compare.overall_rows(subsets, resampler) + [
-        row for one in subsets for row in compare.gap_rows(one, resampler)
-    ]
+    gap = compare.overall_rows(subsets) + [row for one in subsets for row in compare.gap_rows(one)]
     tables = {
         "conclusions": [_conclusion_row(one) for one in conclusions],
         "gap": gap,
         "tests": [row for one in subsets for row in compare.test_rows(one)],
         "traits": [row for one in subsets for row in compare.trait_rows(one)],
-        "cascade": [row for one in subsets for row in compare.cascade_rows(one, resampler)],
+        "cascade": [row for one in subsets for row in compare.cascade_rows(one)],
         "disagreements": [row for one in subsets for row in compare.disagreements(one, MAX_DISAGREEMENTS)],
         "unpaired": [_unpaired_row(one.subset, left) for one in paired for left in one.unpaired],
         "questions": [row for one in subsets for row in _question_rows(one)],

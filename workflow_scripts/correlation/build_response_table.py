@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import t
 
 from workflow_scripts.artifacts.checkpoints import checkpoint_step
 from workflow_scripts.artifacts.responses import Responses, read_responses
 from workflow_scripts.artifacts.tables import write_table
 from workflow_scripts.measures.reading import mean_over_layers, nan_mean
+from workflow_scripts.statistics.means import difference_interval
 
 
 def build_response_table(responses: Sequence[Path], table: Path, positions: Path, lens: Path) -> None:
@@ -65,7 +65,7 @@ def position_rows(content: Responses) -> list[dict[str, Any]]:
 def lens_rows(content: Responses) -> list[dict[str, Any]]:
     """Recall of the own and of another question's content words by layer, and their paired difference.
 
-    The 95 % interval of the difference is Student's, over questions; empty for fewer than two.
+    The 95 % interval of the difference is over questions (`means.difference_interval`); empty for fewer than two.
     """
     rows = []
     for k, layer in enumerate(content.lens.get("layers", ())):
@@ -76,10 +76,8 @@ def lens_rows(content: Responses) -> list[dict[str, Any]]:
         difference = recall[both] - control[both]
         row = {"layer": int(layer), "n": int(both.sum()), "difference": float(difference.mean())}
         row |= {"recall": float(recall[both].mean()), "control": float(control[both].mean())}
-        if len(difference) > 1:
-            half = float(t.ppf(0.975, len(difference) - 1) * difference.std(ddof=1) / np.sqrt(len(difference)))
-            row |= {"difference_low": row["difference"] - half, "difference_high": row["difference"] + half}
-        rows.append(row)
+        low, high = difference_interval(difference, 1.0)
+        rows.append(row | {"difference_low": low, "difference_high": high})
     return rows
 
 

@@ -2,7 +2,7 @@
 
 Every verdict of the study on a claim of the paper is made here; the page prints these rows. The unit is the training
 run. An estimate per run is averaged over runs with a t interval (95 %); a comparison of predictors uses the paired
-bootstrap over runs. Verdicts:
+jackknife over runs. Verdicts:
 
     underpowered   fewer than MIN_RUNS runs that the claim is about, or a number that the rule needs is undefined
     supported      the rule in column `rule` holds
@@ -15,20 +15,20 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata, t
+from scipy.stats import rankdata
 
-from workflow_scripts.artifacts.tables import read_table, select, write_table
+from workflow_scripts.artifacts.tables import read_table, select, without_repeated_starts, write_table
 from workflow_scripts.correlation.points import LOG_STEP, OUTCOMES
 from workflow_scripts.correlation.regress_gap import PAPER_PAIRS
 from workflow_scripts.correlation.samples import ALL
 from workflow_scripts.measures.registry import CALIBRATED, MEASURES, predictors
+from workflow_scripts.statistics.means import student_interval
 from workflow_scripts.statistics.run_validation import MIN_RUNS
 
-LEVEL = 0.95
 ABOVE_ZERO = "the 95 % interval over runs lies above 0"
 BELOW_ZERO = "the 95 % interval over runs lies below 0"
 PREDICTS = "more similar goes with a smaller gap, Q2 > 0, and R2 minus R2 of log(1 + step) > 0 over runs (95 %)"
-PREDICTS_BETTER = "the paired interval over resampled runs lies above 0"
+PREDICTS_BETTER = "the paired interval over runs lies above 0"
 GAPS = {"gap": "GAP", "loss_gap": "the loss gap"}
 
 
@@ -41,7 +41,7 @@ def judge_claims(
     *,
     models: Mapping[str, Mapping[str, Any]],
 ) -> None:
-    """Write claims.csv from the tables of this stage; `models` maps a run to its `warmup` ("none" or not)."""
+    """Write claims.csv from the tables of this stage; `models`: a run's `warmup` ("none" or not) and `start`."""
     by_layer = _of_runs(read_table(layers, "layers"), models)
     points = _of_runs(read_table(checkpoints, "checkpoints"), models)
     rows = [*depth_claims(by_layer), *training_claims(points), *monotonicity_claims(points)]
@@ -87,7 +87,9 @@ def spontaneity_claims(points: pd.DataFrame) -> Iterator[dict[str, Any]]:
     runs = rows.groupby("model")
     rise = runs["calibrated"].agg(lambda own: own.iloc[-1] - own.iloc[0])
     n = int(runs.tail(1)["n"].sum())
-    row = _judged("alignment is spontaneous", "path_score_cosine", "rise of calibrated value", rise, len(rows), n, +1)
+    row = _judged(
+        "alignment is spontaneous", "path_score_cosine", "rise of calibrated value", rise, _count(rows), n, +1
+    )
     yield row | {"note": "runs without warm-up only"}
 
 
@@ -157,8 +159,12 @@ def _per_run(claim: str, measure: str, statistic: str, rows: pd.DataFrame, x: st
     runs = dict(list(rows.groupby("model")))
     own = pd.Series({run: _spearman(one[x], one["value"]) for run, one in runs.items()}, dtype=np.float64)
     n = sum(int(one["n"].max()) for one in runs.values())
-    checkpoints = len(rows[["model", "checkpoint"]].drop_duplicates())
-    return _judged(claim, measure, statistic, own, checkpoints, n, sign)
+    return _judged(claim, measure, statistic, own, _count(rows), n, sign)
+
+
+def _count(rows: pd.DataFrame) -> int:
+    """Checkpoints, an untrained start that runs share once."""
+    return len(without_repeated_starts(rows.drop_duplicates(["model", "checkpoint"])))
 
 
 def _judged(
@@ -173,8 +179,11 @@ def _judged(
         row["estimate"] = float(values.mean())
     if len(values) < MIN_RUNS:
         return row | {"verdict": "underpowered"}
-    half = t.ppf((1 + LEVEL) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    low, high = float(values.mean() - half), float(values.mean() + half)
+    low, high = student_interval(values)
+    if np.isnan(low):
+        holds = values[0] > 0 if sign > 0 else values[0] < 0
+        note = f"{len(values)} runs of one value: no interval"
+        return row | {"verdict": "supported" if holds else "not supported", "note": note}
     holds = low > 0 if sign > 0 else high < 0
     return row | {"low": low, "high": high, "verdict": "supported" if holds else "not supported"}
 
@@ -189,9 +198,10 @@ def _spearman(x: pd.Series, y: pd.Series) -> float:
 
 
 def _of_runs(table: pd.DataFrame, models: Mapping[str, Any]) -> pd.DataFrame:
-    """Rows of subset `all` of training runs, by step."""
+    """Rows of subset `all` of training runs, by step, with their `start`."""
     rows = select(table, subset=ALL)
-    return rows[rows["model"].isin(list(models)) & rows["step"].notna()].sort_values("step", kind="stable")
+    rows = rows[rows["model"].isin(list(models)) & rows["step"].notna()].sort_values("step", kind="stable")
+    return rows.assign(start=rows["model"].map({name: facts["start"] for name, facts in models.items()}))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ LOG_STEP = "log_step"
 RESPONSES = ("kl_forward_text", "kl_reverse_text", "kl_forgetting", "response_cosine", "response_cosine_null")
 """Columns of responses.csv that are rows of points.csv, of checkpoints that have a row there."""
 KEY = ["model", "checkpoint", "step"]
-FACTS = ["strategy", "backbone", "warmup"]
+FACTS = ["strategy", "backbone", "warmup", "start"]
 VALUES = ["measure", "value", "low", "high", "n"]
 
 
@@ -29,6 +29,8 @@ def join_points(
     gap: Path, checkpoints: Path, models: Mapping[str, Mapping[str, str]], responses: Path | None = None
 ) -> pd.DataFrame:
     """The table `points`, sorted by model and step; models that are not in `models` are left out.
+
+    Every run has its untrained start; whoever pools runs leaves repeated ones out (`without_repeated_starts`).
 
     Raises:
         ArtifactError: a checkpoint of a trained model is in one of the two tables only.

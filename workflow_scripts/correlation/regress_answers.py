@@ -5,7 +5,8 @@
 for score in {Sim, APS, calibrated APS, centred APS}, each question's mean over layers 1..L. Coefficients are log odds
 ratios per standard deviation, with errors clustered by training run: answers of one run share its weights. The row
 without training time is the question as usually put; the row with it is the one to believe, as both sides move with
-time. An answer is right if its score is at least one half.
+time. An answer is right if its score is at least one half. Answers of an untrained model from which several runs start
+count once.
 """
 
 import math
@@ -14,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from workflow_scripts.artifacts.checkpoints import checkpoint_step
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.measurements import identity, read_pair
 from workflow_scripts.artifacts.scores import ScoreFile
-from workflow_scripts.artifacts.tables import write_table
+from workflow_scripts.artifacts.tables import without_repeated_starts, write_table
 from workflow_scripts.measures.reading import mean_over_layers
 from workflow_scripts.measures.registry import CALIBRATED
 from workflow_scripts.measures.shuffle_null import calibrate
@@ -31,14 +33,19 @@ SCORES = (SIM, APS, APS + CALIBRATED, CENTRED)
 
 
 def regress_answers(
-    similarity: Sequence[Path], alignment: Sequence[Path], scores: Sequence[Path], table: Path, *, models: Sequence[str]
+    similarity: Sequence[Path],
+    alignment: Sequence[Path],
+    scores: Sequence[Path],
+    table: Path,
+    *,
+    models: Mapping[str, Mapping[str, str]],
 ) -> None:
     """Write answers_regression.csv.
 
     Args:
         similarity, alignment: measurement files of all shards, in the same order. scores: score files of the forms text
             and speech of the same models, checkpoints and subsets, in any order.
-        models: training runs; others are left out.
+        models: training run -> its facts, `start` among them; others are left out.
 
     Raises:
         ArtifactError: a measured question has no score in one of the forms, or the two files of a shard are not of the
@@ -64,6 +71,9 @@ def regress_answers(
             row: dict[str, Any] = {
                 "model": model,
                 "subset": subset,
+                "id": name,
+                "step": step,
+                "start": models[model]["start"],
                 "T_s": pooled.T_s[number],
                 "T_t": pooled.T_t[number],
             }
@@ -76,6 +86,9 @@ def regress_answers(
                 row[form] = right[key]
             row["log_step"] = math.log1p(step)
             answers.append(row | {score: float(values[number]) for score, values in means.items()})
+    answers.sort(key=lambda row: row["model"])
+    if answers:
+        answers = without_repeated_starts(pd.DataFrame(answers), "subset", "id").to_dict("records")
     write_table(table, regression_rows(answers), "answers_regression")
 
 

@@ -2,7 +2,8 @@
 
 One row per switch and reading; the one used everywhere else is marked `default`. `value` is the mean over the last
 checkpoints of all runs, `difference` from the default; R2 is that of GAP over all checkpoints, and n_runs says how many
-training runs they are of. `n` counts the values, one per question and checkpoint, that a reading is the mean of.
+training runs they are of; an untrained model from which several runs start counts once. `n` counts the values, one per
+question and checkpoint, that a reading is the mean of.
 
 Most readings come from the stored per-sample values of all questions. Those that need other positions or states (padded
 speech, template positions, the state after the final norm) were measured by the activations stage on a few questions: a
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.measurements import (
@@ -27,7 +29,7 @@ from workflow_scripts.artifacts.measurements import (
     read_pair,
 )
 from workflow_scripts.artifacts.states import kept_layers
-from workflow_scripts.artifacts.tables import select, write_table
+from workflow_scripts.artifacts.tables import select, without_repeated_starts, write_table
 from workflow_scripts.correlation.points import overall_gaps
 from workflow_scripts.measures.reading import READING, Reading, averaged_layers, mean_over_layers, nan_mean
 from workflow_scripts.measures.registry import MEASURES
@@ -180,14 +182,14 @@ def sensitivity(
     gap: Path,
     table: Path,
     *,
-    models: Sequence[str],
+    models: Mapping[str, Mapping[str, str]],
 ) -> None:
     """Write sensitivity.csv.
 
     Args:
         similarity, alignment, measured: measurement files of all shards, in the same order; `measured` are the readings
             files of the activations stage. gap: gap.csv.
-        models: training runs; others are left out.
+        models: training run -> its facts, `start` among them; others are left out.
 
     Raises:
         ArtifactError: a file cannot be read, or the files of a shard are not of the same questions.
@@ -202,12 +204,19 @@ def sensitivity(
             own = sums[model, checkpoint].setdefault(subset, np.zeros((len(everything), 2)))
             own += np.array([variant.of(shard) for variant in everything])
     steps = gaps["step"].dropna().to_dict()
-    keys = sorted(key for key in sums if key in steps)
+    keys = _one_start(sorted(key for key in sums if key in steps), steps, models)
     values = np.array([_mean_of_subsets(sums[key].values()) for key in keys]).reshape(len(keys), len(everything))
     used = [subset[:, 1] for key in keys for subset in sums[key].values()]
     counted = np.sum(used, axis=0) if used else np.zeros(len(everything))
     y = {key: float(gaps["value"][key]) for key in keys}
     write_table(table, _rows(everything, values, y, steps, counted), "sensitivity")
+
+
+def _one_start(
+    keys: Sequence[tuple[str, str]], steps: Mapping[tuple[str, str], int], models: Mapping[str, Mapping[str, str]]
+) -> list[tuple[str, str]]:
+    facts = {"step": [steps[key] for key in keys], "start": [models[model]["start"] for model, _ in keys]}
+    return [keys[place] for place in without_repeated_starts(pd.DataFrame(facts)).index]
 
 
 def _read_shard(similarity: Path, alignment: Path, measured: Path) -> Shard:

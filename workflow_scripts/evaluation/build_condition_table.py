@@ -2,8 +2,8 @@
 
 Subsets of the same raw rows in different voices are conditions of one another; the first is the reference. Per
 condition: `text`, `speech`, `gap`, text - speech, and `drop`, reference speech - speech, on the prompts that all kept.
-Row `all` is the mean over conditions, with an interval for questions and conditions as crossed random effects: both are
-resampled, so that it speaks of other voices as well as of other questions. With few conditions it is wide, and rough.
+Row `all` is the mean over conditions, with an interval for questions and conditions as crossed random effects, so that
+it speaks of other voices as well as of other questions (`means.crossed_interval`). With few conditions it is wide.
 Intervals of single conditions are those of gap.csv.
 """
 
@@ -18,7 +18,7 @@ from workflow_scripts.artifacts.checkpoints import checkpoint_step
 from workflow_scripts.artifacts.questions import QUESTIONS
 from workflow_scripts.artifacts.tables import TEXT, WHOLE, write_columns
 from workflow_scripts.evaluation.score_index import FormScores, read_scores
-from workflow_scripts.statistics.resampling import Resampled, Resampler
+from workflow_scripts.statistics.means import Mean, crossed_interval, of_scores
 
 ALL = "all"
 CONDITION_COLUMNS = {
@@ -37,27 +37,24 @@ def build_condition_table(
     *,
     conditions: Mapping[str, Sequence[str]],
     voices: Mapping[str, str],
-    draws: int,
-    seed: int,
 ) -> None:
     """Write conditions.csv; without subsets of the same rows it has no rows.
 
     Args:
         questions: questions.jsonl by subset. scores: score files of any models and checkpoints.
         conditions: by reference subset, all subsets of its rows, the reference first.
-        voices: voice by subset. draws, seed: of the bootstrap.
+        voices: voice by subset.
     """
     prompts = {
         subset: {question.id: question.prompt for question in QUESTIONS.read(Path(path))}
         for subset, path in questions.items()
     }
-    resampler = Resampler(draws, seed)
     rows = [
         {"model": model, "checkpoint": checkpoint, "step": checkpoint_step(checkpoint), "subset": reference} | row
         for (model, checkpoint), subsets in sorted(read_scores(scores).items())
         for reference, names in sorted(conditions.items())
         if all({"text", "speech"} <= set(subsets.get(name, ())) for name in names)
-        for row in condition_rows({name: subsets[name] for name in names}, prompts, voices, resampler)
+        for row in condition_rows({name: subsets[name] for name in names}, prompts, voices)
     ]
     write_columns(Path(table), pd.DataFrame(rows, columns=list(CONDITION_COLUMNS)), CONDITION_COLUMNS)
 
@@ -66,7 +63,6 @@ def condition_rows(
     subsets: Mapping[str, Mapping[str, FormScores]],
     prompts: Mapping[str, Mapping[str, str]],
     voices: Mapping[str, str],
-    resampler: Resampler,
 ) -> Iterator[dict[str, Any]]:
     """Rows of one checkpoint and one group of subsets, the reference first."""
     by_prompt = {
@@ -79,27 +75,20 @@ def condition_rows(
         return
     scores = {key: np.array([found[prompt] for prompt in shared]) for key, found in by_prompt.items()}
     reference, n = next(iter(subsets)), len(shared)
-    weights = resampler.weights(reference, n) / n
     gaps = []
     for name in subsets:
         text, speech = scores[name, "text"], scores[name, "speech"]
         gaps.append(text - speech)
-        written, spoken, first = (
-            Resampled(float(values.mean()), weights @ values, outcomes=values)
-            for values in (text, speech, scores[reference, "speech"])
-        )
+        written, spoken, first = (of_scores(values) for values in (text, speech, scores[reference, "speech"]))
         shown = {"text": written, "speech": spoken, "gap": written - spoken, "drop": first - spoken}
         for form, one in shown.items():
             yield _row(name, voices[name], form, one, n)
     table = np.stack(gaps)  # (conditions, n)
-    rng = np.random.default_rng(resampler.seed)
-    chosen = rng.integers(len(table), size=(len(weights), len(table)))
-    by_condition = weights @ table.T  # (draws, conditions): each question resampled alike in all
-    crossed = np.take_along_axis(by_condition, chosen, axis=1).mean(axis=1)
-    yield _row(ALL, "", "gap", Resampled(float(table.mean()), crossed), n)
+    overall = Mean(float(table.mean()), table.mean(axis=0), own=crossed_interval(table, 100.0))
+    yield _row(ALL, "", "gap", overall, n)
 
 
-def _row(condition: str, voice: str, form: str, one: Resampled, n: int) -> dict[str, Any]:
+def _row(condition: str, voice: str, form: str, one: Mean, n: int) -> dict[str, Any]:
     low, high = one.interval if n > 1 else (np.nan, np.nan)
     row = {"condition": condition, "voice": voice, "form": form, "measure": "score"}
     return row | {"value": one.value, "low": low, "high": high, "n": n}
@@ -116,7 +105,5 @@ if __name__ == "__main__":
             s.output.table,
             conditions=s.params.conditions,
             voices=s.params.voices,
-            draws=s.params.draws,
-            seed=s.params.seed,
         ),
     )

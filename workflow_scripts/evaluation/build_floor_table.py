@@ -17,8 +17,8 @@ import pandas as pd
 from workflow_scripts.artifacts.checkpoints import checkpoint_step
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.tables import TEXT, WHOLE, write_columns
-from workflow_scripts.evaluation.score_index import FLOORS, PROPORTIONS, FormScores, read_scores
-from workflow_scripts.statistics.resampling import Resampled, Resampler
+from workflow_scripts.evaluation.score_index import FLOORS, FormScores, measure_mean, read_scores, score_mean
+from workflow_scripts.statistics.means import Mean
 
 logger = logging.getLogger(__name__)
 
@@ -31,22 +31,21 @@ FLOOR_COLUMNS = {
 }
 
 
-def build_floor_table(scores: Sequence[Path], table: Path, *, draws: int, seed: int) -> None:
+def build_floor_table(scores: Sequence[Path], table: Path) -> None:
     """Write floors.csv.
 
     Args:
         scores: score files of the forms speech, silence and other, of any models, checkpoints and subsets.
-        draws, seed: of the bootstrap.
 
     Raises:
         ArtifactError: a form is missing, or forms of a subset have different questions.
     """
-    index, resampler = read_scores(scores), Resampler(draws, seed)
+    index = read_scores(scores)
     rows = [
         {"model": model, "checkpoint": checkpoint, "step": checkpoint_step(checkpoint), "subset": subset} | row
         for (model, checkpoint), subsets in sorted(index.items())
         for subset, forms in sorted(subsets.items())
-        for row in subset_rows(f"{model}/{checkpoint}/{subset}", subset, forms, resampler)
+        for row in subset_rows(f"{model}/{checkpoint}/{subset}", forms)
     ]
     write_columns(Path(table), pd.DataFrame(rows, columns=list(FLOOR_COLUMNS)), FLOOR_COLUMNS)
     for row in rows:
@@ -54,19 +53,13 @@ def build_floor_table(scores: Sequence[Path], table: Path, *, draws: int, seed: 
             logger.info("%(model)s on %(subset)s: not above silence", row)
 
 
-def subset_rows(
-    name: str, subset: str, forms: Mapping[str, FormScores], resampler: Resampler
-) -> Iterator[dict[str, Any]]:
+def subset_rows(name: str, forms: Mapping[str, FormScores]) -> Iterator[dict[str, Any]]:
     """Rows of one subset: every measure that speech and both floors have."""
     if missing := [form for form in ("speech", *FLOORS) if form not in forms]:
         raise ArtifactError(f"{name}: no scores of {', '.join(missing)}; answer the floors first")
     forms = {form: forms[form] for form in ("speech", *FLOORS)}
     n = len(forms["speech"].ids)
-    means = {
-        form: Resampled(one.mean, resampler.aggregates(subset, one.sums), (one.low, one.high), one.scores)
-        for form, one in forms.items()
-    }
-    yield from _rows("score", means, n)
+    yield from _rows("score", {form: score_mean(one) for form, one in forms.items()}, n)
     for form, one in forms.items():
         yield {"form": form, "measure": "unparsed", "value": one.unparsed, "n": n}
     for measure in forms["speech"].measures:
@@ -75,18 +68,11 @@ def subset_rows(
         having = np.all([~np.isnan(one.measures[measure]) for one in forms.values()], axis=0)
         if not (place := np.flatnonzero(having)).size:
             continue
-        found = {}
-        for form, one in forms.items():
-            values = one.measures[measure][place]
-            found[form] = Resampled(
-                float(values.mean()),
-                resampler.ratios(subset, n, place, values, np.ones(len(values))),
-                outcomes=values if measure in PROPORTIONS else None,
-            )
+        found = {form: measure_mean(one, measure, place) for form, one in forms.items()}
         yield from _rows(measure, found, len(place))
 
 
-def _rows(measure: str, found: Mapping[str, Resampled], n: int) -> Iterator[dict[str, Any]]:
+def _rows(measure: str, found: Mapping[str, Mean], n: int) -> Iterator[dict[str, Any]]:
     shown = dict(found) | {f"above_{floor}": found["speech"] - found[floor] for floor in FLOORS}
     for form, one in shown.items():
         low, high = one.interval
@@ -98,7 +84,5 @@ if __name__ == "__main__":
 
     run_step(
         snakemake,
-        lambda s: build_floor_table(
-            [Path(path) for path in s.input.scores], s.output.table, draws=s.params.draws, seed=s.params.seed
-        ),
+        lambda s: build_floor_table([Path(path) for path in s.input.scores], s.output.table),
     )

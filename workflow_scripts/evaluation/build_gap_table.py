@@ -7,8 +7,7 @@ form, the loss gap of the reference answer, the untuned backbone on written and 
 gap.csv has one row per measure and form (`cells`), with `null`, the score of a guesser, where there is one. Of every
 checkpoint after a run's first trained one it also has by how much the gap has fallen since (`FALLS`). decline.csv has
 the five reference scores and their differences. Intervals: those of a score or a measure in one subset are the scorer's
-own closed form (scores.json); differences of right and wrong answers have Bonett and Price's interval,
-and every other interval is a paired bootstrap over questions within subsets (`statistics.resampling`).
+own (scores.json), all others are of `statistics.means`: paired over questions, in closed form, never of zero width.
 """
 
 import logging
@@ -23,7 +22,6 @@ from workflow_scripts.evaluation.cascade import cascade_rows
 from workflow_scripts.evaluation.cells import GAP, LOSS, SCORE, Cell, Entry, cells_of
 from workflow_scripts.evaluation.score_index import BASE, read_scores
 from workflow_scripts.evaluation.twins import twin_rows
-from workflow_scripts.statistics.resampling import Resampler
 
 logger = logging.getLogger(__name__)
 
@@ -55,8 +53,6 @@ def build_gap_table(
     knowledge: Sequence[str],
     backbones: Mapping[str, str],
     twins: Mapping[str, str],
-    draws: int,
-    seed: int,
     frozen: Sequence[str] = (),
 ) -> None:
     """Write gap.csv, decline.csv, cascade.csv and twins.csv.
@@ -67,14 +63,13 @@ def build_gap_table(
         backbones: model -> key of its untuned backbone; models without one, and public models
             whose backbone was not scored, are not in decline.csv.
         twins: model trained with an alignment loss -> the same without it.
-        draws, seed: of the bootstrap.
-        frozen: models whose written answers are their backbone's: their erosion is 0 without uncertainty.
+        frozen: models whose written answers are their backbone's: their erosion is 0, without interval.
 
     Raises:
         ArtifactError: questions differ between files of a subset, or a subset or a backbone's scores are missing.
     """
-    index, resampler = read_scores(scores), Resampler(draws, seed)
-    cells = {key: cells_of(key, index[key], overall, knowledge, resampler) for key in index}
+    index = read_scores(scores)
+    cells = {key: cells_of(key, index[key], overall, knowledge) for key in index}
     order = sorted(index, key=lambda key: (key[0], -1 if (step := checkpoint_step(key[1])) is None else step, key[1]))
     starts = first_trained(order)
     gap_rows = [
@@ -86,7 +81,7 @@ def build_gap_table(
     decline_rows = list(_decline_rows(order, cells, backbones, frozen))
     write_table(gap, gap_rows, "gap")
     write_table(decline, decline_rows, "decline")
-    write_table(cascade, cascade_rows(order, index, backbones, resampler), "cascade")
+    write_table(cascade, cascade_rows(order, index, backbones), "cascade")
     write_table(twin_table, twin_rows(order, cells, twins), "twins")
     logger.info("%d gap rows, %d decline rows from %d score files", len(gap_rows), len(decline_rows), len(scores))
 
@@ -139,7 +134,7 @@ def _decline_rows(
             if subset not in base:
                 raise ArtifactError(f"the untuned backbone {backbones[model]!r} has no scores on {subset!r}")
             for row in _references(base[subset], tuned):
-                exact = {"low": 0.0, "high": 0.0} if model in frozen and row["measure"] == "erosion" else {}
+                exact = {"low": None, "high": None} if model in frozen and row["measure"] == "erosion" else {}
                 yield named((model, checkpoint), subset) | row | exact
 
 
@@ -178,8 +173,6 @@ if __name__ == "__main__":
             knowledge=s.params.knowledge,
             backbones=s.params.backbones,
             twins=s.params.twins,
-            draws=s.params.draws,
-            seed=s.params.seed,
             frozen=s.params.frozen,
         ),
     )

@@ -16,7 +16,7 @@ from workflow_scripts.artifacts.checkpoints import checkpoint_step
 from workflow_scripts.artifacts.questions import QUESTIONS
 from workflow_scripts.artifacts.tables import TEXT, WHOLE, write_columns
 from workflow_scripts.evaluation.score_index import FormScores, read_scores
-from workflow_scripts.statistics.resampling import Resampled, Resampler
+from workflow_scripts.statistics.means import of_scores
 
 GAP = "gap"
 SKILL_COLUMNS = {
@@ -28,12 +28,11 @@ SKILL_COLUMNS = {
 }
 
 
-def build_skill_table(questions: Sequence[Path], scores: Sequence[Path], table: Path, *, draws: int, seed: int) -> None:
+def build_skill_table(questions: Sequence[Path], scores: Sequence[Path], table: Path) -> None:
     """Write skills.csv; without a skill anywhere it has no rows.
 
     Args:
         questions: questions.jsonl of every subset. scores: score files of any models, checkpoints, subsets and forms.
-        draws, seed: of the bootstrap.
     """
     skills = {
         question.id: str(skill)
@@ -41,19 +40,16 @@ def build_skill_table(questions: Sequence[Path], scores: Sequence[Path], table: 
         for question in QUESTIONS.read(Path(path))
         if (skill := question.source.get("skill"))
     }
-    resampler = Resampler(draws, seed)
     rows = [
         {"model": model, "checkpoint": checkpoint, "step": checkpoint_step(checkpoint), "subset": subset} | row
         for (model, checkpoint), subsets in sorted(read_scores(scores).items())
         for subset, forms in sorted(subsets.items())
-        for row in skill_rows(subset, forms, skills, resampler)
+        for row in skill_rows(forms, skills)
     ]
     write_columns(Path(table), pd.DataFrame(rows, columns=list(SKILL_COLUMNS)), SKILL_COLUMNS)
 
 
-def skill_rows(
-    subset: str, forms: Mapping[str, FormScores], skills: Mapping[str, str], resampler: Resampler
-) -> Iterator[dict[str, Any]]:
+def skill_rows(forms: Mapping[str, FormScores], skills: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     """Rows of one subset: its skills in order of name, nothing if it has fewer than two."""
     ids = next(iter(forms.values())).ids
     named = np.array([skills.get(name, "") for name in ids])
@@ -61,14 +57,7 @@ def skill_rows(
         return
     for skill in sorted(set(named) - {""}):
         place = np.flatnonzero(named == skill)
-        found = {}
-        for form in (form for form in FORMS if form in forms):
-            values = forms[form].scores[place]
-            found[form] = Resampled(
-                float(values.mean()),
-                resampler.ratios(subset, len(ids), place, values, np.ones(len(place))),
-                outcomes=values,
-            )
+        found = {form: of_scores(forms[form].scores[place]) for form in FORMS if form in forms}
         if "text" in found and "speech" in found:
             found[GAP] = found["text"] - found["speech"]
         for form, one in found.items():
@@ -82,11 +71,5 @@ if __name__ == "__main__":
 
     run_step(
         snakemake,
-        lambda s: build_skill_table(
-            s.input.questions,
-            [Path(path) for path in s.input.scores],
-            s.output.table,
-            draws=s.params.draws,
-            seed=s.params.seed,
-        ),
+        lambda s: build_skill_table(s.input.questions, [Path(path) for path in s.input.scores], s.output.table),
     )

@@ -3,7 +3,7 @@
 Two matched cascades per checkpoint: the same tuned model on the recogniser's transcript, and its untuned backbone on
 it. If speech is understood by way of words, outcomes agree beyond chance. Success is a score of 1 (graded scorers: all
 instructions met, a sentence repeated exactly). Row `all` pools the questions of all subsets. Kappa and error overlap:
-`statistics.agreement`; intervals: the paired bootstrap over questions within subsets.
+`statistics.agreement`, with their intervals.
 
 `same_wrong` (scorers with closed answers): among questions both get wrong with a readable letter, the share with the
 same letter; two independent guessers among the wrong letters of k options agree at 1 / (k - 1). Its `n` counts these
@@ -18,8 +18,8 @@ import numpy as np
 from workflow_scripts.artifacts.checkpoints import checkpoint_step
 from workflow_scripts.evaluation.score_index import BASE, FormScores, Subsets
 from workflow_scripts.scoring.registry import find_scorer
-from workflow_scripts.statistics.agreement import outcome_agreement
-from workflow_scripts.statistics.resampling import Resampler, interval
+from workflow_scripts.statistics.agreement import agreement_intervals, outcome_agreement
+from workflow_scripts.statistics.means import share_interval
 
 ALL = "all"
 
@@ -28,7 +28,6 @@ def cascade_rows(
     order: Sequence[tuple[str, str]],
     index: Mapping[tuple[str, str], Subsets],
     backbones: Mapping[str, str],
-    resampler: Resampler,
 ) -> Iterator[dict[str, Any]]:
     """Rows of every checkpoint that was asked in speech, for each cascade that was scored."""
     for model, checkpoint in order:
@@ -41,7 +40,7 @@ def cascade_rows(
             }
             keys = {"model": model, "checkpoint": checkpoint, "step": checkpoint_step(checkpoint)}
             for subset, chosen in _groups(pairs):
-                for row in _compared(chosen, resampler):
+                for row in _compared(chosen):
                     yield keys | {"subset": subset, "cascade": name} | row
 
 
@@ -54,25 +53,22 @@ def _groups(
         yield subset, {subset: pair}
 
 
-def _compared(pairs: Mapping[str, tuple[FormScores, FormScores]], resampler: Resampler) -> Iterator[dict[str, Any]]:
+def _compared(pairs: Mapping[str, tuple[FormScores, FormScores]]) -> Iterator[dict[str, Any]]:
     speech = np.concatenate([_success(one) for one, _ in pairs.values()])
     cascade = np.concatenate([_success(other) for _, other in pairs.values()])
-    weights = np.concatenate([resampler.weights(subset, len(one.ids)) for subset, (one, _) in pairs.items()], axis=1)
-    found = outcome_agreement(speech, cascade)
-    draws = outcome_agreement(speech, cascade, weights)
+    found, ends = outcome_agreement(speech, cascade), agreement_intervals(speech, cascade)
     shares = {"success_speech": speech, "success_cascade": cascade, "both_wrong": (1 - speech) * (1 - cascade)}
     for name, values in shares.items():
         yield {"measure": name, "value": 100 * values.mean(), "n": len(values)}
-    for name in ("agreement", "kappa", "error_overlap"):
-        null = float(found.error_overlap_chance) if name == "error_overlap" else np.nan
-        yield _row(name, float(getattr(found, name)), getattr(draws, name), len(speech)) | {"null": null}
+    for name, (low, high) in ends.items():
+        null = found.error_overlap_chance if name == "error_overlap" else np.nan
+        row = {"measure": name, "value": getattr(found, name), "low": low, "high": high, "null": null}
+        yield row | {"n": len(speech)}
     letters = np.concatenate([_letters_of_errors(*pair) for pair in pairs.values()])
-    counted = ~np.isnan(letters)
-    if counted.any():
-        same = letters[counted]
-        total = weights[:, counted].sum(axis=1)
-        resampled = np.divide(weights[:, counted] @ same, total, out=np.full(len(total), np.nan), where=total > 0)
-        yield _row("same_wrong", float(same.mean()), resampled, len(same))
+    same = letters[~np.isnan(letters)]
+    if len(same):
+        low, high = share_interval(same)
+        yield {"measure": "same_wrong", "value": float(same.mean()), "low": low, "high": high, "n": len(same)}
 
 
 def _success(one: FormScores) -> np.ndarray:
@@ -88,8 +84,3 @@ def _letters_of_errors(speech: FormScores, cascade: FormScores) -> np.ndarray:
         if one is not None and other is not None and not speech.scores[place] and not cascade.scores[place]:
             found[place] = one == other
     return found
-
-
-def _row(measure: str, value: float, draws: np.ndarray, n: int) -> dict[str, Any]:
-    low, high = interval(draws) if n > 1 else (np.nan, np.nan)
-    return {"measure": measure, "value": value, "low": low, "high": high, "n": n}

@@ -1,4 +1,4 @@
-"""All numbers of one model and checkpoint on one subset, or on a mean of subsets, with their bootstrap draws.
+"""All numbers of one model and checkpoint on one subset, or on a mean of subsets.
 
 A cell is a mapping (measure, form) -> `Entry`. Measures: `score`, 0 to 100; `unparsed`, a share; `loss`, nats per token
 of the reference; and those of scorer, options and traits (`score_index`). Form `gap` compares speech with text on
@@ -13,9 +13,9 @@ import numpy as np
 
 from workflow_scripts.artifacts.answers import FORMS
 from workflow_scripts.artifacts.files import ArtifactError
-from workflow_scripts.evaluation.score_index import PROPORTIONS, FormScores, Subsets
+from workflow_scripts.evaluation.score_index import FormScores, Subsets, measure_mean, score_mean
 from workflow_scripts.scoring.overall import overall
-from workflow_scripts.statistics.resampling import Resampled, Resampler, mean_of
+from workflow_scripts.statistics.means import UNKNOWN, Mean, mean_of, of_ratios
 
 OVERALL, KNOWLEDGE = "overall", "knowledge"
 SCORE, UNPARSED, LOSS, GAP = "score", "unparsed", "loss", "gap"
@@ -25,7 +25,7 @@ SCORE, UNPARSED, LOSS, GAP = "score", "unparsed", "loss", "gap"
 class Entry:
     """One number over `n` questions; `null` is the chance level, NaN where there is none."""
 
-    number: Resampled
+    number: Mean
     n: int
     null: float = np.nan
 
@@ -35,7 +35,7 @@ Cell = dict[tuple[str, str], Entry]
 
 
 def cells_of(
-    key: tuple[str, str], subsets: Subsets, overall: Sequence[str], knowledge: Sequence[str], resampler: Resampler
+    key: tuple[str, str], subsets: Subsets, overall: Sequence[str], knowledge: Sequence[str]
 ) -> dict[str, Cell]:
     """Cells of one (model, checkpoint): overall, knowledge, then subsets by name.
 
@@ -49,27 +49,25 @@ def cells_of(
         raise ArtifactError(
             f"{'/'.join(key)}: no scores on subset(s) {missing}, which count in a mean; score them first"
         )
-    single = {subset: subset_cell(subset, subsets[subset], resampler) for subset in sorted(subsets)}
+    single = {subset: subset_cell(subsets[subset]) for subset in sorted(subsets)}
     means = {OVERALL: overall, KNOWLEDGE: knowledge}
     return {name: mean_cell(single, members) for name, members in means.items() if members} | single
 
 
-def subset_cell(subset: str, forms: Mapping[str, FormScores], resampler: Resampler) -> Cell:
+def subset_cell(forms: Mapping[str, FormScores]) -> Cell:
     """The cell of one subset; forms that were not asked are absent, and so are measures that no question has."""
     forms = {form: forms[form] for form in FORMS if form in forms}
     cell: Cell = {}
     for form, one in forms.items():
-        draws = resampler.aggregates(subset, one.sums)
-        score = Resampled(one.mean, draws, (one.low, one.high), one.scores)
-        cell[SCORE, form] = Entry(score, len(one.ids), one.chance)
-        cell[UNPARSED, form] = Entry(Resampled(one.unparsed, np.full(resampler.draws, np.nan)), len(one.ids))
+        cell[SCORE, form] = Entry(score_mean(one), len(one.ids), one.chance)
+        cell[UNPARSED, form] = Entry(Mean(one.unparsed, np.empty(0), own=UNKNOWN), len(one.ids))
     if "text" in forms and "speech" in forms:
         cell[SCORE, GAP] = replace(
             cell[SCORE, "text"], number=cell[SCORE, "text"].number - cell[SCORE, "speech"].number, null=np.nan
         )
-    cell |= _losses(subset, forms, resampler)
+    cell |= _losses(forms)
     for name in dict.fromkeys(name for one in forms.values() for name in one.measures):
-        cell |= _measure(name, subset, forms, resampler)
+        cell |= _measure(name, forms)
     return cell
 
 
@@ -88,12 +86,11 @@ def mean_cell(cells: Mapping[str, Cell], subsets: Sequence[str]) -> Cell:
     return mean
 
 
-def _losses(subset: str, forms: Mapping[str, FormScores], resampler: Resampler) -> Cell:
+def _losses(forms: Mapping[str, FormScores]) -> Cell:
     """Nats per token of the reference answer, sums over questions that have one; `gap` over those that have both."""
 
-    def per_token(one: FormScores, places: np.ndarray) -> Resampled:
-        nats, tokens = one.nll[places], one.tokens[places]
-        return Resampled(nats.sum() / tokens.sum(), resampler.ratios(subset, len(one.ids), places, nats, tokens))
+    def per_token(one: FormScores, places: np.ndarray) -> Mean:
+        return of_ratios([(one.nll[places], one.tokens[places])], None)
 
     having = {form: np.flatnonzero((one.tokens > 0) & ~np.isnan(one.nll)) for form, one in forms.items()}
     cell = {
@@ -106,23 +103,19 @@ def _losses(subset: str, forms: Mapping[str, FormScores], resampler: Resampler) 
     return cell
 
 
-def _measure(name: str, subset: str, forms: Mapping[str, FormScores], resampler: Resampler) -> Cell:
+def _measure(name: str, forms: Mapping[str, FormScores]) -> Cell:
     """Mean of a measure by form over the questions that have it, and `gap` over those that have it in both."""
-
-    def mean(one: FormScores, places: np.ndarray, own: tuple[float, float] | None = None) -> Resampled:
-        values = one.measures[name][places]
-        draws = resampler.ratios(subset, len(one.ids), places, values, np.ones(len(values)))
-        return Resampled(float(values.mean()), draws, own, values if name in PROPORTIONS else None)
-
     having = {
         form: np.flatnonzero(~np.isnan(one.measures[name])) for form, one in forms.items() if name in one.measures
     }
     cell = {
-        (name, form): Entry(mean(forms[form], places, forms[form].intervals.get(name)), len(places))
+        (name, form): Entry(measure_mean(forms[form], name, places, forms[form].intervals.get(name)), len(places))
         for form, places in having.items()
+        if len(places)
     }
     if len(both := _both(having)):
-        cell[name, GAP] = Entry(mean(forms["text"], both) - mean(forms["speech"], both), len(both))
+        text, speech = (measure_mean(forms[form], name, both) for form in ("text", "speech"))
+        cell[name, GAP] = Entry(text - speech, len(both))
     return cell
 
 

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from workflow_scripts.artifacts.scores import OptionScoreRecord, QuestionScore, 
 from workflow_scripts.scoring.answer_traits import NAMES
 from workflow_scripts.scoring.registry import find_scorer
 from workflow_scripts.scoring.scorer import Scorer
+from workflow_scripts.statistics.means import POINTS, Mean, of_ratios, of_scores
 
 FLOORS = ("silence", "other")
 """Forms in which nothing of the question is heard; in floors.csv only."""
@@ -26,8 +27,12 @@ OPTION_MEASURES: dict[str, Callable[[OptionScoreRecord], float]] = {
 """Measures of questions with options, from the probabilities of these, without a parser."""
 TRAIT_MEASURES = {f"answers_{name}": name for name in NAMES}
 """Shares of answers, in percent, that are empty, cut off, ..., whatever was asked (`scoring.answer_traits`)."""
-PROPORTIONS = frozenset({"corrected", "letter_accuracy", "option_accuracy", *TRAIT_MEASURES})
-"""Measures with two values a question, the higher one 100."""
+RANGES: dict[str, tuple[float, float] | None] = {
+    "letter_margin": None,
+    "option_margin": None,
+    "outside_mass": (0.0, 1.0),
+}
+"""Bounds of a measure of one question, None without; all others are points from 0 (corrected: less) to 100."""
 BASE = "base"
 """Checkpoint name of an untuned backbone."""
 
@@ -128,6 +133,19 @@ def _form_scores(path: Path, file: ScoreFile) -> FormScores:
         },
         parsed=tuple(row.parsed for row in rows),
     )
+
+
+def measure_mean(one: FormScores, name: str, places: np.ndarray, own: tuple[float, float] | None = None) -> Mean:
+    """The mean of a measure over the questions at `places`; `own`: its interval, where the score file has it."""
+    values = one.measures[name][places]
+    ends = RANGES.get(name, (min(0.0, float(values.min())), max(100.0, float(values.max()))))
+    return of_scores(values, ends, own)
+
+
+def score_mean(one: FormScores) -> Mean:
+    """The aggregate of a form, with the interval of its score file."""
+    found = of_ratios([(100 * above, below) for above, below in one.sums], POINTS, (one.low, one.high))
+    return replace(found, value=one.mean)
 
 
 def _measures(rows: Sequence[QuestionScore], scorer: Scorer) -> dict[str, np.ndarray]:

@@ -1,7 +1,7 @@
 """Rows of twins.csv: what the alignment loss changed, beside the same training without it (ours).
 
-A model and its twin differ in `distill` only: same data, warm-up, order and seed. Changes are paired over questions
-(one set of resamples serves both). They hold for this pair of runs; what runs differ by themselves, seeds tell.
+A model and its twin differ in `distill` only: same data, warm-up, order and seed. Changes are paired over questions,
+with the intervals of gap.csv. They hold for this pair of runs; what runs differ by themselves, seeds tell.
 Forgetting is the change of `text` and `loss_text`: what the model lost or won on written questions.
 """
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from workflow_scripts.artifacts.tables import without_repeated_starts
 from workflow_scripts.figures.style import NULL, PAGE_INCHES, Look, figure, measures_side_by_side, top_legend
 from workflow_scripts.measures.labels import axis_label, label
 from workflow_scripts.statistics.regression import group_dummies, partial_r2
@@ -21,7 +22,7 @@ OUTCOMES = ("gap", "loss_gap")
 
 def plot_partial_residuals(points: pd.DataFrame, display: Mapping[str, Any]) -> Figure:
     """Draw one row per outcome and one panel per measure, a marker per checkpoint."""
-    wide = measures_side_by_side(points, [*PREDICTORS, *OUTCOMES, "log_step"])
+    wide = without_repeated_starts(measures_side_by_side(points, [*PREDICTORS, *OUTCOMES, "log_step"]))
     runs = wide["model"].to_numpy(dtype=str)
     look = Look(display, list(runs))
     covariates = np.column_stack([group_dummies(runs), wide["log_step"]])

@@ -1,6 +1,6 @@
-"""Every predictor of the gap side by side: R2 over all checkpoints, over resampled runs, beyond training time.
+"""Every predictor of the gap side by side: R2 over all checkpoints, over runs, beyond training time.
 
-Left of each outcome: R2 with Fisher's interval over checkpoints (thin, optimistic) and the range over resampled runs
+Left of each outcome: R2 with Fisher's interval over checkpoints (thin, optimistic) and the interval over runs
 (thick; from three runs on), the leave-one-run-out Q2 as a diamond, and R2 of training time alone as the line to beat.
 Right: partial R2 given the models and training time.
 """
@@ -39,7 +39,7 @@ def _draw_outcome(axes: Sequence[Any], fits: pd.DataFrame, title: str) -> None:
     height = np.arange(len(fits))
     left, right = axes
     thin = {"color": NULL, "linewidth": 0.8, "label": "95 % over checkpoints"}
-    thick = {"color": COSINE, "linewidth": 2.4, "label": "range over runs"}
+    thick = {"color": COSINE, "linewidth": 2.4, "label": "95 % over runs"}
     for name, shown in (("r2", thin), ("r2_runs", thick)):
         if fits[f"{name}_low"].notna().any():
             whiskers(left.hlines, height, fits[f"{name}_low"], fits[f"{name}_high"], **shown)

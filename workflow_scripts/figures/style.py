@@ -133,7 +133,7 @@ def by_checkpoint(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 def measures_side_by_side(points: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
     """One row per checkpoint, a column of values per measure; NaN where a checkpoint has none."""
-    keys = ["model", "checkpoint", "step"]
+    keys = ["model", "checkpoint", "step", "start"]
     return points.pivot(index=keys, columns="measure", values="value").reindex(columns=measures).reset_index()
 
 

@@ -36,7 +36,7 @@ class Figure:
 
 LAYERS = "model checkpoint step subset layer measure value null null_sd n"
 AGAINST_GAP = {
-    "points": "model checkpoint step measure value",
+    "points": "model checkpoint step start measure value",
     "checkpoints": "model subset measure null",
     "regression": "outcome predictor pool n_checkpoints n_runs slope intercept r2 r2_low r2_high partial_r2",
 }
@@ -218,10 +218,11 @@ FIGURES: Mapping[str, Figure] = {
     "partial_residuals": Figure(
         function="plot_partial_residuals:plot_partial_residuals",
         inputs={"points": "results/correlation/points.csv"},
-        columns={"points": "model checkpoint step measure value"},
+        columns={"points": "model checkpoint step start measure value"},
         title="Beyond training time",
         caption="Gap against measures after model and log(1 + step) are regressed out of both: the squared correlation "
-        "is the partial R2. Points without slope: the measure adds nothing to training time. n: checkpoints.",
+        "is the partial R2. Points without slope: the measure adds nothing to training time. n: checkpoints, "
+        "an untrained start that several runs share once.",
         category="Gap",
         label="Beyond training time",
     ),
@@ -234,9 +235,9 @@ FIGURES: Mapping[str, Figure] = {
         },
         title="Predictors side by side",
         caption="R2 of the gap on each measure over all checkpoints: thin, Fisher's interval over checkpoints "
-        "(optimistic); thick, the range over resampled runs; diamond, Q2 with one run left out; dashed, training time "
+        "(optimistic); thick, the interval over runs; diamond, Q2 with one run left out; dashed, training time "
         "alone. Right: partial R2 given models and training time. Runs, not checkpoints, are the independent units. "
-        "n: checkpoints.",
+        "n: checkpoints, an untrained start that several runs share once.",
         category="Gap",
         label="Predictors side by side",
         display="none",

@@ -3,8 +3,8 @@
 One row per model, cell of the grid and thing it is compared with (`against`): `none`, the unedited answers; for an
 edit also each of its controls. All comparisons are paired, on the same questions: b answers right only under the cell,
 c only under what it is compared with, the exact McNemar test of b against c with Bonett and Price's interval of
-(b - c) / n, paired bootstrap intervals of the changes of the reference's loss and of KL(text || cell) at the first
-answer token, and the smallest effect that n questions could have shown. Verdicts: see `verdicts`; Holm's correction
+(b - c) / n, Student's intervals of the changes of the reference's loss and of KL(text || cell) at the first answer
+token, and the smallest effect that n questions could have shown. Verdicts: see `verdicts`; Holm's correction
 runs over all rows on which a verdict rests, those of edits. cases.csv: see `list_cases`.
 
 A model that cannot be edited has one row, of kind `left out`, whose verdict says why.
@@ -31,7 +31,7 @@ from workflow_scripts.intervention.list_cases import list_cases
 from workflow_scripts.intervention.verdicts import ALPHA, PairedResult, edit_verdict
 from workflow_scripts.scoring.registry import score_answer
 from workflow_scripts.settings.intervention import BASELINE, ORACLE, TEXT
-from workflow_scripts.statistics.bootstrap import paired_bootstrap
+from workflow_scripts.statistics.means import of_ratios, student_interval
 from workflow_scripts.statistics.paired_tests import holm, mcnemar
 from workflow_scripts.statistics.power import fewest_discordant, minimal_detectable_effect
 
@@ -81,8 +81,6 @@ def compare_edits(
     models: Sequence[str],
     subset: str,
     scorer: str,
-    draws: int,
-    seed: int,
     n_cases: int,
 ) -> None:
     """Write tests.csv and cases.csv.
@@ -91,7 +89,7 @@ def compare_edits(
         answers: edited answers of all models and shards, in any order.
         nltk: asset.json of the tokenizer; `nltk_data/tokenizers/punkt_tab` lies beside it.
         models: order of the rows; every one must have answers.
-        draws, seed: of the bootstrap. n_cases: cases per model and direction of change.
+        n_cases: cases per model and direction of change.
 
     Raises:
         ArtifactError: a model has no answers, an edit lacks questions that the unedited answers have, an answer has no
@@ -111,7 +109,7 @@ def compare_edits(
             rows.append(named | {"against": BASELINE, "kind": LEFT_OUT, "swept": False, "n": 0, "verdict": verdict})
             continue
         right = right_answers(edited, asked, questions, scorer, nltk.parent / "nltk_data")
-        rows += [named | row for row in comparisons(edited, right, draws, seed)]
+        rows += [named | row for row in comparisons(edited, right)]
         edits = [key for key, facts in edited.cells.items() if edited.kind(key) == EDIT and not facts.get("swept")]
         shown += [named | row for row in list_cases(edited.answers, right, edits, asked, n_cases)]
     judge(rows)
@@ -120,7 +118,7 @@ def compare_edits(
     logger.info("%d comparisons of %d model checkpoints, %d answers of cases", len(rows), len(found), len(shown))
 
 
-def comparisons(edited: EditedModel, right: Mapping[str, np.ndarray], draws: int, seed: int) -> list[dict[str, Any]]:
+def comparisons(edited: EditedModel, right: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
     """Rows of one model without p_holm and verdict: each cell against the unedited answers, edits against controls."""
     rows = []
     for key, facts in edited.cells.items():
@@ -131,7 +129,7 @@ def comparisons(edited: EditedModel, right: Mapping[str, np.ndarray], draws: int
         for other in others:
             row = {"edit": key, "against": other, "kind": kind} | described
             pairs = [(edited.answers[other][name], one) for name, one in sorted(edited.answers[key].items())]
-            rows.append(row | compare(pairs, right[other], right[key], draws, seed) | _counts(edited, key))
+            rows.append(row | compare(pairs, right[other], right[key]) | _counts(edited, key))
     return rows
 
 
@@ -239,8 +237,6 @@ def compare(
     pairs: Sequence[tuple[EditedAnswerRecord, EditedAnswerRecord]],
     before: np.ndarray,
     after: np.ndarray,
-    draws: int,
-    seed: int,
 ) -> dict[str, Any]:
     """Columns of a paired comparison: (compared with, cell) records and whether they are right, same order."""
     changes = mcnemar(before, after)
@@ -257,36 +253,31 @@ def compare(
         "difference_high": 100 * changes.high,
         "p": changes.p,
         "detectable": None if detectable is None else 100 * detectable,
-        **loss_change(pairs, draws, seed),
-        **kl_change(pairs, draws, seed),
+        **loss_change(pairs),
+        **kl_change(pairs),
         "changed_answers": sum(one.token_ids != other.token_ids for one, other in pairs),
     }
 
 
-def kl_change(
-    pairs: Sequence[tuple[EditedAnswerRecord, EditedAnswerRecord]], draws: int, seed: int
-) -> dict[str, float]:
+def kl_change(pairs: Sequence[tuple[EditedAnswerRecord, EditedAnswerRecord]]) -> dict[str, float]:
     """Mean KL to the text's first answer distribution under the cell, and its change with a paired interval."""
     known = [(one.kl_first, other.kl_first) for one, other in pairs if None not in (one.kl_first, other.kl_first)]
     if not known:
         return {}
     before, after = np.array(known, dtype=np.float64).T
-    found = paired_bootstrap(after, before, draws, seed)
+    low, high = student_interval(after - before)
     return {
         "kl_first": float(after.mean()),
-        "kl_change": found.estimate,
-        "kl_change_low": found.low,
-        "kl_change_high": found.high,
+        "kl_change": float((after - before).mean()),
+        "kl_change_low": low,
+        "kl_change_high": high,
     }
 
 
-def loss_change(
-    pairs: Sequence[tuple[EditedAnswerRecord, EditedAnswerRecord]], draws: int, seed: int
-) -> dict[str, float]:
+def loss_change(pairs: Sequence[tuple[EditedAnswerRecord, EditedAnswerRecord]]) -> dict[str, float]:
     """Loss of the edit and its change, nats per token of the reference answers, pooled over questions that have one.
 
-    The change R = sum d_i / sum t_i (d_i nats, t_i tokens) is a ratio of sums. Its interval resamples the linearised
-    values (d_i - R t_i) / mean(t) + R, whose mean is R and whose spread is that of the ratio to first order.
+    The change is a ratio of sums, nats by tokens (`means.of_ratios`).
     """
     costed = [
         (before.reference_nll, after.reference_nll, after.reference_tokens)
@@ -296,14 +287,13 @@ def loss_change(
     if not costed:
         return {}
     before, after, tokens = np.array(costed, dtype=np.float64).T
-    change = (after - before).sum() / tokens.sum()
-    values = (after - before - change * tokens) / tokens.mean() + change
-    found = paired_bootstrap(values, np.zeros_like(values), draws, seed)
+    change = of_ratios([(after - before, tokens)], None)
+    low, high = change.interval
     return {
         "nll_per_token": float(after.sum() / tokens.sum()),
-        "nll_change": float(change),
-        "nll_change_low": found.low,
-        "nll_change_high": found.high,
+        "nll_change": change.value,
+        "nll_change_low": low,
+        "nll_change_high": high,
     }
 
 
@@ -322,6 +312,6 @@ if __name__ == "__main__":
             Path(s.input.nltk),
             Path(s.output.tests),
             Path(s.output.cases),
-            **{name: s.params[name] for name in ("models", "subset", "scorer", "draws", "seed", "n_cases")},
+            **{name: s.params[name] for name in ("models", "subset", "scorer", "n_cases")},
         ),
     )

@@ -159,7 +159,7 @@ class Study:
         return [name for name in self.models if self.config.models[name].editable]
 
     def model_facts(self) -> dict[str, dict[str, str]]:
-        """Strategy, backbone and warm-up of each model: what regressions group by."""
+        """Strategy, backbone, warm-up and start of each model: what regressions group by."""
         return {name: self.config.models[name].grouping(self.config.training.recipes) for name in self.models}
 
     def model_backbones(self) -> dict[str, str]:

@@ -90,7 +90,7 @@ JUDGEMENTS: Mapping[str, Table] = {
     "regression": Table(
         title="Predictors of the gap",
         caption="R2 of the gap on each measure over all checkpoints, with Fisher's interval over checkpoints "
-        "(optimistic: checkpoints of one run are not independent) and the range over resampled runs; Q2: one run left "
+        "(optimistic: checkpoints of one run are not independent) and the interval over runs; Q2: one run left "
         "out; partial R2: given the models and training time, log(1 + step).",
         columns=_of("text", outcome="Outcome", predictor="Measure")
         | RUNS
@@ -116,7 +116,7 @@ TABLES: Mapping[str, Table] = {
     "table2_gap": Table(
         title="Scores and gap",
         caption="Scores (0-100) by checkpoint and modality. Overall: unweighted mean of the benchmark's subsets; GAP: "
-        "text minus speech, with a paired bootstrap interval; n: questions in Overall.",
+        "text minus speech, with a paired interval; n: questions in Overall.",
         columns=MODEL
         | _of("count", step="Step")
         | _of("text", modality="Modality")

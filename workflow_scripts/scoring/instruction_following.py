@@ -14,12 +14,12 @@ import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workflow_scripts.scoring.estimates import Estimate, mean_estimate, rate_estimate
-from workflow_scripts.scoring.intervals import Interval, exact_interval, normal_interval
+from workflow_scripts.scoring.estimates import Estimate, rate_estimate
+from workflow_scripts.scoring.intervals import Interval, exact_interval, mean_interval
 from workflow_scripts.scoring.scorer import Estimates, Score, Scorer, Scores, Task
 from workflow_scripts.scoring.text_normalisation import plain_characters
 
@@ -258,7 +258,7 @@ def _mean(scores: Scores) -> tuple[float, Interval]:
     ]
     if rates.final in (0.0, 1.0):  # no spread to estimate from: the prompts are all failed or all met
         return rates.final, exact_interval(int(rates.final) * len(scores), len(scores))
-    return rates.final, normal_interval(rates.final, deviations)
+    return rates.final, mean_interval(rates.final, deviations)
 
 
 def _sums(scores: Scores) -> list[tuple[list[float], list[float]]]:
@@ -284,8 +284,9 @@ def _pooled_estimate(met: Sequence[Sequence[bool]]) -> Estimate:
     """Share of instructions met, pooled over prompts, with the interval of a ratio of sums (delta method)."""
     per_prompt = sum(map(len, met)) / len(met)
     share = sum(map(sum, met)) / sum(map(len, met))
-    contributions = [share + (sum(row) - share * len(row)) / per_prompt for row in met]
-    return replace(mean_estimate(contributions, 100.0), value=100 * share)
+    found = mean_interval(share, [(sum(row) - share * len(row)) / per_prompt for row in met])
+    ends = (None, None) if len(met) < 2 else (100 * found.low, 100 * found.high)
+    return Estimate(100 * share, *ends, len(met), found.method)
 
 
 SCORER = Scorer(

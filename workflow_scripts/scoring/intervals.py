@@ -1,16 +1,13 @@
-"""95 % intervals for the means of a score file: exact for shares of 0/1 outcomes, else the normal approximation.
+"""95 % intervals for the means of a score file: exact for shares of 0/1 outcomes, else Korn and Graubard's.
 
 Exact: Clopper and Pearson 1934, covers at least 95 % at any n. Questions are taken as independent draws. Comparisons
 between models or forms on the same questions are paired and belong to the statistics package.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from workflow_scripts.statistics.rates import rate_interval
-
-Z_95 = 1.959963984540054
+from workflow_scripts.statistics.rates import graded_interval, rate_interval
 
 
 @dataclass(frozen=True)
@@ -34,8 +31,8 @@ def exact_interval(successes: int, n: int) -> Interval:
     return Interval(found.low, found.high, found.method)
 
 
-def normal_interval(mean: float, deviations: Sequence[float]) -> Interval:
-    """``mean`` +- 1.96 standard errors, cut to 0..1.
+def mean_interval(mean: float, deviations: Sequence[float]) -> Interval:
+    """Interval of the mean of graded scores from 0 to 1 (`rates.graded_interval`).
 
     Args:
         mean: the estimate.
@@ -46,5 +43,5 @@ def normal_interval(mean: float, deviations: Sequence[float]) -> Interval:
     n = len(deviations)
     if n < 2:
         return Interval(0.0, 1.0, "none (n < 2)")
-    half = Z_95 * math.sqrt(sum(deviation**2 for deviation in deviations) / (n - 1) / n)
-    return Interval(max(0.0, mean - half), min(1.0, mean + half), "normal")
+    low, high = graded_interval(mean, sum(deviation**2 for deviation in deviations) / (n - 1), n)
+    return Interval(low, high, "korn-graubard")

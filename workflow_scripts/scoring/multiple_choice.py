@@ -29,7 +29,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from workflow_scripts.scoring.choice_cues import Statement, find_statements
-from workflow_scripts.scoring.estimates import chance_corrected, corrected_estimate, mean_estimate
+from workflow_scripts.scoring.estimates import chance_corrected, corrected_estimate, share_estimate
 from workflow_scripts.scoring.option_lists import (
     LETTERS,
     MASK,
@@ -266,7 +266,7 @@ def score_choice(answer: str, task: Task) -> Score:
 
 def _estimates(scores: Scores) -> Estimates:
     corrected = corrected_estimate([score.score for score in scores], [score.details["chance"] for score in scores])
-    expected = mean_estimate([score.details["expected"] for score in scores], 100.0)
+    expected = share_estimate([score.details["expected"] for score in scores])
     return {"corrected": corrected, "expected": expected}
 
 

@@ -13,7 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from workflow_scripts.scoring.estimates import Estimate, mean_estimate, rate_estimate
+from workflow_scripts.scoring.estimates import Estimate, mean_estimate, rate_estimate, share_estimate
 from workflow_scripts.scoring.option_lists import LETTERS
 
 NAME = "option_probabilities"
@@ -103,6 +103,7 @@ def option_estimates(scores: Sequence[OptionScore]) -> dict[str, Estimate]:
         "letter_accuracy": rate_estimate(rates["letter_correct"]),
         "option_accuracy": rate_estimate(rates["option_correct"]),
     }
-    for name in ("letter_margin", "letter_log_prob", "outside_mass", "option_margin", "option_log_prob"):
+    found["outside_mass"] = share_estimate([one.outside_mass for one in scores], 1.0)
+    for name in ("letter_margin", "letter_log_prob", "option_margin", "option_log_prob"):
         found[name] = mean_estimate([getattr(one, name) for one in scores])
     return found

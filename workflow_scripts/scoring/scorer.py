@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from workflow_scripts.scoring.estimates import Estimate, mean_estimate, rate_estimate
-from workflow_scripts.scoring.intervals import Interval, exact_interval, normal_interval
+from workflow_scripts.scoring.estimates import Estimate, rate_estimate, share_estimate
+from workflow_scripts.scoring.intervals import Interval, exact_interval, mean_interval
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,12 @@ Estimates = dict[str, Estimate | None]
 
 
 def plain_mean(scores: Scores) -> tuple[float, Interval]:
-    """Mean of the scores, 0 to 1, with the exact interval for 0/1 scores, else the normal approximation."""
+    """Mean of the scores, 0 to 1, with the exact interval for 0/1 scores, else `mean_interval`."""
     values = [score.score for score in scores]
     mean = sum(values) / len(values)
     if all(value in (0.0, 1.0) for value in values):
         return mean, exact_interval(int(sum(values)), len(values))
-    return mean, normal_interval(mean, [value - mean for value in values])
+    return mean, mean_interval(mean, [value - mean for value in values])
 
 
 def plain_sums(scores: Scores) -> list[tuple[list[float], list[float]]]:
@@ -73,7 +73,7 @@ def no_estimates(_: Scores) -> Estimates:
 
 def detail_estimates(*names: str) -> Callable[[Scores], Estimates]:
     """Means of `Score.details`, shares of 1, in points of 100."""
-    return lambda scores: {name: mean_estimate([score.details[name] for score in scores], 100.0) for name in names}
+    return lambda scores: {name: share_estimate([score.details[name] for score in scores]) for name in names}
 
 
 def outcome_estimates(scores: Scores, *outcomes: str) -> Estimates:
@@ -91,7 +91,7 @@ class Scorer:
         score: answer and task -> score of one answer. Raises ValueError for a task that it cannot score.
         mean: scores of a subset -> their aggregate, 0 to 1, with its 95 % interval.
         estimates: further numbers of a subset, in points of 100.
-        sums: the mean as an average of ratios of sums over questions: (above, below) each, for the bootstrap.
+        sums: the mean as an average of ratios of sums over questions: (above, below) each, for paired intervals.
         measures: name in gap.csv, which is also that of its estimate -> value of one question, in points of 100, from
             its score (0 to 1) and details.
         closed_answers: what is read from an answer comes from a few options, so that two wrong answers can be the same.

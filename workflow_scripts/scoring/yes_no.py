@@ -16,7 +16,7 @@ A rule that finds both is ``ambiguous``. References (A), (B), ... of the same be
 
 import re
 
-from workflow_scripts.scoring.estimates import chance_corrected, corrected_estimate, mean_estimate
+from workflow_scripts.scoring.estimates import chance_corrected, corrected_estimate, share_estimate
 from workflow_scripts.scoring.multiple_choice import Choice, parse_choice
 from workflow_scripts.scoring.question_formats import check_yes_no
 from workflow_scripts.scoring.scorer import Estimates, Score, Scorer, Scores, Task
@@ -89,7 +89,7 @@ def score_yes_no(answer: str, task: Task) -> Score:
 
 def _estimates(scores: Scores) -> Estimates:
     corrected = corrected_estimate([score.score for score in scores], [score.details["chance"] for score in scores])
-    return {"corrected": corrected, "expected": mean_estimate([score.details["expected"] for score in scores], 100.0)}
+    return {"corrected": corrected, "expected": share_estimate([score.details["expected"] for score in scores])}
 
 
 SCORER = Scorer(

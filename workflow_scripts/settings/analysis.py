@@ -26,7 +26,6 @@ class EvaluationSettings(Settings):
         description="Ask each model's last checkpoint with silence and with the audio of another question too "
         "(floors.csv): what it scores without listening.",
     )
-    bootstrap_draws: int = Field(default=2000, gt=99, description="Resamples of the paired bootstrap of GAP.")
 
 
 class ActivationSettings(Settings):

@@ -29,7 +29,7 @@ PUNKT = "punkt-english"
 class Config(Settings):
     """A study: what is fetched, asked, spoken, trained, measured and edited."""
 
-    seed: Seed = Field(description="Seed of sampling, nulls and bootstraps.")
+    seed: Seed = Field(description="Seed of sampling and nulls.")
     system_prompt: str | None = Field(
         default=None,
         description="One system prompt for every model and form; default: the chat template's own.",

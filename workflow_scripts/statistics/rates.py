@@ -1,4 +1,4 @@
-"""Intervals for a rate: k successes in n independent trials. Standard methods, named in the result."""
+"""Intervals for a rate, k successes in n independent trials, and for means of graded scores. Standard methods."""
 
 from dataclasses import dataclass
 from math import sqrt
@@ -46,6 +46,24 @@ def rate_interval(
     return RateInterval(successes / n, low, high, successes, n, level, method)
 
 
+def graded_interval(mean: float, variance: float, n: int, level: float = 0.95) -> tuple[float, float]:
+    """Interval of the mean of n values from 0 to 1 with sample variance `variance` (Korn and Graubard 1998).
+
+    Clopper and Pearson's for as many 0/1 trials as tell as much: n mean (1 - mean) / variance, times (z / t)^2 for the
+    estimated variance. Unlike mean +- 1.96 SE it stays inside 0 to 1 and leans where the scores crowd at one end. Equal
+    values count as n trials; a single one tells nothing, 0 to 1.
+    """
+    if n < 2:
+        return 0.0, 1.0
+    mean, trials = min(max(mean, 0.0), 1.0), float(n)
+    if variance > 0 and 0 < mean < 1:
+        from scipy.special import stdtrit
+
+        share = (1 + level) / 2
+        trials *= mean * (1 - mean) / variance * (NormalDist().inv_cdf(share) / float(stdtrit(n - 1, share))) ** 2
+    return _clopper_pearson(mean * trials, trials, level)
+
+
 def _wilson(k: int, n: int, level: float) -> tuple[float, float]:
     z = NormalDist().inv_cdf((1 + level) / 2)
     centre = (k + z * z / 2) / (n + z * z)
@@ -54,7 +72,7 @@ def _wilson(k: int, n: int, level: float) -> tuple[float, float]:
     return (0.0 if k == 0 else centre - half, 1.0 if k == n else centre + half)
 
 
-def _clopper_pearson(k: int, n: int, level: float) -> tuple[float, float]:
+def _clopper_pearson(k: float, n: float, level: float) -> tuple[float, float]:
     from scipy.special import betaincinv  # slow to load, and settings load the list of scorers
 
     tail = (1 - level) / 2

@@ -156,7 +156,7 @@ def r2_fisher_interval(r2: float, n: int, level: float = 0.95) -> Interval:
     if not 0 <= r2 <= 1:
         raise ValueError(f"r2 is {r2}, expected a share between 0 and 1")
     if r2 == 1:
-        return Interval(1.0, 1.0, level)
+        return Interval(float("nan"), float("nan"), level, "undefined: no spread around the line")
     z, half = np.arctanh(np.sqrt(r2)), NormalDist().inv_cdf((1 + level) / 2) / np.sqrt(n - 3)
     return Interval(float(max(np.tanh(z - half), 0.0) ** 2), float(np.tanh(z + half) ** 2), level)
 

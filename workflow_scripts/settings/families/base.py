@@ -73,8 +73,11 @@ class ModelSettings(Settings):
         return [FINAL] if steps is None else [checkpoint_name(step) for step in steps]
 
     def grouping(self, recipes: Recipes) -> dict[str, str]:
-        """Strategy, backbone and warm-up: what regressions group models by."""
-        return {"strategy": "public", "backbone": self.language_model or "unknown", "warmup": "unknown"}
+        """Strategy, backbone and warm-up, by which regressions group models, and `start`: what step 0 is made from.
+
+        Models with the same `start` are one model before training, whatever is then trained of it.
+        """
+        return {"strategy": "public", "backbone": self.language_model or "unknown", "warmup": "unknown", "start": ""}
 
     @property
     def frozen(self) -> bool:

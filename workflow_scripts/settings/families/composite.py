@@ -1,5 +1,7 @@
 """Encoder + adapter + language model: models that this workflow trains, and checkpoints of such a training."""
 
+import hashlib
+import json
 from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -81,8 +83,13 @@ class TrainedModel(ModelSettings):
         return recipes[self.recipe].checkpoint_steps
 
     def grouping(self, recipes: Recipes) -> dict[str, str]:
-        """The warm-up is that of its recipe."""
-        return {"strategy": self.strategy, "backbone": self.backbone, "warmup": recipes[self.recipe].warmup}
+        """The warm-up is that of its recipe; strategy and LoRA's shape leave step 0 as it is."""
+        recipe = recipes[self.recipe]
+        warmup = recipe.ctc.model_dump() if recipe.warmup == "ctc" else None
+        adapter = json.dumps([recipe.adapter.model_dump(), warmup, self.seed], sort_keys=True)
+        digest = hashlib.sha256(adapter.encode()).hexdigest()[:12]
+        start = f"{self.backbone} {self.encoder} {recipe.warmup} {digest}"
+        return {"strategy": self.strategy, "backbone": self.backbone, "warmup": recipe.warmup, "start": start}
 
 
 class CheckpointsModel(ModelSettings):
@@ -123,5 +130,6 @@ class CheckpointsModel(ModelSettings):
         return self.steps
 
     def grouping(self, recipes: Recipes) -> dict[str, str]:
-        """As the entry says."""
-        return {"strategy": self.strategy, "backbone": self.backbone, "warmup": self.warmup}
+        """As the entry says; it does not say the seed, so that all starts of its backbone and warm-up count as one."""
+        start = f"{self.backbone} {self.encoder} {self.warmup}"
+        return {"strategy": self.strategy, "backbone": self.backbone, "warmup": self.warmup, "start": start}
