@@ -208,8 +208,8 @@ def test_golden_tables(tmp_path):
     gap = (tmp_path / "gap.csv").read_text().splitlines()
     assert gap[0] == "model,checkpoint,step,subset,form,measure,value,low,high,null,n"
     assert gap[1:5] == [
-        "lm,base,,overall,text,score,100,100,100,,2",
-        "lm,base,,overall,asr,score,0,0,0,,2",
+        "lm,base,,overall,text,score,100,10,90,,2",
+        "lm,base,,overall,asr,score,0,10,90,,2",
         "lm,base,,overall,text,unparsed,0.25,,,,2",
         "lm,base,,overall,asr,unparsed,0.25,,,,2",
     ]
@@ -219,16 +219,16 @@ def test_golden_tables(tmp_path):
         "text,unparsed,0.25,,,,2",
         "speech,score,0,10,90,,2",
         "speech,unparsed,0.25,,,,2",
-        "gap,score,100,-34.8689,134.869,,2",
-        "text,loss,1,1,1,,2",
-        "speech,loss,2.5,2.5,2.5,,2",
-        "gap,loss,1.5,1.5,1.5,,2",
+        "gap,score,100,-34.8689,100,,2",
+        "text,loss,1,,,,2",
+        "speech,loss,2.5,,,,2",
+        "gap,loss,1.5,,,,2",
     ]
     decline = (tmp_path / "decline.csv").read_text().splitlines()
     assert decline[:3] == [
         "model,checkpoint,step,subset,measure,value,low,high,n",
-        "m,step-000400,400,overall,base_text,100,100,100,2",
-        "m,step-000400,400,overall,base_asr,0,0,0,2",
+        "m,step-000400,400,overall,base_text,100,10,90,2",
+        "m,step-000400,400,overall,base_asr,0,10,90,2",
     ]
 
 

@@ -33,6 +33,9 @@ class AnswerRecord(Record):
     )
     reference_tokens: int = Field(default=0, description="Tokens of the reference answer.")
     options: OptionRecord | None = Field(default=None, description="Multiple choice only, where it was asked for.")
+    ties: int | None = Field(
+        default=None, description="Tokens chosen among equally likely ones (in float32; the lowest id); None: unknown."
+    )
     n_edited: int = Field(default=0, description="Speech positions changed by the edit.")
 
 

@@ -48,6 +48,7 @@ class QuestionScore(Record):
     reference_nll: float | None = None
     reference_tokens: int = 0
     options: OptionScoreRecord | None = None
+    ties: int | None = Field(default=None, description="Tokens of the answer chosen among equally likely ones.")
     traits: list[str] | None = Field(
         default=None, description="What the answer is whatever was asked: names of `scoring.answer_traits`."
     )

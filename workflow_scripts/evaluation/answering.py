@@ -147,6 +147,7 @@ def record(name: str, form: str, carried: str, outcome: Outcome) -> AnswerRecord
         token_ids=list(outcome.answer.token_ids),
         finish_reason=outcome.answer.finish_reason,
         seconds=outcome.answer.seconds,
+        ties=outcome.answer.ties,
         reference_nll=None if outcome.loss is None else outcome.loss.nll,
         reference_tokens=0 if outcome.loss is None else outcome.loss.n_tokens,
         options=None if outcome.options is None else _option_record(outcome.options),

@@ -177,6 +177,7 @@ def _question_score(record: AnswerRecord, score: Score, options: OptionScore | N
         reference_nll=record.reference_nll,
         reference_tokens=record.reference_tokens,
         options=None if options is None else OptionScoreRecord(**asdict(options)),
+        ties=record.ties,
         traits=answer_traits.present(record.answer, record.finish_reason),
     )
 

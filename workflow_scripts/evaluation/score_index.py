@@ -23,10 +23,13 @@ OPTION_MEASURES: dict[str, Callable[[OptionScoreRecord], float]] = {
     "option_accuracy": lambda options: 100 * options.option_correct,
     "option_margin": lambda options: options.option_margin,
     "outside_mass": lambda options: options.outside_mass,
+    "letter_tied": lambda options: 100.0 * (options.letter is None),
 }
 """Measures of questions with options, from the probabilities of these, without a parser."""
 TRAIT_MEASURES = {f"answers_{name}": name for name in NAMES}
 """Shares of answers, in percent, that are empty, cut off, ..., whatever was asked (`scoring.answer_traits`)."""
+TIED = "answers_tied"
+"""Share of answers, in percent, with a token that was chosen among equally likely ones."""
 RANGES: dict[str, tuple[float, float] | None] = {
     "letter_margin": None,
     "option_margin": None,
@@ -155,4 +158,6 @@ def _measures(rows: Sequence[QuestionScore], scorer: Scorer) -> dict[str, np.nda
             found[name] = [np.nan if row.options is None else of(row.options) for row in rows]
     if all(row.traits is not None for row in rows):
         found |= {name: [100.0 * (trait in row.traits) for row in rows] for name, trait in TRAIT_MEASURES.items()}
+    if all(row.ties is not None for row in rows):
+        found[TIED] = [100.0 * (row.ties > 0) for row in rows]
     return {name: np.array(values, dtype=np.float64) for name, values in found.items()}

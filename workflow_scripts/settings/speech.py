@@ -114,7 +114,9 @@ class SpeechSettings(Settings):
         default=30,
         gt=0,
         le=30,
-        description="Audio is padded with silence to a multiple of this before the encoder; 30 is Whisper's own.",
+        description="Audio is padded with silence to a multiple of this before the encoder; 30 is Whisper's own. A "
+        "short window is faster; with 2 the encoder's outputs differ from those with 30 by 24 to 25 % (relative norm), "
+        "which cost a trained adapter nothing in one comparison (CTC word error rate 11.9 against 11.8 %).",
     )
     training_wer_limit: float | None = Field(
         default=0.1, ge=0, description="Training utterances above this WER are dropped (paper: 0.1)."

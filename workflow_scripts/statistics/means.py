@@ -164,6 +164,8 @@ def combined(parts: Sequence[tuple[float, float, float]]) -> Interval:
 
     Distances from value to end are added in squares, each end by itself, so that the interval leans as its parts do.
     """
+    if len(parts) == 1:
+        return parts[0][1:]
     value, low, high = np.array(parts, dtype=np.float64).T
     below, above = (float(np.sqrt((ends**2).sum())) / len(parts) for ends in (value - low, high - value))
     return float(value.mean()) - below, float(value.mean()) + above
