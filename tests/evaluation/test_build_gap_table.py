@@ -7,6 +7,7 @@ import pytest
 
 from tests.evaluation.score_files import build, choices, ends, row, study, values, write
 from workflow_scripts.artifacts.files import ArtifactError
+from workflow_scripts.artifacts.scores import ScoreFile
 from workflow_scripts.artifacts.tables import select
 from workflow_scripts.evaluation.build_gap_table import DIFFERENCES, REFERENCES
 
@@ -313,3 +314,18 @@ def test_the_same_scores_twice_are_refused(tmp_path):
     copy.write_bytes(first.read_bytes())
     with pytest.raises(ArtifactError, match="the same model, checkpoint, subset and form"):
         build(tmp_path, [first, copy], overall=["a"], knowledge=[])
+
+
+def test_answers_that_a_tie_decided_are_counted_by_form(tmp_path):
+    """Two of four spoken answers have a token that another could have replaced; files that do not say have no row."""
+    files = [write(tmp_path, "a", form, [1, 1, 0, 0]) for form in ("text", "speech")]
+    assert select(build(tmp_path, files, **ALONE)[0], measure="answers_tied").empty
+    for path, ties in zip(files, ([0, 0, 0, 0], [0, 3, 1, 0])):
+        found = ScoreFile.read(path)
+        questions = [one.model_copy(update={"ties": count}) for one, count in zip(found.questions, ties)]
+        found.model_copy(update={"questions": questions}).write(path)
+    gap, _ = build(tmp_path, files, **ALONE)
+    assert values(gap, "answers_tied", subset="a", form="text") == [0]
+    value, low, high = ends(gap, subset="a", measure="answers_tied", form="speech")
+    assert value == 50 and 0 < low < 50 < high < 100
+    assert values(gap, "answers_tied", subset="a", form="gap") == [-50]

@@ -113,6 +113,8 @@ def test_choices_with_hedges_reversals_and_in_other_languages(answer, letter):
         ("Super Bowl 29", "Super Bowl XXIX", 1),
         ("That was Charles V", "Charles the fifth", 1),
         ("the law of Newton", "Newton's", 1),
+        ("It was Shakespeare’s play.", "Shakespeare", 1),
+        ("the dogs", "dog", 0),
         ("McDonalds", "McDonald's", 1),
         ("Henry VII", "Henry VIII", 0),
         ("I think so", "1", 0),

@@ -116,11 +116,13 @@ def compare_short_answer(answer: str, references: Sequence[str]) -> ShortAnswer:
         check_references(references)
     measures = [_f1_and_recall(tokens, reference_tokens) for _, reference_tokens in usable]
     forms = answer_tokens(_plain_forms(answer))
+    bare = answer_tokens(_POSSESSIVE.sub("", answer))
     matched = next(
         (
             reference
             for reference, reference_tokens in usable
             if _contains(tokens, reference_tokens)
+            or _contains(bare, reference_tokens)
             or (_has_other_forms(reference) and _contains(forms, answer_tokens(_plain_forms(reference))))
         ),
         None,
@@ -143,7 +145,7 @@ def score_short_answer(answer: str, task: Task) -> Score:
 
 
 SCORER = Scorer(
-    version="2",
+    version="3",
     score=score_short_answer,
     layouts=("nq_open", "voicebench"),
     estimates=detail_estimates("token_f1", "token_recall"),
