@@ -176,6 +176,12 @@ def test_fisher_intervals_at_the_edges():
         r2_fisher_interval(1.5, 10)
 
 
+def test_a_line_without_spread_has_a_slope_and_no_interval():
+    for y in (3 - 2 * np.arange(8.0), np.full(8, 5.0)):
+        fit = linear_fit(np.arange(8.0), y)
+        assert fit.slope == pytest.approx(y[1] - y[0]) and np.isnan([fit.slope_low, fit.slope_high]).all()
+
+
 def test_training_time_alone_explains_the_papers_printed_gaps():
     """R2 of GAP on log(step), alone and with model intercepts, from the printed Table 2 (arXiv 2510.12116)."""
     path = Path(__file__).parent / "golden" / "printed_gaps.csv"

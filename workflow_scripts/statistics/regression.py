@@ -23,7 +23,7 @@ CONSTANT = 1e-12
 class LinearFit:
     """Least squares y = intercept + slope x.
 
-    slope_low, slope_high  t interval of the slope at `level`
+    slope_low, slope_high  t interval of the slope at `level`; NaN without any spread around the line
     p                      two-sided t test of slope = 0, as if points were independent: optimistic for checkpoints
     n                      points used
     note                   "" or why something is NaN, and how many non-finite points were left out
@@ -91,6 +91,8 @@ def linear_fit(x: np.ndarray, y: np.ndarray, level: float = 0.95) -> LinearFit:
     # Centred, so that the digits of x and y are spent on their differences.
     fit = OLS(y - y.mean(), np.column_stack([x - x.mean(), np.ones(x.size)])).fit()
     slope, (low, high) = float(fit.params[0]), fit.conf_int(1 - level)[0]
+    if _negligible(float(fit.ssr), y):
+        low = high = nan  # no spread around the line: nothing tells how it would differ on other points
     if _negligible(((y - y.mean()) ** 2).sum(), y):
         r2 = p = nan
         note = _join("undefined: y is constant", note)
