@@ -295,7 +295,11 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
         change("scoring/intervals.py", "exact_interval"),
         SCORES | SCORE_TABLES | {"compare_edits"},
     ),
-    "the paired bootstrap": (change("statistics/bootstrap.py", "paired_bootstrap"), {"compare_edits"}),
+    "intervals of differences": (
+        change("statistics/means.py", "difference_interval"),
+        SCORE_TABLES | {"build_response_table", "compare_edits"},
+    ),
+    "an interval over runs": (change("statistics/run_validation.py", "jackknife_interval"), {"regress_gap"}),
     "CKA": (change("measures/cka.py", "layer_cka"), {"measure_similarity"}),
     "paths": (change("measures/path_statistics.py", "monotonicity"), {"align_tokens"} | of(["edit_answers"], *TRAINED)),
     "a measure of questions": (change("measures/neighbours.py", "mutual_knn"), {"measure_similarity"}),
