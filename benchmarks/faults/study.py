@@ -100,7 +100,6 @@ def _settings(given: Path) -> dict:
                 "seed": 0,
             },
         },
-        "evaluation": {"bootstrap_draws": 100},
         "activations": {"subsets": ["short", "pick"], "keep": True, "reading_questions": 1},
         "responses": {"questions": 1, "positions": 3, "lens_questions": 1, "lens_layers": 2},
         "chance": {"draws": 5},
