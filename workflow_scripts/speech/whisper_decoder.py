@@ -4,8 +4,8 @@ The decoder must see every frame the encoder saw, trailing silence included: cro
 the real audio makes Whisper base loop on many short questions. So rows of one batch have equal numbers of frames, and
 cross attention needs no mask.
 
-`generate(encoder_outputs=...)` of transformers in this loop's place: in float32 the same 18 transcripts of whisper-base for
-1.08 times the CPU time (two repeats, one thread); in bfloat16 1.30 times, and one of the 18 comes out another.
+`generate(encoder_outputs=...)` of transformers in this loop's place: in float32 the same 18 transcripts of whisper-base
+for 1.08 times the CPU time (two repeats, one thread); in bfloat16 1.30 times, and one of the 18 comes out another.
 """
 
 from collections import defaultdict
