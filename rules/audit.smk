@@ -1,4 +1,36 @@
-# Answers made elsewhere: one page for each entry of `audits`.
+# Answers made elsewhere: those of models of family `answers`, and one page for each entry of `audits`.
+rule take_answers:
+    input:
+        questions="results/benchmark/{subset}/questions.jsonl",
+        manifest=plan.model_manifest,
+        answers=plan.given_files,
+    output:
+        answers="results/evaluation/{model}/{checkpoint}/{subset}/{form}.{shard}.answers.jsonl",
+    log:
+        "logs/evaluation/{model}/{checkpoint}/{subset}/{form}.{shard}.answers.log",
+    benchmark:
+        "results/rule_times/evaluation/{model}/{checkpoint}/{subset}/{form}.{shard}.answers.tsv"
+    wildcard_constraints:
+        model=any_of(study.given_models),
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=plan.code("audit/take_answers.py"),
+        model="{model}",
+        harness=lookup(dpath="{model}/harness", within=config["models"]),
+        form="{form}",
+        shard="{shard}",
+        seed=config["seed"],
+    message:
+        "Given answers of {wildcards.model} to {wildcards.subset} ({wildcards.form})"
+    script:
+        "../workflow_scripts/audit/take_answers.py"
+
+
 rule audit_answers:
     input:
         answers=plan.audited_files,

@@ -1,7 +1,11 @@
 rule build_alignment_table:
     input:
-        similarity=study.files(SIMILARITY, subsets=study.analysed_subsets),
-        alignment=study.files(ALIGNMENT, subsets=study.analysed_subsets),
+        similarity=study.files(
+            SIMILARITY, models=study.opened_models, subsets=study.analysed_subsets
+        ),
+        alignment=study.files(
+            ALIGNMENT, models=study.opened_models, subsets=study.analysed_subsets
+        ),
     output:
         layers="results/correlation/layers.csv",
         checkpoints="results/correlation/checkpoints.csv",
@@ -81,9 +85,15 @@ rule judge_claims:
 
 rule sensitivity:
     input:
-        similarity=study.files(SIMILARITY, subsets=study.analysed_subsets),
-        alignment=study.files(ALIGNMENT, subsets=study.analysed_subsets),
-        readings=study.files(READINGS, subsets=study.analysed_subsets),
+        similarity=study.files(
+            SIMILARITY, models=study.opened_models, subsets=study.analysed_subsets
+        ),
+        alignment=study.files(
+            ALIGNMENT, models=study.opened_models, subsets=study.analysed_subsets
+        ),
+        readings=study.files(
+            READINGS, models=study.opened_models, subsets=study.analysed_subsets
+        ),
         gap="results/evaluation/gap.csv",
     output:
         sensitivity="results/tables/sensitivity.csv",
@@ -108,10 +118,17 @@ rule sensitivity:
 
 rule regress_answers:
     input:
-        similarity=study.files(SIMILARITY, subsets=study.analysed_subsets),
-        alignment=study.files(ALIGNMENT, subsets=study.analysed_subsets),
+        similarity=study.files(
+            SIMILARITY, models=study.opened_models, subsets=study.analysed_subsets
+        ),
+        alignment=study.files(
+            ALIGNMENT, models=study.opened_models, subsets=study.analysed_subsets
+        ),
         scores=study.files(
-            SCORES, subsets=study.analysed_subsets, forms=["text", "speech"]
+            SCORES,
+            models=study.opened_models,
+            subsets=study.analysed_subsets,
+            forms=["text", "speech"],
         ),
     output:
         table="results/correlation/answers_regression.csv",

@@ -16,7 +16,7 @@ rule answer_questions:
     benchmark:
         "results/rule_times/evaluation/{model}/{checkpoint}/{subset}/{shard}.answers.tsv"
     wildcard_constraints:
-        model=any_of(set(study.models) - set(study.frozen_models)),
+        model=any_of(set(study.opened_models) - set(study.frozen_models)),
     conda:
         "../envs/models.yaml"
     threads: plan.books.threads
@@ -143,7 +143,7 @@ rule score_answers:
     benchmark:
         "results/rule_times/evaluation/{model}/{checkpoint}/{subset}/scores.tsv"
     wildcard_constraints:
-        model="|".join(study.models),
+        model=any_of(name for name in study.models if "asr" in study.forms(name)),
     conda:
         "../envs/analysis.yaml"
     threads: 1
@@ -157,6 +157,7 @@ rule score_answers:
         subset="{subset}",
         forms=lambda wildcards: study.forms(wildcards.model),
         scorer=lookup(dpath="{subset}/scorer", within=config["benchmark"]["subsets"]),
+        judge=plan.judge,
     message:
         "Scores of {wildcards.model} {wildcards.checkpoint} on {wildcards.subset}"
     script:
@@ -174,6 +175,18 @@ use rule score_answers as score_answers_base with:
     wildcard_constraints:
         model="|".join(study.backbones),
         checkpoint="base",
+
+
+use rule score_answers as score_answers_without_asr with:
+    output:
+        text="results/evaluation/{model}/{checkpoint}/{subset}/text.scores.json",
+        speech="results/evaluation/{model}/{checkpoint}/{subset}/speech.scores.json",
+    log:
+        "logs/evaluation/{model}/{checkpoint}/{subset}/scores.log",
+    benchmark:
+        "results/rule_times/evaluation/{model}/{checkpoint}/{subset}/scores.tsv"
+    wildcard_constraints:
+        model=any_of(name for name in study.models if "asr" not in study.forms(name)),
 
 
 rule build_gap_table:

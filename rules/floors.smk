@@ -71,6 +71,7 @@ rule score_floors:
         subset="{subset}",
         forms=["silence", "other"],
         scorer=lookup(dpath="{subset}/scorer", within=config["benchmark"]["subsets"]),
+        judge=plan.judge,
     message:
         "Floors of {wildcards.model} {wildcards.checkpoint} on {wildcards.subset}"
     script:
@@ -79,7 +80,9 @@ rule score_floors:
 
 rule build_floor_table:
     input:
-        scores=study.files(SCORES, last=True, forms=["speech", *FLOORS]),
+        scores=study.files(
+            SCORES, last=True, models=study.opened_models, forms=["speech", *FLOORS]
+        ),
     output:
         table="results/evaluation/floors.csv",
     log:

@@ -67,7 +67,11 @@ def write_voicebench(folder: Path, n: int = 20, rate: int = 24_000) -> Path:
     for place, domain in enumerate(DOMAINS):
         mmsu = [
             {
-                **{"question_id": 100 * place + row, "audio": audio(row), "prompt": choice_prompt(row, "\n\n")},
+                **{
+                    "question_id": 100 * place + row,
+                    "audio": audio(row),
+                    "prompt": choice_prompt(100 * place + row, "\n\n"),
+                },
                 **{"reference": "ABCD"[row % 4], "cot_content": "", "category": domain, "src": "mmlu_pro"},
             }
             for row in range(n)

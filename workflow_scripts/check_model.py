@@ -35,6 +35,8 @@ def open_entry(config: Config, root: Path, entry: str, checkpoint: str | None = 
     if entry not in config.models:
         raise SpeechLMError(f"models has no entry {entry!r}{nearest(entry, config.models)}")
     model, study = config.models[entry], Study(config)
+    if not model.opened:
+        raise SpeechLMError(f"{entry}: family {model.family!r} has answers only, there is no model to check")
     index, parts = root / model.loaded_from(entry), {role: root / "resources" / a for role, a in model.parts.items()}
     needed = [index, *(folder / "asset.json" for folder in parts.values())]
     if missing := [str(path).removeprefix(f"{root}/") for path in needed if not path.is_file()]:

@@ -246,6 +246,10 @@ class Plan:
 
         return paths
 
+    def given_files(self, wildcards: Any) -> list[str]:
+        """The files with a model's answers to the job's subset in the job's form."""
+        return self.config.models[wildcards.model].paths(wildcards.subset, wildcards.form)
+
     def audited_files(self, wildcards: Any) -> list[str]:
         """The files of answers that the job audits."""
         return self.config.audits[wildcards.audit].files()
@@ -282,6 +286,12 @@ class Plan:
     def scorer_of_subset(self, wildcards: Any) -> str:
         """The scorer of the job's subset."""
         return self.config.benchmark.subsets[wildcards.subset].scorer
+
+    def judge(self, wildcards: Any) -> dict[str, Any] | None:
+        """The judge of the job's subset, None where none is asked."""
+        if self.scorer_of_subset(wildcards) != "judge":
+            return None
+        return self.config.scoring.judge.model_dump(mode="json")
 
     def scorer_of_intervention(self) -> str:
         """The scorer of the subset whose speech is edited."""

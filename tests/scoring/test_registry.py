@@ -6,10 +6,12 @@ import math
 
 import pytest
 
+from workflow_scripts.scoring import judge
 from workflow_scripts.scoring.registry import SCORERS, aggregate, score_answer
 
 OPTIONS = ("a marsh", "a lake", "a desert", "a jungle")
 FOLLOWING = {"prompt": "No commas.", "instructions": [{"id": "punctuation:no_comma", "kwargs": {}}]}
+NEVER_ASKED = {"prompt": "Why?", "judge": {"votes": 1, "seed": 0, "prompt": "", "model": "m"}}
 CASES = {
     "multiple_choice": {"reference": ["C"], "options": OPTIONS},
     "short_answer": {"reference": ["Paris", "City of Light"]},
@@ -17,6 +19,7 @@ CASES = {
     "instruction_following": {"reference": [], "context": FOLLOWING},
     "repeat": {"reference": ["say these words"]},
     "yes_no": {"reference": ["yes"]},
+    "judge": {"reference": [], "context": NEVER_ASKED},
 }
 ODD_ANSWERS = {
     "empty": "",
@@ -34,6 +37,11 @@ ODD_ANSWERS = {
     "brackets": "([{" * 33_000,
     "html": "<script>alert('C')</script>",
 }
+
+
+@pytest.fixture(autouse=True)
+def the_judge_says_4(monkeypatch):
+    monkeypatch.setattr(judge, "reply", lambda *_: "4")
 
 
 def score(scorer, answer):

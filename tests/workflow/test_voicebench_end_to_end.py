@@ -1,28 +1,25 @@
 """VoiceBench from a folder in the hub's layout, through every stage to the page, without a hub."""
 
+import itertools
 import json
 import os
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from tests.public_study import save_tiny
+from tests.speech.tiny_whisper import write_tiny_whisper
 from tests.voicebench_folder import write_voicebench
-from tests.workflow.workflow_copy import Workflow
+from tests.workflow.workflow_copy import ROOT, Workflow
 from workflow_scripts.artifacts.questions import QUESTIONS
 from workflow_scripts.artifacts.tables import read_columns, read_table, select
 from workflow_scripts.artifacts.utterances import UTTERANCES
+from workflow_scripts.evaluation.build_floor_table import FLOOR_COLUMNS
 from workflow_scripts.speech.compare_transcripts import RECORDINGS
 
-LONG = "MODGAP_LONG_TESTS"
-"""A second whole study beside tests/workflow/test_end_to_end.py: run where this is set, to keep `make test` short."""
-pytestmark = [
-    pytest.mark.real,
-    pytest.mark.timeout(3600),
-    pytest.mark.xdist_group("real"),
-    pytest.mark.skipif(LONG not in os.environ, reason=f"a second whole study; set {LONG}=1"),
-]
-STUDY = ("--configfile", "tiny.yaml", "voicebench.yaml", "--cores", "2")
+pytestmark = pytest.mark.xdist_group("voicebench")
 PUBLISHED = {"asset": "voicebench", "layout": "voicebench", "voice": "published", "max_new_tokens": 6}
 SUBSETS = {
     "openbookqa": {"file": "openbookqa/test-*.parquet", "scorer": "multiple_choice", "rows": 20, "knowledge": True},
@@ -31,36 +28,72 @@ SUBSETS = {
     "ifeval": {"file": "ifeval/test-*.parquet", "scorer": "instruction_following", "rows": 20},
     "advbench": {"file": "advbench/test-*.parquet", "scorer": "refusal", "rows": 20},
 }
-REPLACED = ("obqa", "mmlu", "nq", "ifeval541", "repeat")
+OPERATIONS = yaml.safe_load((ROOT / "config.yaml").read_text())["intervention"]["operations"]
+REPLACED = dict.fromkeys(("obqa", "mmlu", "nq", "ifeval541", "repeat"))
+
+
+def made(path: str, format: str) -> dict:
+    return {"format": format, "licence": "none: made up", "sources": [{"path": path}]}
+
+
+def write_given(folder: Path, subset: str, form: str) -> None:
+    """Answers as VoiceBench's main.py writes them, to every row of a subset: right in writing, lost in speech."""
+    rows = [row for path in sorted(folder.glob(SUBSETS[subset]["file"])) for row in pq.read_table(path).to_pylist()]
+    lines = []
+    for row in rows:
+        asked = {
+            key: value for key, value in row.items() if key in ("prompt", "reference", "instruction_id_list", "kwargs")
+        }
+        answer = str(row.get("reference", "Sorry, I cannot help")) if form == "text" else "I did not hear it"
+        lines.append(json.dumps(asked | {"response": answer}))
+    path = folder.parent / CLOSED["files"][subset][form][0]
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("\n".join(lines))
+
+
+CLOSED = {
+    "family": "answers",
+    "harness": "voicebench",
+    "files": {
+        subset: {form: [f"given/closed-{subset}-{form}.jsonl"] for form in ("text", "speech")} for subset in SUBSETS
+    },
+}
 OVERLAY = {
-    "assets": {"voicebench": {"format": "files", "licence": "none: made up", "sources": [{"path": "voicebench"}]}},
+    "assets": {"voicebench": made("voicebench", "files"), "tiny-whisper": made("whisper", "transformers")},
+    "models": {"smollm2-lora": None, "smollm2-full": None, "tiny": {"family": "hf", "path": "model"}, "closed": CLOSED},
     "benchmark": {
-        "subsets": {
-            **dict.fromkeys(REPLACED),
-            **{name: PUBLISHED | entry for name, entry in SUBSETS.items()},
-        },
+        "questions_per_subset": 20,
+        "subsets": {**REPLACED, **{name: PUBLISHED | entry for name, entry in SUBSETS.items()}},
     },
-    "speech": {"voices": {"published": {"engine": "recorded", "asset": "voicebench"}}},
+    "speech": {
+        "voices": {"published": {"engine": "recorded", "asset": "voicebench"}},
+        "asr": {"asset": "tiny-whisper"},
+        "max_seconds": 4,
+    },
     "activations": {"subsets": ["sd_qa_usa"]},
-    "intervention": {"subset": "sd_qa_usa"},
-    "display": {
-        "subsets": {**dict.fromkeys(("obqa", "mmlu", "nq", "ifeval541", "repeat")), "sd_qa_usa": "SD-QA (usa)"}
+    "intervention": {
+        "subset": "sd_qa_usa",
+        "operations": {name: None for name in OPERATIONS if name not in ("none", "no_op", "angle_all")},
     },
+    "chance": {"draws": 5},
+    "evaluation": {"bootstrap_draws": 200},
+    "display": {"subsets": {**REPLACED, "sd_qa_usa": "SD-QA (usa)"}},
 }
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, fetched_resources):
     workflow = Workflow(tmp_path_factory.mktemp("study"))
-    (workflow.folder / "tiny.yaml").write_text(Path(__file__).with_name("tiny.yaml").read_text())
-    (workflow.folder / "voicebench.yaml").write_text(yaml.safe_dump(OVERLAY))
-    write_voicebench(workflow.folder / "voicebench")
-    (workflow.folder / "resources").mkdir()
-    for asset in fetched_resources.iterdir():
-        os.symlink(asset, workflow.folder / "resources" / asset.name)
-    records = [f"resources/{path.parent.name}/asset.json" for path in fetched_resources.glob("*/asset.json")]
-    workflow.run(*records, "--touch", *STUDY)
-    workflow.run("all", *STUDY)
+    folder = workflow.folder
+    (folder / "voicebench.yaml").write_text(yaml.safe_dump(OVERLAY))
+    write_voicebench(folder / "voicebench")
+    for subset, form in itertools.product(SUBSETS, ("text", "speech")):
+        write_given(folder / "voicebench", subset, form)
+    write_tiny_whisper(folder / "whisper")
+    save_tiny(folder / "model")
+    (folder / "resources").mkdir()
+    os.symlink(fetched_resources / "punkt-english", folder / "resources" / "punkt-english")
+    workflow.run_in_process("voicebench.yaml")
     return workflow
 
 
@@ -74,8 +107,22 @@ def test_the_five_subsets_are_asked_and_heard_as_published(finished):
 
 def test_the_region_stands_in_the_tables_and_on_the_page(finished):
     gap = read_table(finished.folder / "results/evaluation/gap.csv", "gap")
-    assert len(select(gap, subset="sd_qa_usa", form="gap", measure="score")) == 2
-    assert "SD-QA (usa)" in (finished.folder / "results/report/index.html").read_text()
+    assert len(select(gap, model="tiny", subset="sd_qa_usa", form="gap", measure="score")) == 1
+    page = (finished.folder / "results/report/index.html").read_text()
+    assert page.count("SD-QA (usa)") > 1
+
+
+def test_answers_made_elsewhere_stand_beside_the_model_that_was_run(finished):
+    """20 questions a subset: right in writing where a reference or a refusal is right, never in speech."""
+    gap = read_table(finished.folder / "results/evaluation/gap.csv", "gap")
+    for subset in ("openbookqa", "mmsu", "sd_qa_usa", "advbench"):
+        rows = select(gap, model="closed", subset=subset, measure="score").set_index("form")
+        assert rows["value"][["text", "speech", "gap"]].tolist() == [100, 0, 100] and rows["n"].eq(20).all()
+        assert "asr" not in rows.index
+    floors = read_columns(finished.folder / "results/evaluation/floors.csv", FLOOR_COLUMNS)
+    assert set(floors["model"]) == {"tiny"}
+    page = (finished.folder / "results/report/index.html").read_text()
+    assert page.count("closed") > 3
 
 
 def test_clips_are_compared_with_their_texts(finished):

@@ -1,6 +1,7 @@
 """A copy of the workflow in a temporary folder, and dry runs in it."""
 
 import contextlib
+import os
 import re
 import shutil
 import subprocess
@@ -45,6 +46,14 @@ class Workflow:
         if check and run.returncode:
             pytest.fail(f"{' '.join(arguments)}\n{run.stdout[-3000:]}\n{run.stderr[-3000:]}")
         return run
+
+    def run_in_process(self, *configfiles: str) -> None:
+        """Every job of the study in one further process (tests/workflow/in_process.py)."""
+        command = [sys.executable, "-m", "tests.workflow.in_process", *configfiles]
+        paths = {"PYTHONPATH": os.pathsep.join((str(self.folder), str(ROOT)))}
+        run = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, env=os.environ | paths)
+        if run.returncode:
+            pytest.fail(f"{' '.join(configfiles)}\n{run.stdout[-3000:]}\n{run.stderr[-3000:]}")
 
     def job_counts(self, *arguments: str) -> dict[str, int]:
         """Jobs per rule that a dry run would start, without `all`."""

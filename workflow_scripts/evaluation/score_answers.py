@@ -24,6 +24,9 @@ from workflow_scripts.scoring.registry import Score, aggregate, find_scorer, sco
 
 logger = logging.getLogger(__name__)
 
+JUDGEMENTS = Path("results/evaluation/judgements")
+"""The judge's replies, one file each (`scoring.judge_client`)."""
+
 
 def score_answers(
     questions: Path,
@@ -36,6 +39,7 @@ def score_answers(
     subset: str,
     forms: Sequence[str],
     scorer: str,
+    judge: Mapping[str, Any] | None = None,
 ) -> None:
     """Score the answers of all forms and shards.
 
@@ -43,6 +47,7 @@ def score_answers(
         answers: answers.jsonl files of every form and shard, in any order.
         nltk: asset.json of the tokenizer; `nltk_data/tokenizers/punkt_tab` lies beside it.
         scores: one output per form, in the order of `forms`.
+        judge: JudgeSettings as plain values, for the scorer of that name; its replies are kept in `JUDGEMENTS`.
 
     Raises:
         ArtifactError: a shard, a form or an answer is missing or surplus, or the forms cover different questions; names
@@ -57,6 +62,7 @@ def score_answers(
             scorer,
             nltk.parent / "nltk_data",
             {"model": model, "checkpoint": checkpoint, "subset": subset, "form": form},
+            None if judge is None else {**judge, "cache": JUDGEMENTS},
         )
         file.write(path)
         logger.info("%s: %.2f (n = %d, unparsed %.1f %%)", form, file.mean, file.n, 100 * file.unparsed_rate)
@@ -104,6 +110,7 @@ def score_form(
     scorer: str,
     nltk_folder: Path,
     names: Mapping[str, str],
+    judge: Mapping[str, Any] | None = None,
 ) -> ScoreFile:
     """Scores and aggregate of one form, in the order of the questions.
 
@@ -115,6 +122,7 @@ def score_form(
         if question.id not in answers:
             continue
         context = {"prompt": question.prompt, "instructions": question.instructions, "nltk_data": nltk_folder}
+        context |= {"judge": judge}
         record = answers[question.id]
         try:
             score = score_answer(scorer, record.answer, question.reference, question.options, context)
@@ -144,11 +152,16 @@ def score_form(
         nll_per_token=nll_per_token([record for record, _, _ in rows]),
         questions=scored,
         provenance=provenance(
-            {"scorer": scorer, "form": names["form"]},
+            {"scorer": scorer, "form": names["form"], **({} if judge is None else {"judge": _declared(judge)})},
             option_probabilities=option_probabilities.VERSION,
             answer_traits=answer_traits.VERSION,
         ),
     )
+
+
+def _declared(judge: Mapping[str, Any]) -> dict[str, Any]:
+    """The judge as the config declares it."""
+    return {name: value for name, value in judge.items() if name != "cache"}
 
 
 def nll_per_token(records: Sequence[AnswerRecord]) -> float | None:
@@ -214,6 +227,6 @@ if __name__ == "__main__":
             [Path(path) for path in s.input.answers],
             Path(s.input.nltk),
             [Path(s.output[form]) for form in s.params.forms],
-            **{name: s.params[name] for name in ("model", "checkpoint", "subset", "forms", "scorer")},
+            **{name: s.params[name] for name in ("model", "checkpoint", "subset", "forms", "scorer", "judge")},
         ),
     )

@@ -124,6 +124,16 @@ class Study:
         return sorted(self.config.models)
 
     @property
+    def opened_models(self) -> list[str]:
+        """Models that can be opened; of the others there are only answers."""
+        return [name for name in self.models if self.config.models[name].opened]
+
+    @property
+    def given_models(self) -> list[str]:
+        """Models of which there are only answers."""
+        return [name for name in self.models if not self.config.models[name].opened]
+
+    @property
     def trained_models(self) -> list[str]:
         """Keys of the models that this workflow trains."""
         return sorted(self.config.trained_models())
@@ -151,7 +161,7 @@ class Study:
 
     def forms(self, model: str) -> list[str]:
         """Forms in which a model is asked: a plain backbone cannot hear."""
-        return ["text", "asr"] if model in self.backbones else ["text", "speech", "asr"]
+        return ["text", "asr"] if model in self.backbones else self.config.models[model].forms
 
     @property
     def editable_models(self) -> list[str]:
@@ -191,6 +201,6 @@ class Study:
 
     def example_alignment(self) -> str:
         """The alignment file whose token matrices are drawn: first model, last checkpoint, intervention subset."""
-        model, subset = self.models[0], self.config.intervention.subset
+        model, subset = self.opened_models[0], self.config.intervention.subset
         folder = f"results/alignment/{model}/{self.checkpoints(model)[-1]}"
         return f"{folder}/{subset}/{self.shards(subset)[0]}.h5"

@@ -57,6 +57,7 @@ CHECKS: Mapping[str, Callable[[Sequence[str], Sequence[str], Sequence[Mapping[st
 REFERENCE_TEXTS: Mapping[str, Callable[[Sequence[str], Sequence[str]], str | None]] = {
     "multiple_choice": lambda letter, options: f"{letter[0]}. {options[ord(letter[0]) - ord('A')]}" if letter else None,
     "refusal": lambda _, __: None,
+    "judge": lambda _, __: None,
     "instruction_following": lambda _, __: None,
 }
 """By scorer: the right answer written out, from (reference, options); without an entry the first reference."""

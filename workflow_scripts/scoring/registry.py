@@ -8,6 +8,7 @@
 | instruction_following | mean of the prompt's four ratios | all, some, none, empty | mean of the four pooled ratios |
 | repeat | max(0, 1 - WER) | exact, partial, missed, empty | mean |
 | yes_no | 1 if the right word or letter was read (else 0) | correct, wrong, unparsed, ambiguous, empty | mean |
+| judge | mean rating of a language model's votes, over 5 | judged, unparsed, empty | mean |
 
 A new scorer is a module with a `Scorer` and one line in `SCORERS`. If its questions can be unusable, or their reference
 is not the text of the right answer, it also has a line in `question_formats`.
@@ -22,7 +23,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from workflow_scripts.scoring import instruction_following, multiple_choice, refusal, repeat, short_answer, yes_no
+from workflow_scripts.scoring import (
+    instruction_following,
+    judge,
+    multiple_choice,
+    refusal,
+    repeat,
+    short_answer,
+    yes_no,
+)
 from workflow_scripts.scoring.answer_turns import own_turn
 from workflow_scripts.scoring.estimates import Estimate, rate_estimate
 from workflow_scripts.scoring.scorer import Score, Scorer, Task
@@ -34,6 +43,7 @@ SCORERS: Mapping[str, Scorer] = {
     "instruction_following": instruction_following.SCORER,
     "repeat": repeat.SCORER,
     "yes_no": yes_no.SCORER,
+    "judge": judge.SCORER,
 }
 
 
@@ -87,7 +97,7 @@ def score_answer(
         reference: the right letter, the accepted answers, or the sentence to repeat; a bare string stands for a list of
             one. Ignored by refusal and instruction_following.
         options: texts of the options A, B, ...; multiple_choice only.
-        context: ``prompt``, ``instructions`` and ``nltk_data`` of `Task`; instruction_following only.
+        context: further fields of `Task` by name: ``prompt``, ``instructions``, ``nltk_data``, ``judge``.
 
     Raises:
         ValueError: unknown scorer, or a reference, options or context the scorer cannot use.

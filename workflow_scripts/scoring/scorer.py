@@ -18,6 +18,7 @@ class Task:
         options: texts of the options A, B, ... of a multiple-choice question.
         prompt: as shown. instructions: ``{"id", "kwargs"}`` each (IFEval).
         nltk_data: folder that contains ``tokenizers/punkt_tab``.
+        judge: `JudgeSettings` as plain values with `cache`, the folder of replies; None without a judge.
     """
 
     reference: Sequence[str] = ()
@@ -25,6 +26,7 @@ class Task:
     prompt: str = ""
     instructions: Sequence[Mapping[str, Any]] = ()
     nltk_data: Path | None = None
+    judge: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,14 @@ Scorer = Literal[tuple(SCORERS)]
 Layout = Literal["openbookqa", "mmlu", "nq_open", "advbench", "ifeval", "sentences", "voicebench", "questions"]
 VOICEBENCH_SPLITS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("advbench", "ifeval", "openbookqa", "bbh"), ("test",)),
+    **dict.fromkeys(("alpacaeval", "alpacaeval_full", "commoneval", "wildvoice"), ("test",)),
     "mmsu": (
         *("law", "engineering", "other", "biology", "business", "economics", "health", "philosophy", "psychology"),
         *("history", "chemistry", "physics"),
     ),
     "sd-qa": ("aus", "gbr", "ind_n", "ind_s", "irl", "kenya", "nga", "nzl", "phl", "usa", "zaf"),
 }
-"""Splits of the judge-free configs of VoiceBench; those of sd-qa are regions, those of mmsu domains."""
+"""Splits of the configs of VoiceBench with single turns; those of sd-qa are regions, those of mmsu domains."""
 
 
 class SubsetSettings(Settings):

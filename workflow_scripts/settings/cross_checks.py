@@ -43,6 +43,11 @@ def missing_paths(config: Config, folder: Path) -> Iterator[Problem]:
                 yield _problem(
                     ("models", name, "folder"), f"{index} does not exist; name a folder that a training of ours wrote"
                 )
+        for subset in () if model.opened else model.files:
+            for form in model.forms:
+                for path in model.paths(subset, form):
+                    if not (folder / path).is_file():
+                        yield _problem(("models", name, "files", subset, form), f"{folder / path} does not exist")
     for name, voice in config.speech.voices.items():
         recorded = recordings_of(voice)
         if recorded is not None and recorded.folder and not isdir(folder / recorded.folder):
@@ -131,6 +136,8 @@ def _named(config: Config) -> Iterator[tuple[tuple[Any, ...], str, Mapping[str, 
             yield ("models", name, field), asset, assets
         if model.trained_here:
             yield ("models", name, "recipe"), model.recipe, config.training.recipes
+        for subset in getattr(model, "files", ()):
+            yield ("models", name, "files"), subset, config.benchmark.subsets
     for name in config.display.models:
         yield ("display", "models"), name, config.models
 
@@ -185,6 +192,16 @@ def _subsets(config: Config) -> Iterator[Problem]:
                 f"{subset.scorer!r} cannot score layout {subset.layout!r}; use {' or '.join(fit)}",
             )
 
+        if subset.scorer == "judge":
+            if config.scoring.judge is None:
+                yield _problem(
+                    ("benchmark", "subsets", name, "scorer"),
+                    "'judge' asks a language model; declare it in scoring.judge: {address, model}",
+                )
+            if subset.overall:
+                yield _problem(
+                    ("benchmark", "subsets", name, "overall"), "judged scores have no part in Overall; set it to false"
+                )
         voice = config.speech.voices.get(subset.voice or config.speech.voice)
         behind = None if voice is None else recordings_of(voice)
         recorded = None if behind is None else behind.asset
@@ -212,6 +229,15 @@ def _models(config: Config) -> Iterator[Problem]:
             recipe.rates(model.strategy)
         except ValueError as error:
             yield _problem(("models", name, "strategy"), f"training.recipes.{model.recipe}: {error}")
+    if not any(model.opened for model in config.models.values()):
+        yield _problem(("models",), "only answers made elsewhere; without a model to open use `audits`, docs/audit.md")
+    for name, model in config.models.items():
+        if not model.opened and (lacking := sorted(set(config.answered_subsets()) - set(model.files))):
+            yield _problem(
+                ("models", name, "files"),
+                f"no answers to subset(s) {', '.join(lacking)}; add them, or leave these subsets out "
+                "(benchmark.subsets: {name: null}, or evaluation.subsets)",
+            )
     for (first, entry), (second, other) in itertools.combinations(config.models.items(), 2):
         if entry == other:
             yield _problem(

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import Discriminator, Tag
 
 from workflow_scripts.settings.families.adapter import AdapterModel
+from workflow_scripts.settings.families.answers import AnswersModel
 from workflow_scripts.settings.families.base import ModelSettings
 from workflow_scripts.settings.families.composite import CheckpointsModel, TrainedModel
 from workflow_scripts.settings.families.hf import HfModel
@@ -22,7 +23,7 @@ class Family:
 
     Attributes:
         settings: its entries in the config.
-        opener: opens a model of it (signature: `speech_lm.opening.open_model.Opener`).
+        opener: opens a model of it (signature: `speech_lm.opening.open_model.Opener`); "" where there is none to open.
         folder_check: (folder, entry) -> `FolderFacts`; checks the weights when they are fetched.
     """
 
@@ -47,6 +48,7 @@ FAMILIES = {
         opener="workflow_scripts.speech_lm.families.adapter:open_adapter",
         folder_check="workflow_scripts.speech_lm.families.adapter:check_adapter",
     ),
+    "answers": Family(settings=AnswersModel, opener=""),
 }
 """By the value of `family`; the first is what an entry without it is."""
 

@@ -21,6 +21,8 @@ class ModelSettings(Settings):
 
     trained_here: ClassVar[bool] = False
     """Whether the workflow trains it by a recipe."""
+    opened: ClassVar[bool] = True
+    """Whether there is a model to open; if not, it has answers but no states, floors or edits."""
     not_opened: ClassVar[frozenset[str]] = frozenset()
     """Fields that opening the model does not read: a change of them reruns nothing that opens it."""
 
@@ -88,3 +90,8 @@ class ModelSettings(Settings):
     def editable(self) -> bool:
         """Whether its hidden states can be edited for the interventions."""
         return True
+
+    @property
+    def forms(self) -> list[str]:
+        """Forms in which there are answers of it."""
+        return ["text", "speech", "asr"]

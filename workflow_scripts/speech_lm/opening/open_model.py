@@ -100,7 +100,9 @@ def load_model(
     system_prompt: str | None = None,
 ) -> SpeechLM:
     """The model of an entry by its family's opener, unchecked and without facts."""
-    module, _, function = FAMILIES[entry["family"]].opener.partition(":")
+    if not (place := FAMILIES[entry["family"]].opener):
+        raise ValueError(f"{entry['name']}: family {entry['family']!r} has answers only, there is no model to open")
+    module, _, function = place.partition(":")
     opener: Opener = getattr(importlib.import_module(module), function)
     return opener(folders, entry, device=device, dtype=dtype, system_prompt=system_prompt)
 
