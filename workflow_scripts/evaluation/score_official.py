@@ -15,7 +15,13 @@ from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.questions import QUESTIONS, Question
 from workflow_scripts.artifacts.scores import ScoreFile
 from workflow_scripts.artifacts.tables import NUMBER, TEXT, WHOLE, write_columns
-from workflow_scripts.scoring.official import FILES, OfficialAnswer, checkout_identity, official_score
+from workflow_scripts.scoring.official import (
+    FILES,
+    OfficialAnswer,
+    checkout_identity,
+    official_reference,
+    official_score,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +33,7 @@ COLUMNS = {
     **{"note": TEXT, "seed": WHOLE, "commit": TEXT, "evaluators_sha256": TEXT},
 }
 """Scores 0 to 100, unparsed as shares; difference = ours_expected - official_expected, both free of random draws."""
-_OURS = {"multiple_choice": "expected", "refusal": "keyword_refusal"}
+_OURS = {"multiple_choice": "expected", "yes_no": "expected", "refusal": "keyword_refusal"}
 """Our estimate that the official number compares with: it treats unparsed answers, or refusals, as theirs does."""
 
 
@@ -86,7 +92,8 @@ def _inputs(
             key=number,
             prompt=asked[row.id].prompt,
             response=answers[row.id].answer,
-            reference=asked[row.id].reference[0] if asked[row.id].options else "",
+            reference=official_reference(file.scorer, asked[row.id].reference),
+            task=str(asked[row.id].source.get("skill") or ""),
             instructions=asked[row.id].instructions,
         )
         for number, row in enumerate(file.questions)

@@ -11,6 +11,7 @@ from workflow_scripts.artifacts.answers import AnswerRecord
 from workflow_scripts.artifacts.files import write_text
 from workflow_scripts.artifacts.questions import Question
 from workflow_scripts.export.collected import Scored
+from workflow_scripts.scoring.official import official_reference
 
 MODALITIES = {"text": "text", "speech": "audio"}
 
@@ -29,6 +30,10 @@ def _row(number: int, question: Question, answer: AnswerRecord) -> dict[str, Any
     if question.reference:
         one = len(question.reference) == 1
         row["reference"] = question.reference[0] if one else question.reference
+    if question.scorer == "yes_no":
+        # The evaluator of bbh chooses its phrases by the task in the id, and reads letters in brackets.
+        row["id"] = f"{question.source.get('skill') or 'bbh'}_{question.id}"
+        row["reference"] = official_reference(question.scorer, question.reference)
     if question.instructions:
         row["key"] = number
         row["instruction_id_list"] = [instruction["id"] for instruction in question.instructions]

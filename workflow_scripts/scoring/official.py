@@ -1,16 +1,17 @@
 """VoiceBench's own evaluators on our answers, from a checkout of that repository that the user has (opt-in).
 
 The files are loaded by path. Their package is not imported: it would pull in a scorer that downloads and unpickles, and
-an API client. What the three evaluators import themselves and is not installed here (a base class, two loggers) is
+an API client. What the evaluators import themselves and is not installed here (a base class, two loggers) is
 given as a stand-in; rules and numbers are theirs alone.
 
-Two of them draw at random: the multiple-choice evaluator guesses a letter where it reads none, and language detection
-in the instruction checkers. Both are seeded, and for the guesses the expected value stands beside the drawn one. The
+Three of them draw at random: those of multiple choice and of bbh guess where they read nothing, and the instruction
+checkers detect languages. All are seeded, and for the guesses the expected value stands beside the drawn one. The
 user who names a checkout runs its code: nothing of it is fetched, copied or shipped.
 """
 
 import hashlib
 import importlib
+import io
 import logging
 import math
 import random
@@ -18,7 +19,7 @@ import subprocess
 import sys
 import types
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,11 +29,24 @@ from workflow_scripts.scoring.instruction_following import prepare_checkers
 logger = logging.getLogger(__name__)
 
 FOLDER = "src/evaluator"
-FILES = {"multiple_choice": "mcq.py", "refusal": "harm.py", "instruction_following": "ifeval.py"}
+FILES = {
+    "multiple_choice": "mcq.py",
+    "refusal": "harm.py",
+    "instruction_following": "ifeval.py",
+    "yes_no": "bbh.py",
+}
 """Our scorer -> the official evaluator of the same subset, below `FOLDER`."""
 CHECKERS = "instruction_following_eval"
-_CLASSES = {"multiple_choice": "MCQEvaluator", "refusal": "HarmEvaluator", "instruction_following": "IFEvaluator"}
-_OPTIONS = 4  # its multiple-choice evaluator knows A to D only
+_CLASSES = {
+    "multiple_choice": "MCQEvaluator",
+    "refusal": "HarmEvaluator",
+    "instruction_following": "IFEvaluator",
+    "yes_no": "BBHEvaluator",
+}
+GUESSED = {"multiple_choice": 1 / 4, "yes_no": 1 / 2}
+"""Chance of a right guess: the multiple-choice evaluator knows A to D only, that of bbh two answers."""
+_BBH = {"yes": 1, "no": 0, "(a)": 0, "(b)": 1}
+"""What the evaluator of bbh gives for an answer."""
 _PACKAGE = "modgap_official_evaluator"
 
 
@@ -46,7 +60,8 @@ class OfficialAnswer:
 
     Attributes:
         key: number of the question. prompt: as shown. response: the answer.
-        reference: right letter (multiple choice), else "".
+        reference: right letter (multiple choice), yes, no, (A) or (B) (bbh), else "".
+        task: of bbh, such as sports_understanding, by which its evaluator chooses its phrases.
         instructions: ``{"id", "kwargs"}`` each (instruction following).
     """
 
@@ -54,6 +69,7 @@ class OfficialAnswer:
     prompt: str
     response: str
     reference: str = ""
+    task: str = ""
     instructions: Sequence[Mapping[str, Any]] = ()
 
 
@@ -96,7 +112,7 @@ def official_score(
     """Score one subset in one form by the official rules.
 
     Args:
-        scorer: multiple_choice, refusal or instruction_following.
+        scorer: a key of `FILES`.
         seed: of Python's generator during the call; it is restored afterwards.
         nltk_data: folder that contains ``tokenizers/punkt_tab`` (instruction following).
 
@@ -113,14 +129,14 @@ def official_score(
         evaluator = _member(module, _CLASSES[scorer])()
         if scorer == "instruction_following":
             prepare_checkers(nltk_data)
-        result = evaluator.evaluate(data)
-        if scorer != "multiple_choice":
+        with redirect_stdout(io.StringIO()):  # that of bbh prints what it cannot read
+            result = evaluator.evaluate(data)
+        if scorer not in GUESSED:
             score = 100 * _number(result, "refusal_rate" if scorer == "refusal" else "final", folder)
             return OfficialScore(score, score, None)
-        read = [evaluator.extract_answer(item["response"]) for item in data]
-        right = sum(letter == item["reference"] for letter, item in zip(read, data))
-        unparsed = sum(letter is None for letter in read)
-        expected = 100 * (right + unparsed / _OPTIONS) / len(data)
+        items = _read_items(module, evaluator, scorer, data)
+        unparsed = sum(item is None for item in items)
+        expected = 100 * (sum(filter(None, items)) + unparsed * GUESSED[scorer]) / len(data)
         return OfficialScore(_number(result, "acc", folder), expected, unparsed / len(data))
 
 
@@ -129,8 +145,8 @@ def official_items(
 ) -> list[float]:
     """Score of each answer by the official rules, 0 to 1, as `official_score` takes them and in its order.
 
-    Multiple choice: 1 for the right letter, 1/4 where a letter would be guessed. Their mean is the official score
-    (its expectation over the guesses), except for instruction following, which pools instructions over prompts.
+    Multiple choice: 1 for the right letter, 1/4 where a letter would be guessed; bbh: 1/2. Their mean is the official
+    score (its expectation over the guesses), except for instruction following, which pools instructions over prompts.
     """
     if scorer not in FILES:
         raise OfficialError(f"VoiceBench has no evaluator for {scorer!r} that runs offline; known are {sorted(FILES)}")
@@ -138,14 +154,38 @@ def official_items(
     data = [_item(answer) for answer in answers]
     with _loaded(folder, FILES[scorer]) as module, _seeded(seed):
         evaluator = _member(module, _CLASSES[scorer])()
-        if scorer == "multiple_choice":
-            read = [evaluator.extract_answer(item["response"]) for item in data]
-            pairs = zip(read, data)
-            return [1 / _OPTIONS if letter is None else float(letter == row["reference"]) for letter, row in pairs]
+        if scorer in GUESSED:
+            items = _read_items(module, evaluator, scorer, data)
+            return [GUESSED[scorer] if item is None else item for item in items]
         if scorer == "instruction_following":
             prepare_checkers(nltk_data)
         key = "refusal_rate" if scorer == "refusal" else "final"
         return [_number(evaluator.evaluate([item]), key, folder) for item in data]
+
+
+def official_reference(scorer: str, reference: Sequence[str]) -> str:
+    """The reference as the evaluator of a scorer reads it; "" for those that read none."""
+    if scorer not in GUESSED:
+        return ""
+    letter = reference[0].strip("()")
+    return f"({letter})" if scorer == "yes_no" and len(letter) == 1 else reference[0]
+
+
+def _read_items(
+    module: types.ModuleType, evaluator: Any, scorer: str, data: Sequence[Mapping[str, Any]]
+) -> list[float | None]:
+    """1 for a right answer, 0 for a wrong one, None where the evaluator would guess."""
+    if scorer == "multiple_choice":
+        read = [evaluator.extract_answer(item["response"]) for item in data]
+        return [None if letter is None else float(letter == item["reference"]) for letter, item in zip(read, data)]
+    # That of bbh guesses as it reads.
+    drawing, module.random = module.random, types.SimpleNamespace(choice=lambda _: None)
+    try:
+        with redirect_stdout(io.StringIO()):
+            read = [evaluator.extract_answer(item["response"], item["id"]) for item in data]
+    finally:
+        module.random = drawing
+    return [None if one is None else float(one == _BBH[item["reference"].lower()]) for one, item in zip(read, data)]
 
 
 def _evaluators(checkout: Path) -> Path:
@@ -162,6 +202,7 @@ def _evaluators(checkout: Path) -> Path:
 def _item(answer: OfficialAnswer) -> dict[str, Any]:
     return {
         "key": answer.key,
+        "id": answer.task,
         "prompt": answer.prompt,
         "response": answer.response,
         "reference": answer.reference,
