@@ -51,7 +51,8 @@ def checkout(tmp_path):
     folder = tmp_path / "VoiceBench/src/evaluator"
     (folder / "instruction_following_eval").mkdir(parents=True)
     (folder / "instruction_following_eval/instructions_registry.py").write_text("INSTRUCTION_DICT = {}\n")
-    for name, text in (("mcq.py", MCQ), ("harm.py", HARM), ("ifeval.py", "from .base import Evaluator\n")):
+    others = dict.fromkeys(("ifeval.py", "bbh.py"), "from .base import Evaluator\n")
+    for name, text in {"mcq.py": MCQ, "harm.py": HARM, **others}.items():
         (folder / name).write_text(text)
     return tmp_path / "VoiceBench"
 

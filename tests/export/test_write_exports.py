@@ -20,6 +20,8 @@ from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.questions import QUESTIONS, Question
 from workflow_scripts.audit.run import Options, audit
 from workflow_scripts.evaluation.score_answers import score_form
+from workflow_scripts.export.collected import Scored
+from workflow_scripts.export.voicebench_files import write_voicebench
 from workflow_scripts.export.write_exports import write_exports
 from workflow_scripts.scoring.official import OfficialAnswer, official_score
 
@@ -130,6 +132,28 @@ print(importlib.import_module("e.{name}").{cls}().evaluate(data)[{key!r}])
 """
     printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert float(printed) * (1 if scorer == "multiple_choice" else 100) == pytest.approx(ours.score)
+
+
+def test_rows_of_bbh_are_what_its_evaluator_reads(tmp_path):
+    """The task stands in the id, by which phrases are chosen, and a letter in brackets."""
+    common = {"subset": "bbh", "spoken": "q", "scorer": "yes_no", "options": ["sand", "mud"]}
+    skills = ("sports_understanding", "hyperbaton")
+    asked = [
+        Question(id=f"bbh-{n}", prompt=f"q{n}", reference=[gold], source={"skill": skill}, **common)
+        for n, (gold, skill) in enumerate(zip(("yes", "B"), skills))
+    ]
+    answers = [
+        AnswerRecord(
+            **{"id": one.id, "form": "text", "prompt_hash": "0" * 16, "answer": text, "token_ids": []},
+            **{"finish_reason": "stop", "seconds": 0},
+        )
+        for one, text in zip(asked, ("yes", "a"))
+    ]
+    names = {"model": "mine", "checkpoint": "final", "subset": "bbh", "form": "text"}
+    file = score_form(asked, {one.id: one for one in answers}, "yes_no", None, names)
+    found = rows(write_voicebench(Scored(file, "published", asked, answers), tmp_path))
+    assert [row["id"] for row in found] == ["sports_understanding_bbh-0", "hyperbaton_bbh-1"]
+    assert [row["reference"] for row in found] == ["yes", "(B)"]
 
 
 def test_the_exported_files_audited_give_the_gap_of_the_scores(exported, study):

@@ -300,7 +300,7 @@ def test_published_scorers_run_only_where_the_config_asks_for_them(workflow):
     assert not {"score_official", "score_panda"} & set(workflow.planned())
     evaluators = workflow.folder / "VoiceBench/src/evaluator"
     evaluators.mkdir(parents=True)
-    for name in ("mcq", "harm", "ifeval"):
+    for name in ("mcq", "harm", "ifeval", "bbh"):
         (evaluators / f"{name}.py").touch()
     pickles = {name: f"pickles/{name}" for name in ("classifier", "vectorizer")}
     (workflow.folder / "pickles").mkdir()

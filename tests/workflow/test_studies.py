@@ -24,10 +24,10 @@ JOBS = {
 @pytest.mark.parametrize("study", sorted(JOBS))
 def test_a_study_plans_offline_in_seconds(workflow, study, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    started = time.monotonic()
+    started = time.process_time()
     counts = workflow.planned(f"studies/{study}.yaml")
-    # Ten seconds on an idle machine (docs/models.md); tests share theirs.
-    assert time.monotonic() - started < 60
+    # Ten seconds on an idle machine (docs/models.md); tests share theirs, so the processor's time is what is counted.
+    assert time.process_time() - started < 20
     assert {rule: counts.get(rule) for rule in JOBS[study]} == JOBS[study]
 
 
