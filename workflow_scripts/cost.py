@@ -151,7 +151,7 @@ def _runs(study: Study) -> list[tuple[str | None, int, int]]:
     entries = study.config.models
     found = [
         (entries[name].language_model or entries[name].weights_asset(name), len(study.checkpoints(name)), 3)
-        for name in study.models
+        for name in study.opened_models
     ]
     floors = [(asset, 1, len(FLOORS)) for asset, _, _ in found]
     return found + floors + [(name, 1, 2) for name in study.backbones]
@@ -178,7 +178,7 @@ def _states(config: Config, study: Study, size: Sizes, rates: Rates, asked: Mapp
     n, shards = sum(asked[subset] for subset in analysed), sum(len(study.shards(subset)) for subset in analysed)
     jobs, spent, read, kept, largest = 0, 0.0, 0.0, 0.0, 0.0
     positions = n * 2 * (PROMPT - TEMPLATE)
-    for name in study.models:
+    for name in study.opened_models:
         entry = config.models[name]
         one, checkpoints = size(entry.language_model or entry.weights_asset(name)), len(study.checkpoints(name))
         spent += checkpoints * 2 * one.parameters * n * 2 * PROMPT / rates["reading"]
