@@ -188,7 +188,10 @@ def test_one_entry_adds_a_public_model_and_the_asset_of_its_weights(values):
         ({**PUBLIC, "path": "x"}, "exactly one of `hub`, `path` and `asset`"),
         ({"family": "hf"}, "exactly one of `hub`, `path` and `asset`; found none"),
         ({"family": "hf", "hub": "org/name"}, "`hub` and `revision` go together"),
-        ({"family": "hff", "path": "x"}, "family must be one of composite, checkpoints, hf, units, adapter and answers"),
+        (
+            {"family": "hff", "path": "x"},
+            "family must be one of composite, checkpoints, hf, units, adapter and answers",
+        ),
         ({"family": "adapter", "path": "x", "adapter": "os.system"}, "adapter"),
         ({"family": "units", "path": "x", "unit_token": "<>", "quantizer": "a.b:C"}, r"must hold \{\} exactly once"),
         ({"family": "units", "path": "x", "unit_token": "<{}>", "quantizer": "whisper-bse"}, "mean 'whisper-base'"),

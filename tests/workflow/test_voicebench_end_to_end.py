@@ -76,7 +76,6 @@ OVERLAY = {
         "operations": {name: None for name in OPERATIONS if name not in ("none", "no_op", "angle_all")},
     },
     "chance": {"draws": 5},
-    "evaluation": {"bootstrap_draws": 200},
     "display": {"subsets": {**REPLACED, "sd_qa_usa": "SD-QA (usa)"}},
 }
 
