@@ -14,8 +14,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from workflow_scripts.artifacts.files import atomic_path
-
 PASSING = (408, 409, 429, 500, 502, 503, 504)
 """HTTP codes after which the same request may succeed."""
 
@@ -43,6 +41,8 @@ def reply(messages: list[dict[str, str]], judge: Mapping[str, Any], seed: int) -
     if path.is_file():
         return json.loads(path.read_text(encoding="utf-8"))["reply"]
     text = _asked(body, judge)
+    from workflow_scripts.artifacts.files import atomic_path  # imports numpy, which reading a config must not
+
     with atomic_path(path) as part:
         part.write_text(json.dumps({"request": request, "reply": text}, ensure_ascii=False), encoding="utf-8")
     return text
