@@ -4,10 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from workflow_scripts.scoring.intervals import exact_interval, mean_interval
-from workflow_scripts.statistics.means import student_interval
 
 
 @dataclass(frozen=True)
@@ -54,6 +51,11 @@ def mean_estimate(values: Sequence[float]) -> Estimate | None:
     n = len(values)
     if n == 0:
         return None
+    # Here, because scorers are named where a config is read, which imports nothing heavy.
+    import numpy as np
+
+    from workflow_scripts.statistics.means import student_interval
+
     low, high = student_interval(np.asarray(values, dtype=np.float64))
     mean, unknown = math.fsum(values) / n, math.isnan(low)
     if unknown:
