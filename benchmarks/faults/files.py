@@ -6,10 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import h5py
+import hdf5plugin  # noqa: F401 (its filters)
+
 from benchmarks.faults.damage import damages, give_up_rights, restore
 from benchmarks.faults.outcomes import Fault, outcome_of_error
 from benchmarks.faults.running import End, run_apart, run_job
 from benchmarks.faults.study import NAME
+from workflow_scripts.artifacts.hdf5 import CHECKSUM
 from workflow_scripts.settings import ConfigError, read_study
 from workflow_scripts.step import Job
 
@@ -34,8 +38,8 @@ UNLISTED = {
 """Files that a step reads though its rule does not list them as input, with the rule."""
 SPOKEN = "results/speech/tones/short"
 NOTE = "results/.checksums/evaluation/tiny/step-000002/short/text.00-of-01.answers.jsonl.json"
-TIMES = re.compile(rb'"seconds": ?[0-9.e+-]+')
-"""Of answers: how long each took is the one thing that differs from run to run."""
+PASSING = re.compile(rb'"(?:seconds|code_version)": ?(?:[0-9.e+-]+|"[^"]*")')
+"""What differs from run to run: how long an answer took, and the commit of the checkout, which may be edited."""
 
 
 @dataclass(frozen=True)
@@ -166,9 +170,24 @@ def differing(folder: Path, pristine: Path, leave_out: Sequence[Path] = ()) -> l
 
 
 def _content(path: Path) -> bytes:
-    content = path.read_bytes()
-    if path.suffix == ".jsonl":
-        return TIMES.sub(b"", content)
+    content = _hdf5_content(path) if path.suffix == ".h5" else path.read_bytes()
     if path.name == "log.csv":  # the last column is the time
         return b"\n".join(line.rpartition(b",")[0] for line in content.splitlines())
-    return content
+    return PASSING.sub(b"", content) if path.suffix in (".json", ".jsonl", ".h5") else content
+
+
+def _hdf5_content(path: Path) -> bytes:
+    """All names, attributes and values: HDF5 notes in a file when its groups were made."""
+    found: list[bytes] = []
+
+    def add(name: str, thing: h5py.Group | h5py.Dataset) -> None:
+        found.append(
+            f"{name} {sorted((key, str(value)) for key, value in thing.attrs.items() if key != CHECKSUM)}".encode()
+        )
+        if isinstance(thing, h5py.Dataset):
+            found.append(f"{thing.dtype} {thing.shape}".encode() + thing[()].tobytes())
+
+    with h5py.File(path, "r") as file:
+        add("/", file)
+        file.visititems(add)
+    return b"\n".join(found)
