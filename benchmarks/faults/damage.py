@@ -82,6 +82,7 @@ def _contents(content: bytes, rng: random.Random) -> Iterator[tuple[str, bytes]]
 
 def _writes(content: bytes) -> Callable[[Path], None]:
     def write(path: Path) -> None:
+        path.unlink()  # it may be a hard link, as fetched files are
         path.write_bytes(content)
 
     return write

@@ -40,6 +40,8 @@ SPOKEN = "results/speech/tones/short"
 NOTE = "results/.checksums/evaluation/tiny/step-000002/short/text.00-of-01.answers.jsonl.json"
 PASSING = re.compile(rb'"(?:seconds|code_version)": ?(?:[0-9.e+-]+|"[^"]*")')
 """What differs from run to run: how long an answer took, and the commit of the checkout, which may be edited."""
+HASHES = re.compile(rb"[0-9a-f]{12,64}(?:-dirty)?")
+"""Of such files; the files themselves are compared."""
 
 
 @dataclass(frozen=True)
@@ -173,6 +175,8 @@ def _content(path: Path) -> bytes:
     content = _hdf5_content(path) if path.suffix == ".h5" else path.read_bytes()
     if path.name == "log.csv":  # the last column is the time
         return b"\n".join(line.rpartition(b",")[0] for line in content.splitlines())
+    if path.suffix in (".json", ".html"):
+        content = HASHES.sub(b"", content)
     return PASSING.sub(b"", content) if path.suffix in (".json", ".jsonl", ".h5") else content
 
 
