@@ -62,6 +62,7 @@ rule judge_claims:
         checkpoints="results/correlation/checkpoints.csv",
         regression="results/correlation/regression.csv",
         comparisons="results/correlation/comparisons.csv",
+        patching=study.patching_tables()[1:],
     output:
         claims="results/tables/claims.csv",
     log:

@@ -58,7 +58,7 @@ rule build_manifest:
 rule build_report:
     input:
         templates=["workflow_scripts/report/report.html.j2"],
-        figures=[f"results/figures/{name}.svg" for name in FIGURES],
+        figures=[f"results/figures/{name}.svg" for name in plan.figures],
         tables=[*JUDGEMENTS, "results/correlation/regression.csv", *table_files("csv")],
         gap="results/evaluation/gap.csv",
         decline="results/evaluation/decline.csv",
@@ -90,8 +90,8 @@ rule build_report:
         models=study.model_facts(),
         trained=study.trained_models,
         figure_texts={
-            name: {"title": figure.title, "caption": figure.caption}
-            for name, figure in FIGURES.items()
+            name: {"title": FIGURES[name].title, "caption": FIGURES[name].caption}
+            for name in plan.figures
         },
         subsets=study.subset_notes(),
         samples=8,

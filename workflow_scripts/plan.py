@@ -95,6 +95,8 @@ class Plan:
             "intervention.layer": [self.config.intervention.layer],
             **{f"intervention.operations.{name}.layer": edit.layers for name, edit in edits.items() if edit.layers},
         }
+        if self.config.patching is not None and self.config.patching.layers:
+            layers["patching.layers"] = self.config.patching.layers
         if (distill := self.config.models[wildcards.model].distill) is not None:
             layers[f"models.{wildcards.model}.distill.layers"] = distill.layers
         return layers
@@ -333,6 +335,15 @@ class Plan:
         return digest
 
     # --- figures and tables ------------------------------------------------------------------------------------------
+
+    @property
+    def figures(self) -> list[str]:
+        """Figures of the study: all but those of a section that the config leaves out."""
+        return [
+            name
+            for name, figure in FIGURES.items()
+            if not figure.section or getattr(self.config, figure.section) is not None
+        ]
 
     def figure_inputs(self, wildcards: Any) -> dict[str, str | list[str]]:
         """Inputs of a figure by name: paths, or what the method of `Study` that the table names returns."""

@@ -37,7 +37,7 @@ def results(tmp_path):
         Image.new("RGB", (8, 8), "white").save(results / "figures" / f"{name}.png")
     manifest = write_made_manifest(results / "report" / "manifest.json")
     content = json.loads(manifest.read_text())
-    content["settings"]["models"] = {model: {} for model in made.models}
+    content["settings"] |= {"models": {model: {} for model in made.models}, "patching": {}}
     manifest.write_text(json.dumps(content))
     return results
 
@@ -51,6 +51,16 @@ def test_page_holds_every_models_last_gap_and_every_edit(results, tmp_path):
     tests = select(read_table(results / "intervention/tests.csv", "tests"), against="none")
     for row in tests.itertuples():
         assert f"| {row.model} | {row.edit} | {row.n} | {row.b} | {row.c} |" in page
+
+
+def test_a_figure_of_a_stage_that_the_study_left_out_is_left_out(results, tmp_path):
+    path = results / "report" / "manifest.json"
+    content = json.loads(path.read_text())
+    content["settings"]["patching"] = None
+    path.write_text(json.dumps(content))
+    (results / "figures" / "patching.png").unlink()
+    write_reference(results, tmp_path / "target", FIGURES)
+    assert "(figures/patching.png)" not in (tmp_path / "target" / "README.md").read_text()
 
 
 def test_controls_follow_the_edit_that_they_are_for(results, tmp_path):

@@ -18,6 +18,7 @@ from workflow_scripts.speech_lm.families.placeholder import PlaceholderSpeechLM
 from workflow_scripts.speech_lm.families.whole_model import WholeModelSpeechLM
 from workflow_scripts.speech_lm.hooks import edited_inputs, hook_count
 from workflow_scripts.speech_lm.opening.model_checks import CHECKS, clip, run_checks
+from workflow_scripts.speech_lm.probing.edited_prompts import SharedPrompts
 from workflow_scripts.speech_lm.protocol import Edit, ScoringRequest
 
 torch.set_num_threads(1)
@@ -252,3 +253,25 @@ def test_answers_and_what_is_weighed_from_one_prefill_are_those_of_passes_apart(
         assert one.letters == pytest.approx(expected.letters, abs=1e-3)
         assert one.texts == pytest.approx(expected.texts, abs=1e-3)
         assert one.reference.nll == pytest.approx(expected.reference.nll, abs=1e-3)
+
+
+@pytest.mark.parametrize("form", ["speech", "text"])
+def test_what_follows_under_an_edit_from_a_shared_prefill_is_that_of_a_whole_pass(lm, form):
+    if not lm.shares_prompts:
+        pytest.skip("edits cannot start from a shared prefill")
+    queries = spoken(lm, 1.0, 0.4) if form == "speech" else [lm.encode_text(text) for text in TEXTS[:2]]
+    answer = [lm.token_ids("the river"), lm.token_ids("water")[:1]]
+    layers = [0, lm.n_layers - 1]
+    shared = SharedPrompts(lm, queries, [None, None], max_new_tokens=sum(map(len, answer)), layers=layers)
+    generator = torch.Generator().manual_seed(1)
+    for layer in layers:
+        edits = [
+            [Edit(layer, torch.tensor([at]), torch.randn(1, lm.hidden_size, generator=generator))]
+            for at in (queries[0].span[0], queries[1].length - 1)
+        ]
+        for branches in (answer, answer[1:]):
+            found = shared.probe([0, 1], edits, [branches, branches])
+            whole = lm._branch_log_probs(queries, [branches, branches], edits)
+            for one, other in zip(found, whole):
+                for mine, theirs in zip(one.log_probs, other):
+                    torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-3)

@@ -32,6 +32,8 @@ NEW_MODEL = {
     "measure_responses": CHECKPOINTS,
     "edit_answers": 1,
 }
+DRAWN = [name for name in FIGURES if name != "patching"]
+"""Figures of the default study, which exchanges no states."""
 AGGREGATES = {
     "build_gap_table": 1,
     "build_floor_table": 1,
@@ -46,10 +48,10 @@ AGGREGATES = {
     "build_tables": 1,
     "build_manifest": 1,
     "build_report": 1,
-    "plot": len(FIGURES) - 1,  # the token matrix shows the first model
+    "plot": len(DRAWN) - 1,  # the token matrix shows the first model
 }
-EVERY_FIGURE = {"plot": len(FIGURES)}
-DISPLAY_ONLY = {"plot": len(FIGURES) - 1, "build_tables": 1, "build_manifest": 1, "build_report": 1}
+EVERY_FIGURE = {"plot": len(DRAWN)}
+DISPLAY_ONLY = {"plot": len(DRAWN) - 1, "build_tables": 1, "build_manifest": 1, "build_report": 1}
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +154,7 @@ def test_adding_a_public_model_with_one_entry_fetches_and_measures_it_and_nothin
     # Response measures compare a model with the backbone it was trained from. The lens is drawn again for its colours,
     # which are dealt out over all models.
     aggregates = {rule: n for rule, n in AGGREGATES.items() if rule != "build_response_table"}
-    assert finished.planned() == own | aggregates | {"plot": len(FIGURES) - 1}
+    assert finished.planned() == own | aggregates | {"plot": len(DRAWN) - 1}
 
 
 def test_a_model_that_runs_only_as_a_whole_is_measured_but_not_edited():
@@ -200,6 +202,20 @@ def test_changing_one_entry_of_the_grid_reruns_the_interventions_and_what_reads_
         "compare_edits",
         "plot",
         "build_tables",
+        "build_manifest",
+        "build_report",
+    }
+
+
+def test_exchanging_states_adds_its_steps_figure_and_claims_and_runs_no_other_model_step(finished):
+    finished.edit_config(lambda config: config.update(patching={"select": "all"}))
+    counts = finished.planned()
+    assert counts["patch_states"] == 2 and counts["compare_patches"] == 1 and counts["judge_claims"] == 1
+    assert set(counts) == {
+        "patch_states",
+        "compare_patches",
+        "judge_claims",
+        "plot",
         "build_manifest",
         "build_report",
     }

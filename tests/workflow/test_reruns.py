@@ -149,9 +149,9 @@ def summary(jobs: Iterable[Job], changed: Iterable[bool]) -> set[str]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """The default study with one model of each family."""
+    """The default study with one model of each family, and states exchanged."""
     workflow = Workflow(tmp_path_factory.mktemp("reruns"))
-    workflow.edit_config(lambda config: config["models"].update(PUBLIC))
+    workflow.edit_config(lambda config: config["models"].update(PUBLIC) or config.update(patching={}))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(workflow.folder)
         yield Study(workflow)
@@ -162,7 +162,7 @@ def of(rules: Iterable[str], *values: str) -> set[str]:
     return {f"{rule}[{value}]" for rule in rules for value in values}
 
 
-OPENING = {"answer_floors", "answer_questions", "dump_states", "edit_answers"}
+OPENING = {"answer_floors", "answer_questions", "dump_states", "edit_answers", "patch_states"}
 """Rules that open any model."""
 RUNNING = OPENING | {"answer_questions_base", "answer_instructions", "measure_responses"}
 """Rules that run a language model."""
@@ -309,6 +309,8 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
     "divergences": (change("measures/divergence.py", "kl_divergence"), {"measure_responses"}),
     # --- single steps
     "training prompts": (change("benchmark/build_instructions.py", "source_quotas"), {"build_instructions"}),
+    "what a patch is": (change("patching/sweep.py", "MOST_ROWS"), {"patch_states"}),
+    "what patches restore": (change("statistics/mediation.py", "HALF"), {"compare_patches"}),
     "edits": (change("intervention/operations.py", "ZERO_NORM"), {"edit_answers"}),
     "tests of edits": (change("intervention/compare_edits.py", "judge"), {"compare_edits"}),
     "layers and chance": (change("correlation/build_alignment_table.py", "cka_rows"), {"build_alignment_table"}),

@@ -27,9 +27,9 @@ Columns = Mapping[str, str]
 _TYPES = {
     TEXT: """model twin checkpoint subset form measure quantity cascade strategy backbone warmup start outcome predictor
         pool first second term verdict note prefix claim rule switch reading edit against kind name operation selection
-        metric path control of change id question reference input answer""",
+        metric path control of change id question reference input answer direction positions""",
     WHOLE: """step n layer draws best_layer speech_layer text_layer n_checkpoints n_runs position k b c net unedited
-        exhausted changed_answers cases""",
+        exhausted changed_answers cases window depth skipped""",
     TRUTH: "with_log_step default swept right decided",
 }
 """Types of columns by name; a name has one type in all tables but for those of `_columns`. All others hold floats."""
@@ -106,6 +106,15 @@ TABLES: Mapping[str, Columns] = {
         edited_mean shift_mean log_norm_ratio unedited exhausted changed_answers verdict"""
     ),
     "cases": _columns("model checkpoint subset change cases id question reference input answer right decided"),
+    # patching
+    "patching": _columns(
+        """model checkpoint step subset kind direction positions window layer n difference share share_low share_high
+        share_clipped other random p p_holm detectable kl base_kl other_kl agrees"""
+    ),
+    "patching_profiles": _columns(
+        """model checkpoint step subset kind direction positions window n depth difference first_half first_low
+        first_high reached last_half width mean_share split_half skipped note"""
+    ),
 }
 """Columns of every table that stages share, with their types, in order, by the name of the table."""
 

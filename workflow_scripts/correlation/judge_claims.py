@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
+from workflow_scripts.artifacts.patches import SPEECH_ONLY, TO_SPEECH
 from workflow_scripts.artifacts.tables import read_table, select, without_repeated_starts, write_table
 from workflow_scripts.correlation.points import LOG_STEP, OUTCOMES
 from workflow_scripts.correlation.regress_gap import PAPER_PAIRS
@@ -25,6 +26,8 @@ from workflow_scripts.measures.registry import CALIBRATED, MEASURES, predictors
 from workflow_scripts.statistics.means import student_interval
 from workflow_scripts.statistics.run_validation import MIN_RUNS
 
+MIDDLE, ABRUPT = 0.5, 0.25
+"""Shares of a model's depth: what counts as late, and as abrupt (ours)."""
 ABOVE_ZERO = "the 95 % interval over runs lies above 0"
 BELOW_ZERO = "the 95 % interval over runs lies below 0"
 PREDICTS = "more similar goes with a smaller gap, Q2 > 0, and R2 minus R2 of log(1 + step) > 0 over runs (95 %)"
@@ -40,14 +43,21 @@ def judge_claims(
     claims: Path,
     *,
     models: Mapping[str, Mapping[str, Any]],
+    patching: Path | None = None,
 ) -> None:
-    """Write claims.csv from the tables of this stage; `models`: a run's `warmup` ("none" or not) and `start`."""
+    """Write claims.csv from the tables of this stage; `models`: a run's `warmup` ("none" or not) and `start`.
+
+    patching: patching_profiles.csv, None where states were not exchanged.
+    """
     by_layer = _of_runs(read_table(layers, "layers"), models)
     points = _of_runs(read_table(checkpoints, "checkpoints"), models)
     rows = [*depth_claims(by_layer), *training_claims(points), *monotonicity_claims(points)]
     rows += regression_claims(read_table(regression, "regression"), read_table(comparisons, "comparisons"))
     cold = [name for name, facts in models.items() if facts["warmup"] == "none"]
     rows += spontaneity_claims(points[points["model"].isin(cold)])
+    if patching is not None:
+        profiles = read_table(patching, "patching_profiles")
+        rows += fusion_claims(profiles[profiles["model"].isin(list(models))])
     write_table(claims, rows, "claims")
 
 
@@ -91,6 +101,28 @@ def spontaneity_claims(points: pd.DataFrame) -> Iterator[dict[str, Any]]:
         "alignment is spontaneous", "path_score_cosine", "rise of calibrated value", rise, _count(rows), n, +1
     )
     yield row | {"note": "runs without warm-up only"}
+
+
+def fusion_claims(profiles: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """Where the states of the written question, put into the spoken run, restore its answer: single layers, per run."""
+    rows = profiles[
+        (profiles["kind"] != SPEECH_ONLY) & (profiles["direction"] == TO_SPEECH) & (profiles["window"] == 1)
+    ]
+    last, template = (select(rows, positions=name).set_index("model") for name in ("last", "template"))
+    depth, n = last["depth"].astype(np.float64), int(last["n"].sum())
+    late = last["first_half"].astype(np.float64) / depth - MIDDLE
+    abrupt = ABRUPT - last["width"]
+    alone = (last["mean_share"] - template["mean_share"]).dropna()
+    for claim, statistic, own in (
+        (
+            "speech becomes text late",
+            "first layer that restores half at the last position, share of depth, - 0.5",
+            late,
+        ),
+        ("speech becomes text abruptly", "0.25 - share of depth from a quarter to three quarters restored", abrupt),
+        ("the last position is the bottleneck", "mean over layers of the share restored, - that of template", alone),
+    ):
+        yield _judged(claim, "patching", statistic, own, len(last), n, +1)
 
 
 def regression_claims(regression: pd.DataFrame, comparisons: pd.DataFrame) -> Iterator[dict[str, Any]]:
@@ -213,5 +245,6 @@ if __name__ == "__main__":
             *(Path(s.input[name]) for name in ("layers", "checkpoints", "regression", "comparisons")),
             Path(s.output.claims),
             models=s.params.models,
+            patching=Path(s.input.patching[0]) if s.input.patching else None,
         ),
     )

@@ -20,6 +20,7 @@ class Figure:
         columns: columns that are read of each table.
         title, caption: as on the page and in Snakemake's report. The caption says what n is.
         category, label: place in Snakemake's report.
+        section: of the config, without which the figure is not drawn; "" for all studies.
         display: settings of the display that are read: "all" models, so that each keeps its colour where others are
             missing; "labels" of models that have one; "none".
     """
@@ -32,6 +33,7 @@ class Figure:
     category: str
     label: str
     display: str = "all"
+    section: str = ""
 
 
 LAYERS = "model checkpoint step subset layer measure value null null_sd n"
@@ -214,6 +216,27 @@ FIGURES: Mapping[str, Figure] = {
         "layer. n: questions.",
         category="Interventions",
         label="By layer edited",
+    ),
+    "patching": Figure(
+        function="plot_patching:plot_patching",
+        inputs={
+            "patching": "results/patching/patching.csv",
+            "patching_profiles": "results/patching/patching_profiles.csv",
+        },
+        columns={
+            "patching": "model kind direction positions window layer n share p_holm",
+            "patching_profiles": "model kind direction positions window n depth first_half first_low first_high",
+        },
+        title="Exchanged states by layer and position",
+        caption="States of the written question put into the run of the spoken one (left) and the reverse (right), one "
+        "layer at a time: share of the difference between both runs that the patch brings about (0: as before, 1: as "
+        "the run that the states come from; colours end at -1 and 1, the table has the values). Dots: beyond both "
+        "nulls, the states of another question and a random shift as long (Holm over all cells, p < .05). Line: first "
+        "layer at which the last position alone restores half, with its 95 % interval over questions. Questions that "
+        "are answered rightly in writing only, unless the study patches all. n: questions.",
+        category="Interventions",
+        label="Exchanged states",
+        section="patching",
     ),
     "partial_residuals": Figure(
         function="plot_partial_residuals:plot_partial_residuals",

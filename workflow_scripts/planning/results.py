@@ -62,6 +62,7 @@ def result_files(study: Study) -> list[str]:
         *JUDGEMENTS,
         "results/intervention/tests.csv",
         "results/intervention/cases.csv",
+        *study.patching_tables(),
         *study.training_logs(),
         *table_files("csv"),
     ]

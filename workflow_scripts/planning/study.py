@@ -168,6 +168,21 @@ class Study:
         """Models whose hidden states can be edited."""
         return [name for name in self.models if self.config.models[name].editable]
 
+    def patches(self) -> list[str]:
+        """Files of exchanged states: last checkpoint of each model that can be edited; none if the stage is off."""
+        if self.config.patching is None:
+            return []
+        return self.files(
+            "results/patching/{model}/{checkpoint}/{subset}/{shard}.patches.jsonl",
+            models=self.editable_models,
+            last=True,
+            subsets=[self.config.patched_subset],
+        )
+
+    def patching_tables(self) -> list[str]:
+        """Tables of the patching stage; none if it is off."""
+        return [f"results/patching/{name}.csv" for name in ("patching", "patching_profiles") if self.patches()]
+
     def model_facts(self) -> dict[str, dict[str, str]]:
         """Strategy, backbone, warm-up and start of each model: what regressions group by."""
         return {name: self.config.models[name].grouping(self.config.training.recipes) for name in self.models}

@@ -43,10 +43,11 @@ TABLES = (
 
 
 class Illustration(Protocol):
-    """Words of a figure."""
+    """Words of a figure, and the section of the config without which it is not drawn."""
 
     title: str
     caption: str
+    section: str
 
 
 def write_reference(
@@ -78,10 +79,12 @@ def write_reference(
         if not _copy_table(path, target / "tables" / name):
             large.append(name)
     images = {}
-    for name in figures:
+    for name, figure in figures.items():
+        if figure.section and manifest["settings"].get(figure.section) is None:
+            continue
         image = f"figures/{name}.png"
         _shrink(require(results / image, "snakemake all"), target / image)
-        images[image] = figures[name]
+        images[image] = figure
     shutil.copy2(results / "report/manifest.json", target / "manifest.json")
     read = {Path(name).stem: read_table(results / name, Path(name).stem) for name in TABLES}
     write_text(target / "README.md", page(manifest, read, images, study, sorted(large)))

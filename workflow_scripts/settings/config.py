@@ -15,6 +15,7 @@ from workflow_scripts.settings.benchmark import BenchmarkSettings, SubsetSetting
 from workflow_scripts.settings.display import DisplaySettings
 from workflow_scripts.settings.intervention import InterventionSettings
 from workflow_scripts.settings.models import AnyModel, ModelSettings
+from workflow_scripts.settings.patching import PatchingSettings
 from workflow_scripts.settings.scoring import ScoringSettings
 from workflow_scripts.settings.speech import SpeechSettings
 from workflow_scripts.settings.training import TrainingSettings
@@ -46,12 +47,20 @@ class Config(Settings):
     chance: NullSettings = Field(default=NullSettings(), description="Chance levels.")
     audits: dict[str, AuditSettings] = Field(default={}, description="Answers made elsewhere, audited without a model.")
     intervention: InterventionSettings = Field(description="Edits of speech tokens.")
+    patching: PatchingSettings | None = Field(
+        default=None, description="States exchanged between the forms, by layer and position; null: not done."
+    )
     display: DisplaySettings = Field(default=DisplaySettings(), description="Labels and colours.")
 
     def answered_subsets(self) -> dict[str, SubsetSettings]:
         """Subsets that the models answer."""
         chosen = self.evaluation.subsets
         return {name: one for name, one in self.benchmark.subsets.items() if chosen is None or name in chosen}
+
+    @property
+    def patched_subset(self) -> str:
+        """Subset whose questions are patched."""
+        return (self.patching and self.patching.subset) or self.intervention.subset
 
     def trained_models(self) -> dict[str, ModelSettings]:
         """Models that this workflow trains."""

@@ -119,6 +119,8 @@ def _named(config: Config) -> Iterator[tuple[tuple[Any, ...], str, Mapping[str, 
     for subset in config.evaluation.subsets or ():
         yield ("evaluation", "subsets"), subset, config.benchmark.subsets
     yield ("intervention", "subset"), config.intervention.subset, answered
+    if config.patching is not None and config.patching.subset is not None:
+        yield ("patching", "subset"), config.patching.subset, answered
     for name, subset in config.benchmark.subsets.items():
         yield ("benchmark", "subsets", name, "asset"), subset.asset, assets
         if subset.voice is not None:

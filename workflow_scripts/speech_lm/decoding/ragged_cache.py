@@ -134,11 +134,15 @@ class RaggedCache(Cache):
         """(B, n, K) bool: slots[b, c] and what is before it."""
         return torch.arange(self.visible, device=slots.device) <= slots[..., None]
 
-    def copy(self, rows: Tensor) -> RaggedCache:
-        """A cache of its own with copies of `rows` (indices, repeats allowed)."""
+    def copy(self, rows: Tensor, from_layer: int = 0) -> RaggedCache:
+        """A cache of its own with copies of `rows` (indices, repeats allowed), for layers `from_layer` and up.
+
+        Layers below share this cache's buffers: they must be neither run nor written.
+        """
         copied = RaggedCache(len(self.layers), self.capacity)
-        for layer, source in zip(copied.layers, self.layers):
-            layer.keys, layer.values = source.keys[rows], source.values[rows]
+        for index, (layer, source) in enumerate(zip(copied.layers, self.layers)):
+            shared = index < from_layer
+            layer.keys, layer.values = (kept if shared else kept[rows] for kept in (source.keys, source.values))
             layer.is_initialized = True
         copied.visible = self.visible
         return copied

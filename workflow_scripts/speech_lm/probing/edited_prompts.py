@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from workflow_scripts.speech_lm.decoding.batching import padded_width
+from workflow_scripts.speech_lm.decoding.batching import WIDTH_STEP, padded_width
 from workflow_scripts.speech_lm.decoding.branches import cached_branch_log_probs
 from workflow_scripts.speech_lm.decoding.cache_argument import with_cache
 from workflow_scripts.speech_lm.decoding.greedy import NotFiniteError, check_reach, continue_greedily
@@ -42,6 +42,18 @@ class EditedAnswer:
     answer: Answer
     loss: AnswerLoss | None
     first: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Probed:
+    """What follows a prompt under its edits.
+
+    first: (V,) float32 log-probabilities of the next token, on the model's device.
+    log_probs: per continuation, (n,) float64 ln p of its tokens, on the CPU.
+    """
+
+    first: Tensor
+    log_probs: list[Tensor]
 
 
 class SharedPrompts:
@@ -115,8 +127,7 @@ class SharedPrompts:
         """
         began = time.perf_counter()
         layer, begin = self._layer(edits, layer), self._starts(rows, edits, starts)
-        hidden, cache, lengths = self._prefill(rows, layer, begin, edits)
-        last = hidden[torch.arange(len(rows), device=hidden.device), lengths - 1 - begin]
+        last, cache, lengths = self._prefill(rows, layer, begin, edits)
         first = precise_logits(self.lm.model, last).log_softmax(dim=-1)
         losses = self._losses(rows, cache, lengths, last)
         try:
@@ -137,6 +148,36 @@ class SharedPrompts:
         texts = [self.lm.decode_answer(one.token_ids) for one in decoded]
         answers = [Answer(text, one.token_ids, one.finish_reason, share, one.ties) for text, one in zip(texts, decoded)]
         return [EditedAnswer(*found) for found in zip(answers, losses, first.cpu())]
+
+    @torch.no_grad()
+    def probe(
+        self,
+        rows: Sequence[int],
+        edits: Sequence[Sequence[Edit]],
+        branches: Sequence[Sequence[Sequence[int]]],
+        starts: Sequence[int] | None = None,
+        layer: int | None = None,
+    ) -> list[Probed]:
+        """The next token's distribution and given continuations of each row, without decoding; else as `answer`.
+
+        branches: per row, the token ids of its continuations; together they may take `max_new_tokens` positions
+        (`branches.n_columns`). Where every continuation is one token, layers below the edited one are not copied.
+        """
+        layer, begin = self._layer(edits, layer), self._starts(rows, edits, starts)
+        single = all(len(ids) == 1 for row in branches for ids in row)
+        last, cache, lengths = self._prefill(rows, layer, begin, edits, copied_from=layer if single else 0, tight=True)
+        first = precise_logits(self.lm.model, last).log_softmax(dim=-1)
+        if not bool(first.isfinite().any(dim=1).all()):
+            raise SpeechLMError(
+                f"{self.lm.name}: logits under edits are NaN or infinite; check the checkpoint's training log, or run "
+                "this model in float32"
+            )
+        if single:
+            chosen = first.double().cpu()
+            found = [[chosen[place, ids] for ids in row] for place, row in enumerate(branches)]
+        else:
+            found = cached_branch_log_probs(self.lm.model, cache, last, lengths, branches)
+        return [Probed(*one) for one in zip(first, found)]
 
     @torch.no_grad()
     def resolve(self, rows: Sequence[int], rewrite: Rewrite) -> list[list[Edit]]:
@@ -201,14 +242,24 @@ class SharedPrompts:
         return torch.tensor(starts, device=self.lm.device)
 
     def _prefill(
-        self, rows: Sequence[int], layer: int, starts: Tensor, edits: Sequence[Sequence[Edit]]
+        self,
+        rows: Sequence[int],
+        layer: int,
+        starts: Tensor,
+        edits: Sequence[Sequence[Edit]],
+        copied_from: int = 0,
+        tight: bool = False,
     ) -> tuple[Tensor, RaggedCache, Tensor]:
-        """Final states (B, S, d) from each row's start on, the rows' cache, and their prompt lengths."""
+        """Final states (B, d) at each row's last position, the rows' cache, and their prompt lengths.
+
+        copied_from: the lowest layer whose keys and values are wanted afterwards. tight: few columns are not padded.
+        """
         chosen = torch.tensor(list(rows), device=self.lm.device)
         lengths = self.lengths[chosen]
         kept = self.inputs[layer]
-        width = padded_width(int((lengths - starts).max()))
-        cache = self.cache.copy(chosen)
+        width = int((lengths - starts).max())
+        width = width if tight and width < WIDTH_STEP else padded_width(width)
+        cache = self.cache.copy(chosen, copied_from)
         # Columns past a row's end repeat its last possible slots: nothing real ever looks there.
         slots = (starts[:, None] + torch.arange(width, device=starts.device)).clamp(max=cache.capacity - 1)
         hidden = kept[chosen[:, None], slots.clamp(max=kept.shape[1] - 1)]
@@ -229,7 +280,7 @@ class SharedPrompts:
                 position_ids=slots,
                 **with_cache(self.lm.decoder, cache),
             ).last_hidden_state
-        return out, cache, lengths
+        return out[torch.arange(len(rows), device=out.device), lengths - 1 - starts], cache, lengths
 
     def _losses(
         self, rows: Sequence[int], cache: RaggedCache, lengths: Tensor, last: Tensor

@@ -1,0 +1,66 @@
+rule patch_states:
+    input:
+        questions="results/benchmark/{subset}/questions.jsonl",
+        manifest=plan.model_manifest,
+        features=plan.model_features,
+        alignment="results/alignment/{model}/{checkpoint}/{subset}/{shard}.h5",
+        text="results/evaluation/{model}/{checkpoint}/{subset}/text.scores.json",
+        speech="results/evaluation/{model}/{checkpoint}/{subset}/speech.scores.json",
+        model=plan.checkpoint_index,
+        backbone=plan.asset("backbone"),
+        encoder=plan.asset("encoder"),
+        quantizer=plan.asset("quantizer"),
+    output:
+        patches="results/patching/{model}/{checkpoint}/{subset}/{shard}.patches.jsonl",
+    log:
+        "logs/patching/{model}/{checkpoint}/{subset}/{shard}.log",
+    benchmark:
+        "results/rule_times/patching/{model}/{checkpoint}/{subset}/{shard}.tsv"
+    conda:
+        "../envs/models.yaml"
+    threads: plan.books.threads
+    resources:
+        mem_mb=plan.books.answers,
+        runtime=240,
+        gpu=plan.gpus_per_job,
+    params:
+        code=plan.code(
+            "patching/patch_states.py",
+            FAMILIES=plan.family,
+            REFERENCE_TEXTS=plan.scorer_of_subset,
+        ),
+        checkpoint="{checkpoint}",
+        shard="{shard}",
+        patching=config["patching"],
+        system_prompt=config["system_prompt"],
+        entry=plan.entry,
+        seed=config["seed"],
+    message:
+        "{wildcards.model} {wildcards.checkpoint}: states exchanged between the forms of {wildcards.subset}"
+    script:
+        "../workflow_scripts/patching/patch_states.py"
+
+
+rule compare_patches:
+    input:
+        patches=study.patches(),
+    output:
+        cells="results/patching/patching.csv",
+        profiles="results/patching/patching_profiles.csv",
+    log:
+        "logs/patching/compare_patches.log",
+    benchmark:
+        "results/rule_times/patching/compare_patches.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        code=plan.code("patching/compare_patches.py"),
+        seed=config["seed"],
+    message:
+        "What exchanged states restore, by layer and position"
+    script:
+        "../workflow_scripts/patching/compare_patches.py"

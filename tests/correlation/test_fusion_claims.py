@@ -1,0 +1,45 @@
+"""Claims on where speech becomes text: planted profiles of runs are read as they were planted."""
+
+import pandas as pd
+
+from workflow_scripts.artifacts.patches import ALL, SPEECH_ONLY, TEXT_ONLY, TO_SPEECH, TO_TEXT
+from workflow_scripts.artifacts.tables import TABLES, typed
+from workflow_scripts.correlation.judge_claims import fusion_claims
+
+CLAIMS = ["speech becomes text late", "speech becomes text abruptly", "the last position is the bottleneck"]
+
+
+def profiles(first, width, last, template, kind=TEXT_ONLY, direction=TO_SPEECH):
+    rows = []
+    for run, shift in (("a", -0.5), ("b", 0.0), ("c", 0.5)):
+        one = {"model": run, "kind": kind, "direction": direction, "window": 1, "n": 10, "depth": 30}
+        one |= {"first_half": int(first + 2 * shift), "width": width + 0.01 * shift}
+        for positions, share in (("last", last), ("template", template)):
+            rows.append(one | {"positions": positions, "mean_share": share + 0.02 * shift * (positions == "last")})
+    return rows
+
+
+def verdicts(rows):
+    table = typed(pd.DataFrame(rows), TABLES["patching_profiles"])
+    found = {row["claim"]: row for row in fusion_claims(table)}
+    assert list(found) == CLAIMS and all(row["rule"] for row in found.values())
+    return [found[claim]["verdict"] for claim in CLAIMS]
+
+
+def test_late_abrupt_fusion_at_the_last_position_is_found():
+    assert verdicts(profiles(22, 0.1, 0.3, 0.02)) == ["supported"] * 3
+
+
+def test_early_gradual_fusion_through_the_template_is_not():
+    assert verdicts(profiles(6, 0.6, 0.3, 0.5)) == ["not supported"] * 3
+
+
+def test_other_kinds_and_directions_do_not_count_and_all_questions_do():
+    others = profiles(6, 0.6, 0.3, 0.5, kind=SPEECH_ONLY) + profiles(6, 0.6, 0.3, 0.5, direction=TO_TEXT)
+    assert verdicts(profiles(22, 0.1, 0.3, 0.02, kind=ALL) + others) == ["supported"] * 3
+
+
+def test_two_runs_are_too_few_and_a_run_without_questions_is_none():
+    rows = [row for row in profiles(22, 0.1, 0.3, 0.02) if row["model"] != "c"]
+    assert verdicts(rows) == ["underpowered"] * 3
+    assert verdicts([{"model": "a", "n": 0, "note": "no question right in one form only"}]) == ["underpowered"] * 3

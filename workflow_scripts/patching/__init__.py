@@ -1,0 +1,1 @@
+"""States exchanged between the written and the spoken form of a question."""
