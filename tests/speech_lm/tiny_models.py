@@ -9,7 +9,7 @@ import transformers as hf
 from transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import _get_feat_extract_output_lengths
 
 from tests.speech_lm.tiny_gemma import gemma3n, gemma4
-from tests.speech_lm.tiny_newer import gemma4_unified, glmasr, musicflamingo, qwen3_asr
+from tests.speech_lm.tiny_newer import dots3_note, gemma4_unified, glmasr, musicflamingo, qwen3_asr
 from tests.speech_lm.tiny_processor import AUDIO_TOKEN, TEMPLATE, HandProcessor, audio_id, make_tokenizer
 from tests.speech_lm.tiny_sizes import TEXT, Tiny
 
@@ -259,6 +259,7 @@ BUILDERS: dict[str, Callable[[], Tiny]] = {
     "gemma4": gemma4,
     "gemma4_unified": gemma4_unified,
     "gemma3n": gemma3n,
+    "dots3_note": dots3_note,
 }
 
 
@@ -277,6 +278,7 @@ POSITIONS = {  # of a clip of 1 s, by each model's own rule
     "gemma4": 25,
     "gemma4_unified": 25,
     "gemma3n": 7,
+    "dots3_note": 13,
 }
 
 

@@ -1,4 +1,4 @@
-"""Tiny models of architectures of 2026: Music Flamingo, GLM-ASR, Qwen3-ASR, Gemma 4 unified."""
+"""Tiny models of architectures of 2026: Music Flamingo, GLM-ASR, Qwen3-ASR, Gemma 4 unified, dots3-note."""
 
 from types import SimpleNamespace
 
@@ -111,3 +111,52 @@ def gemma4_unified() -> Tiny:
         video_token_id=319,
     )
     return Tiny(hf.Gemma4UnifiedForConditionalGeneration(config), processor)
+
+
+def dots3_note() -> Tiny:
+    """Latent attention: two layers that attend to the 16 keys an indexer chooses, one with a window; experts.
+
+    Its own extractor, on noise of the clip's length.
+    """
+    extractor = hf.Dots3NoteFeatureExtractor(feature_size=MELS, chunk_length=4)
+
+    def features(frames: int) -> tuple[dict[str, torch.Tensor], int]:
+        found = dict(extractor(torch.randn(160 * frames).numpy(), sampling_rate=16_000))
+        return found, int(found.pop("num_audio_tokens"))
+
+    processor = HandProcessor(features)
+    processor.feature_extractor = extractor
+    latent = {"q_lora_rank": 12, "kv_lora_rank": 8, "head_dim": 8, "qk_nope_head_dim": 4, "v_head_dim": 8}
+    text = {
+        **TEXT,
+        **latent,
+        "qk_rope_head_dim": 4,
+        "num_key_value_heads": 4,
+        **{f"swa_{name}": size for name, size in latent.items()},
+        "swa_num_attention_heads": 2,
+        "swa_num_key_value_heads": 2,
+        "sliding_window": 16,
+        "index_topk": 16,
+        "index_n_heads": 16,  # with few, several keys have a score of exactly 0, and their order is arbitrary
+        "index_head_dim": 8,
+        "n_routed_experts": 4,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 16,
+        "shared_experts_intermediate_size": 16,
+    }
+    small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    config = hf.Dots3NoteConfig(
+        audio_config={
+            **small,
+            "feature_size": MELS,
+            "downsample_hidden_size": 8,
+            "adapter_input_size": 16,
+            "adapter_out_dim": 32,
+        },
+        vision_config={**small, "mlp_layer_types": ["dense"], "adapter_in_dim": 16, "adapter_out_dim": 32},
+        text_config=text,
+        audio_token_id=audio_id(processor.tokenizer),
+        image_token_id=318,
+        video_token_id=319,
+    )
+    return Tiny(hf.Dots3NoteForConditionalGeneration(config), processor)

@@ -36,8 +36,8 @@ def audio_token_id(config: Any) -> int | None:
 def runs_from_embeddings(config: Any) -> bool:
     """Whether the decoder can be run alone, from input embeddings, with a cache of our own.
 
-    Not so if layers take further inputs per position (Gemma 3n, 4), share keys and values, look back a window only, or
-    keep another state than keys and values (Mamba hybrids).
+    Not so if layers take further inputs per position (Gemma 3n, 4), share keys and values, look back a window only,
+    choose their keys (dots3-note), or keep another state than keys and values (Mamba hybrids).
     """
     text = config.get_text_config()
     if getattr(text, "hidden_size_per_layer_input", 0) or getattr(text, "num_kv_shared_layers", 0):
