@@ -83,7 +83,7 @@ def _outcome(values: dict[str, Any], place: Place, value: Any, files: ConfigFile
 
 def _is_taken(config: Config, place: Place, value: Any) -> bool:
     """Whether a valid config holds the value as it was given; a default is fine where null or nothing was."""
-    node: Any = config.model_dump(mode="python")
+    node: Any = config.model_dump(mode="python", by_alias=True)
     for part in place:
         if isinstance(node, dict) and part not in node:
             return value is None  # an entry that null removes

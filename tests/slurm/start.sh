@@ -4,7 +4,7 @@
 set -euo pipefail
 state=$1
 node=$(hostname -s)
-cores=$(nproc)
+cores=$(env -u OMP_NUM_THREADS nproc) # nproc counts the threads that are allowed, not the cores
 memory_mb=$(awk '/^MemTotal/ {print int($2 / 1024) - 512}' /proc/meminfo)
 mkdir -p /etc/slurm /run/munge "$state/controller" "$state/node"
 

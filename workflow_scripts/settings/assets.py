@@ -21,6 +21,9 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 PACKAGE_NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
 REQUIREMENT = re.compile(rf"^(?P<name>{PACKAGE_NAME})==(?P<version>[A-Za-z0-9][A-Za-z0-9.+!_-]*)$")
 
+ModelWidth = Annotated[int, Field(gt=0, le=100_000_000)]
+"""A number of a config.json that tells a model's size: layers, heads, widths, tokens."""
+
 RESERVED_FILES = ("asset.json", ".fetching", ".converting")
 """Names inside an asset's folder that the workflow itself writes."""
 
@@ -185,7 +188,7 @@ class AssetSettings(Settings):
     optional: bool = Field(
         default=False, description="True: fetched only when a model, voice or subset of the study names it."
     )
-    config: dict[str, Any] | None = Field(
+    config: dict[str, bool | ModelWidth] | None = Field(
         default=None,
         description="Keys of a model's config.json that tell its size, for what jobs book before it is fetched.",
     )
