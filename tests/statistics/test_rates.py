@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom, binomtest
 
-from workflow_scripts.statistics.rates import rate_interval
+from workflow_scripts.statistics.rates import graded_interval, rate_interval
 
 METHODS = {"wilson": "wilson", "clopper-pearson": "exact"}
 
@@ -61,3 +61,11 @@ def test_no_trials_leave_everything_open():
 def test_impossible_requests_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         rate_interval(*arguments)
+
+
+def test_values_that_only_rounding_tells_apart_have_the_interval_of_equal_ones():
+    value = 0.9964930075308389
+    equal = graded_interval(value, 0.0, 5)
+    assert 0 < equal[0] < value < equal[1] == 1
+    for variance in (1e-32, 1e-20):
+        assert graded_interval(value, variance, 5) == equal

@@ -46,17 +46,21 @@ def rate_interval(
     return RateInterval(successes / n, low, high, successes, n, level, method)
 
 
+ROUNDING = 1e-14
+"""Variance of values from 0 to 1 below which they count as equal; beta quantiles fail beyond 1e20 trials."""
+
+
 def graded_interval(mean: float, variance: float, n: int, level: float = 0.95) -> tuple[float, float]:
     """Interval of the mean of n values from 0 to 1 with sample variance `variance` (Korn and Graubard 1998).
 
     Clopper and Pearson's for as many 0/1 trials as tell as much: n mean (1 - mean) / variance, times (z / t)^2 for the
     estimated variance. Unlike mean +- 1.96 SE it stays inside 0 to 1 and leans where the scores crowd at one end. Equal
-    values count as n trials; a single one tells nothing, 0 to 1.
+    values, also those that rounding tells apart, count as n trials; a single one tells nothing, 0 to 1.
     """
     if n < 2:
         return 0.0, 1.0
     mean, trials = min(max(mean, 0.0), 1.0), float(n)
-    if variance > 0 and 0 < mean < 1:
+    if variance > ROUNDING and 0 < mean < 1:
         from scipy.special import stdtrit
 
         share = (1 + level) / 2
