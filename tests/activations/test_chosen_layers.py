@@ -127,7 +127,13 @@ def test_answers_are_regressed_on_the_mean_over_the_chosen_layers(measured, tmp_
         scores = [
             score_file(tmp_path / name, MODEL, CHECKPOINT, subset, form, questions) for form in ("text", "speech")
         ]
-        regress_answers([files["similarity"]], [files["alignment"]], scores, tmp_path / f"{name}.csv", models=[MODEL])
+        regress_answers(
+            [files["similarity"]],
+            [files["alignment"]],
+            scores,
+            tmp_path / f"{name}.csv",
+            models={MODEL: {"start": "s"}},
+        )
     for name in measured:
         rows = read_table(tmp_path / f"{name}.csv", "answers_regression")
         assert (rows["n"] == len(aligned.ids)).all(), name
@@ -140,7 +146,7 @@ def test_readings_are_of_the_chosen_layers(measured, tmp_path):
     for name, files in measured.items():
         out = tmp_path / f"{name}.csv"
         measurements = ([files[part]] for part in ("similarity", "alignment", "readings"))
-        sensitivity(*measurements, tmp_path / "gap.csv", out, models=[MODEL])
+        sensitivity(*measurements, tmp_path / "gap.csv", out, models={MODEL: {"start": "s"}})
         rows = read_table(out, "sensitivity")
         values[name] = dict(zip(zip(rows["score"], rows["switch"], rows["reading"]), rows["value"]))
     whole, part = values["all"], values["chosen"]
