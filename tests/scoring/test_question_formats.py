@@ -13,6 +13,7 @@ GOOD = {
     "instruction_following": ([], [], [{"id": "punctuation:no_comma", "kwargs": {}}]),
     "repeat": (["say this"], [], []),
     "yes_no": (["no"], [], []),
+    "judge": ([], [], []),
 }
 
 

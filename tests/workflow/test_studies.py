@@ -59,7 +59,7 @@ def test_subsets_of_the_same_rows_in_other_voices_are_conditions_of_one_another(
     values["benchmark"]["subsets"] |= study["benchmark"]["subsets"]
     values["speech"]["voices"] |= study["speech"]["voices"]
     made = Study(parse_config(values))
-    names = [f"nq_{name}" for name in ("babble5", "fast", "low", "telephone", "white10")]
+    names = [f"nq_{name}" for name in ("babble5", "fast", "high", "low", "slow", "telephone", "white10")]
     assert made.conditions() == {"nq": ["nq", *names]}
     assert [made.voice(name) for name in ("nq", "nq_fast")] == ["heart", "fast"]
     assert "results/evaluation/conditions.csv" in result_files(made)
