@@ -83,6 +83,42 @@ class Measurements:
     words: dict[str, list[np.ndarray]] = field(default_factory=dict)
     position_seconds: np.ndarray | None = None
 
+    def row(self, name: str, T_s: int, T_t: int) -> int:
+        """Place of a question whose queries have so many positions.
+
+        Raises:
+            ArtifactError: the file was made from other positions.
+        """
+        number = self.ids.index(name)
+        if (found := (int(self.T_s[number]), int(self.T_t[number]))) != (T_s, T_t):
+            raise ArtifactError(
+                f"alignment of question {name!r} has (T_s, T_t) = {found}, its queries have {(T_s, T_t)}; it was made "
+                "from other audio or with another tokenizer: delete it and run again"
+            )
+        return number
+
+
+def check_alignment(path: Path, aligned: Measurements, ids: Sequence[str], facts: Mapping[str, Any]) -> None:
+    """Check that an alignment file holds these questions, measured on this very checkpoint, with paths in their spans.
+
+    Raises:
+        ArtifactError: names what differs and the remedy.
+    """
+    for name in ("model", "checkpoint", "weights_sha256"):
+        if (found := aligned.attributes.get(name)) != facts[name]:
+            raise ArtifactError(f"{path}: {name} is {found!r}, expected {facts[name]!r}; delete it and run again")
+    if missing := sorted(set(ids) - set(aligned.ids)):
+        raise ArtifactError(
+            f"{path}: no path of question(s) {missing[:5]}; it is older than them: delete it and run again"
+        )
+    for metric, paths in aligned.paths.items():
+        for name, T_s, frames in zip(aligned.ids, aligned.T_s.tolist(), paths):
+            if frames.size and not (int(frames.min()) >= 0 and int(frames.max()) < T_s):
+                raise ArtifactError(
+                    f"{path}: the {metric} path of question {name!r} has frames {int(frames.min())} .. "
+                    f"{int(frames.max())}, but the question has {T_s}; delete it and run again"
+                )
+
 
 def write_measurements(path: Path, schema: str, content: Measurements) -> None:
     """Write a similarity or alignment file atomically."""

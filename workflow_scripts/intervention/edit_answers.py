@@ -17,12 +17,12 @@ from typing import Any
 from workflow_scripts.artifacts.answers import EDITED_ANSWERS, EditedAnswerRecord
 from workflow_scripts.artifacts.files import sha256_text
 from workflow_scripts.artifacts.logs import progress
-from workflow_scripts.artifacts.measurements import ALIGNMENT, Measurements, read_measurements
+from workflow_scripts.artifacts.measurements import ALIGNMENT, Measurements, check_alignment, read_measurements
 from workflow_scripts.artifacts.provenance import provenance
 from workflow_scripts.artifacts.questions import Question
 from workflow_scripts.intervention.answer_grid import GridAnswer, answer_batch, even_batches
 from workflow_scripts.intervention.grid import grid_cells
-from workflow_scripts.intervention.measured_paths import check_alignment, shard_context
+from workflow_scripts.intervention.measured_paths import shard_context
 from workflow_scripts.intervention.question_edits import EditTally
 from workflow_scripts.settings.analysis import EvaluationSettings
 from workflow_scripts.settings.families.base import FINAL

@@ -1,15 +1,12 @@
 """What edits take from the alignment file and from the shard as a whole: paths, best layers, partners, mean lengths."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.measurements import Measurements
 from workflow_scripts.artifacts.states import kept_layers
 from workflow_scripts.intervention.grid import Cell
@@ -93,13 +90,8 @@ def paths_of(
         ArtifactError: the alignment file was made from other positions.
     """
     aligned = context.aligned
-    number = aligned.ids.index(name)
-    expected = len(spoken.tokens), len(written.tokens)
-    if (found := (int(aligned.T_s[number]), int(aligned.T_t[number]))) != expected:
-        raise ArtifactError(
-            f"alignment of question {name!r} has (T_s, T_t) = {found}, its queries have {expected}; it was made from "
-            "other audio or with another tokenizer: delete it and run again"
-        )
+    T_s = len(spoken.tokens)
+    number = aligned.row(name, T_s, len(written.tokens))
     signs = {"cosine": 1.0, "euclidean": -1.0}
     return {
         metric: MeasuredPaths(
@@ -107,35 +99,13 @@ def paths_of(
             signs[metric] * aligned.scores[metric][number],
             kept_layers(aligned.attributes, len(aligned.paths[metric][number]) - 1),
             context.best_layer[metric],
-            expected[0],
+            T_s,
             states,
             aligned.words["frame"][number] if aligned.words else None,
         )
         for metric in METRICS
         if metric in aligned.paths
     }
-
-
-def check_alignment(path: Path, aligned: Measurements, ids: Sequence[str], facts: Mapping[str, Any]) -> None:
-    """Check that an alignment file holds these questions, measured on this very checkpoint, with paths in their spans.
-
-    Raises:
-        ArtifactError: names what differs and the remedy.
-    """
-    for name in ("model", "checkpoint", "weights_sha256"):
-        if (found := aligned.attributes.get(name)) != facts[name]:
-            raise ArtifactError(f"{path}: {name} is {found!r}, expected {facts[name]!r}; delete it and run again")
-    if missing := sorted(set(ids) - set(aligned.ids)):
-        raise ArtifactError(
-            f"{path}: no path of question(s) {missing[:5]}; it is older than them: delete it and run again"
-        )
-    for metric, paths in aligned.paths.items():
-        for name, T_s, frames in zip(aligned.ids, aligned.T_s.tolist(), paths):
-            if frames.size and not (int(frames.min()) >= 0 and int(frames.max()) < T_s):
-                raise ArtifactError(
-                    f"{path}: the {metric} path of question {name!r} has frames {int(frames.min())} .. "
-                    f"{int(frames.max())}, but the question has {T_s}; delete it and run again"
-                )
 
 
 def _mean_lengths(lm: DecoderSpeechLM, asked: SpokenShard) -> Tensor:

@@ -14,7 +14,7 @@ from typing import Any
 
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.logs import progress
-from workflow_scripts.artifacts.measurements import ALIGNMENT, Measurements, read_measurements
+from workflow_scripts.artifacts.measurements import ALIGNMENT, Measurements, check_alignment, read_measurements
 from workflow_scripts.artifacts.patches import ALL, PATCHES, SPEECH_ONLY, TEXT_ONLY, PatchRecord
 from workflow_scripts.artifacts.provenance import provenance
 from workflow_scripts.artifacts.scores import QuestionScore, ScoreFile
@@ -80,8 +80,7 @@ def patch_states(
         facts = {**loaded.facts, "shard": shard, "kept": len(asked.ids), "left_out": LEFT_OUT}
         PATCHES.write(patches, [], provenance({}, **facts))
         return
-    if (found := aligned.attributes.get("weights_sha256")) != loaded.facts["weights_sha256"]:
-        raise ArtifactError(f"{alignment}: made from other weights ({found!r}); delete it and run again")
+    check_alignment(alignment, aligned, asked.ids, loaded.facts)
     records, outcomes = patch_shard(loaded.lm, asked, kinds, aligned, settings, seed)
     facts = {
         **loaded.facts,
@@ -172,18 +171,7 @@ def _item(
 ) -> Item:
     spoken, written = asked.spoken(lm, number), asked.written(lm, number)
     name = asked.ids[number]
-    if name not in aligned.ids:
-        raise ArtifactError(f"the alignment has no path of question {name!r}; delete it and run again")
-    place = aligned.ids.index(name)
-    expected, found = (
-        (len(spoken.tokens), len(written.tokens)),
-        (int(aligned.T_s[place]), int(aligned.T_t[place])),
-    )
-    if expected != found:
-        raise ArtifactError(
-            f"alignment of question {name!r} has (T_s, T_t) = {found}, its queries have {expected}; it was made from "
-            "other audio or with another tokenizer: delete it and run again"
-        )
+    place = aligned.row(name, len(spoken.tokens), len(written.tokens))
     frames, scores = aligned.paths["cosine"][place], aligned.scores["cosine"][place]
     voted = vote_path(frames, scores, kept_layers(aligned.attributes, len(frames) - 1))
     content = positions.content_tokens(written, asked.questions[number].prompt)

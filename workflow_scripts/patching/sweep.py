@@ -7,7 +7,7 @@ A patched row then computes the layers from the first patched one up, at the pos
 
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -106,19 +106,10 @@ def with_token(lm: DecoderSpeechLM, item: Item, token: int) -> Item:
     def longer(query: Query) -> Query:
         embeds = lm.embed(query)
         whole = torch.cat([embeds, embedded.to(embeds.dtype)])
-        return Query(
-            inputs={"inputs_embeds": whole[None]},
-            length=len(whole),
-            span=query.span,
-            tokens=query.tokens,
-            token_ids=query.token_ids,
-            char_spans=query.char_spans,
-            seconds=query.seconds,
-            form=query.form,
-        )
+        return replace(query, inputs={"inputs_embeds": whole[None]}, length=len(whole))
 
     partner = None if item.partner is None else (longer(item.partner[0]), longer(item.partner[1]))
-    return Item(item.id, item.kind, longer(item.spoken), longer(item.written), item.path, item.outcome, partner)
+    return replace(item, spoken=longer(item.spoken), written=longer(item.written), partner=partner)
 
 
 def _both_directions(
