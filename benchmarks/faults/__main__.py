@@ -10,6 +10,7 @@ import argparse
 import os
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 from benchmarks import harness
@@ -21,7 +22,8 @@ def main() -> int:
     """Run the parts that are asked for; gives the exit status, 1 if a fault is silent, unclear or a traceback."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.faults", description=__doc__.split("\n")[0])
     parser.add_argument("parts", nargs="+", choices=PARTS)
-    parser.add_argument("--folder", type=Path, default=Path("/tmp/faults"), help="working folder, kept")
+    folder = Path(tempfile.gettempdir(), "modgap-faults")
+    parser.add_argument("--folder", type=Path, default=folder, help="working folder, kept")
     parser.add_argument("--only", default="", help="kinds and studies whose names hold this text")
     parser.add_argument("--every", type=int, default=1, help="only every so many faults")
     parser.add_argument("--times", type=int, default=100, help="kills; a tenth of it: of Snakemake, and full disks")
