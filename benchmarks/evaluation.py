@@ -16,7 +16,6 @@ that all prompts begin with count once), at the rate of a large matrix product o
 down, as both arms have to read them.
 """
 
-import json
 import sys
 import tempfile
 import time
@@ -183,22 +182,10 @@ def measure(request: dict[str, Any], repeats: int) -> tuple[list[list[Any]], lis
     return rows, ratios
 
 
+TITLE = "Answers: ours against a loop of model.generate"
 HEADER = ("dtype", "form", "questions", "tokens each", "ours, questions/s", "loop, questions/s", "ratio",
           "ratio at the limit", "answers that differ", "ours, peak MiB", "loop, peak MiB")  # fmt: skip
 
 
-def main() -> int:
-    """Run and print; gives the exit status."""
-    options, request = harness.answering_request(__doc__, FULL, QUICK)
-    harness.set_threads(options.threads)
-    if options.worker:
-        print(json.dumps(work(json.loads(options.worker))))
-        return 0
-    harness.heading("Answers: ours against a loop of model.generate", options.threads)
-    rows, ratios = measure(request, options.repeats)
-    print(harness.table(HEADER, rows))
-    return harness.verdict(ratios)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(harness.answering_benchmark(__doc__, (FULL, QUICK), TITLE, HEADER, work, measure))

@@ -163,6 +163,31 @@ def answering_request(
     }
 
 
+def answering_benchmark(
+    description: str,
+    sizes: tuple[Mapping[str, int], Mapping[str, int]],
+    heading_text: str,
+    header: Sequence[str],
+    work: Callable[[dict[str, Any]], dict[str, Any]],
+    measure: Callable[[dict[str, Any], int], tuple[list[list[Any]], list[Ratio]]],
+) -> int:
+    """The main function of a program that compares ways to let a model answer; gives the exit status.
+
+    Args:
+        sizes: full and quick (`answering_request`).
+        work: what a worker process does with its request. measure: rows and ratios, from request and repeats.
+    """
+    options, request = answering_request(description, *sizes)
+    set_threads(options.threads)
+    if options.worker:
+        print(json.dumps(work(json.loads(options.worker))))
+        return 0
+    heading(heading_text, options.threads)
+    rows, ratios = measure(request, options.repeats)
+    print(table(header, rows))
+    return verdict(ratios)
+
+
 def set_threads(threads: int) -> None:
     """Give BLAS, OpenMP and torch `threads` threads, here and in child processes.
 

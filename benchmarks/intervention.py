@@ -12,7 +12,6 @@ In float32 both must give the same token ids in every cell. The loop's rate does
 are, so it answers every `--loop-every`th one only, in all cells; ours always answers all.
 """
 
-import json
 import sys
 import tempfile
 import time
@@ -178,21 +177,9 @@ def measure(request: dict[str, Any], repeats: int) -> tuple[list[list[Any]], lis
     ]
 
 
+TITLE = "Grid of edits: ours against a hook and model.generate per cell and question"
 HEADER = ("arm", "answers (cells x questions)", "answers/s", "peak MiB")
 
 
-def main() -> int:
-    """Run and print; gives the exit status."""
-    options, request = harness.answering_request(__doc__, FULL, QUICK)
-    harness.set_threads(options.threads)
-    if options.worker:
-        print(json.dumps(work(json.loads(options.worker))))
-        return 0
-    harness.heading("Grid of edits: ours against a hook and model.generate per cell and question", options.threads)
-    rows, ratios = measure(request, options.repeats)
-    print(harness.table(HEADER, rows))
-    return harness.verdict(ratios)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(harness.answering_benchmark(__doc__, (FULL, QUICK), TITLE, HEADER, work, measure))

@@ -11,7 +11,6 @@ patches and both nulls. What is compared is cells per second; the outcomes of th
 The loop's rate does not depend on how many questions there are, so it runs every `--loop-every`th one only.
 """
 
-import json
 import sys
 import tempfile
 import time
@@ -179,21 +178,9 @@ def measure(request: dict[str, Any], repeats: int) -> tuple[list[list[Any]], lis
     ]
 
 
+TITLE = "Exchanged states: ours against a hook and a forward pass per cell and question"
 HEADER = ("arm", "cells", "cells/s", "peak MiB")
 
 
-def main() -> int:
-    """Run and print; gives the exit status."""
-    options, request = harness.answering_request(__doc__, FULL, QUICK)
-    harness.set_threads(options.threads)
-    if options.worker:
-        print(json.dumps(work(json.loads(options.worker))))
-        return 0
-    harness.heading("Exchanged states: ours against a hook and a forward pass per cell and question", options.threads)
-    rows, ratios = measure(request, options.repeats)
-    print(harness.table(HEADER, rows))
-    return harness.verdict(ratios)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(harness.answering_benchmark(__doc__, (FULL, QUICK), TITLE, HEADER, work, measure))
