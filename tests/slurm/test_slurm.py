@@ -3,6 +3,7 @@
 Runs as root where slurm-wlm is installed; with CI=true it is installed first where apt-get can do so.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+
+from workflow_scripts.settings.model_size import loading_bytes, model_size
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -90,7 +93,8 @@ def test_profile_runs_questions_speech_and_a_model_on_the_cluster(study):
     assert "TimeLimit=00:10:00" in by_rule["build_questions"]
     assert "MinMemoryNode=1000M" in by_rule["build_questions"]
     assert "Partition=gpu" in by_rule["answer_questions_base"]
-    assert "MinMemoryNode=3000M" in by_rule["answer_questions_base"]
+    size = model_size(json.loads((study / "resources/smollm2-135m-instruct/config.json").read_text()))
+    assert f"MinMemoryNode={loading_bytes(size, 2) // 10**6}M" in by_rule["answer_questions_base"]
     assert "gres:gpu" in by_rule["answer_questions_base"]
 
     again = subprocess.run([*command, "--dry-run"], cwd=study, capture_output=True, text=True, timeout=120)
