@@ -52,7 +52,7 @@ rule warm_up_adapter:
         gpu=plan.gpus_per_job,
     params:
         **plan.online_params(),
-        code=plan.code("training/warm_up_adapter.py"),
+        code=plan.code("training/warm_up_adapter.py", FEATURES=plan.features_kind),
         recipe=lookup(dpath="{recipe}", within=config["training"]["recipes"]),
         seed=lambda wildcards: int(wildcards.train_seed),
     message:
@@ -112,7 +112,7 @@ rule train_model:
         gpu=plan.training_gpus,
     params:
         **plan.online_params(),
-        code=plan.code("training/start_training.py"),
+        code=plan.code("training/start_training.py", FEATURES=plan.features_kind),
         name="{model}",
         model=lookup(dpath="{model}", within=config["models"]),
         recipe=plan.recipe,

@@ -197,6 +197,11 @@ class Plan:
         os.environ[DECIDED] = "online" if online else "cached"
         return online
 
+    @property
+    def features_kind(self) -> list[str]:
+        """Entry of `training.online.FEATURES` that the study uses."""
+        return ["online" if self.online else "cached"]
+
     def online_params(self) -> dict[str, Any]:
         """What a training step needs to compute features: a param only where it does."""
         return {"window_seconds": self.config.speech.window_seconds} if self.online else {}

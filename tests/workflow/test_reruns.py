@@ -257,7 +257,7 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
     "which questions a shard holds": (change("artifacts/shards.py", "select_shard"), RUNNING - {"answer_instructions"}),
     "how bfloat16 is rounded": (
         change("artifacts/hdf5.py", "float32_to_bfloat16"),
-        {"encode_silence", "encode_speech", "train_model", "warm_up_adapter"},
+        {"encode_silence", "encode_speech"},
     ),
     "which edits scale": (change("settings/intervention.py", "SCALING"), {"edit_answers"}),
     "a default of training": (
@@ -279,9 +279,7 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
     ),
     "the encoder": (
         change("speech_lm/trainable/encoder.py", "WhisperFeatures"),
-        of(OPENING, *TRAINED)
-        | (RUNNING - OPENING)
-        | {"encode_silence", "encode_speech", "transcribe_speech", "train_model", "warm_up_adapter"},
+        of(OPENING, *TRAINED) | (RUNNING - OPENING) | {"encode_silence", "encode_speech", "transcribe_speech"},
     ),
     "the adapter": (
         change("speech_lm/trainable/adapters.py", "SpeechAdapter"),

@@ -1,9 +1,9 @@
 """Encoder features computed when a batch asks for them, for training sets whose cache would not fit the disk."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -75,6 +75,20 @@ class OnlineFeatures:
         return [hdf5.bfloat16_to_float32(hdf5.float32_to_bfloat16(one.float().numpy())) for one in found]
 
 
+def _cached(features: Path, *_: Any) -> Features:
+    return FeatureReader(features)
+
+
+def _online(_: None, manifest: Path, encoder: Path | None, window_seconds: float | None) -> Features:
+    if encoder is None or window_seconds is None:
+        raise ArtifactError("training.features is online, but there is no encoder or no speech.window_seconds")
+    return OnlineFeatures(manifest, encoder, window_seconds)
+
+
+FEATURES: Mapping[str, Callable[..., Features]] = {"cached": _cached, "online": _online}
+"""By what `training.features` came to: training on a file does not depend on the encoder's code."""
+
+
 def open_features(
     features: Path | None, manifest: Path, encoder: Path | None, window_seconds: float | None
 ) -> Features:
@@ -83,8 +97,4 @@ def open_features(
     Raises:
         ArtifactError: neither a file nor an encoder and its window is given.
     """
-    if features is not None:
-        return FeatureReader(features)
-    if encoder is None or window_seconds is None:
-        raise ArtifactError("training.features is online, but there is no encoder or no speech.window_seconds")
-    return OnlineFeatures(manifest, encoder, window_seconds)
+    return FEATURES["online" if features is None else "cached"](features, manifest, encoder, window_seconds)
