@@ -189,6 +189,6 @@ def test_the_step_writes_a_posterior_adapter_that_training_starts_from(instructi
         assert torch.equal(tensor, lslm.adapter.state_dict()[name]), name
 
 
-def test_a_posterior_without_warm_up_is_refused(recipe):
-    with pytest.raises(ValueError, match="'posterior', which warmup: ctc trains; warmup is 'none'"):
+def test_a_posterior_that_ctc_never_trains_is_refused(recipe):
+    with pytest.raises(ValueError, match="'posterior', which CTC trains; warmup is 'none' and objective 'answers'"):
         RecipeSettings.model_validate(recipe(warmup="none", adapter={"output": "posterior"}))

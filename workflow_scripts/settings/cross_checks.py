@@ -227,6 +227,8 @@ def _models(config: Config) -> Iterator[Problem]:
         recipe = config.training.recipes[model.recipe]
         if problem := recipe.unfit_batch(model.processes):
             yield _problem(("models", name, "processes"), f"{problem} in training.recipes.{model.recipe}")
+        if problem := recipe.unfit_objective(model.strategy, model.processes, model.distill is not None):
+            yield _problem(("models", name, "recipe"), f"training.recipes.{model.recipe}: {problem}")
         try:
             recipe.rates(model.strategy)
         except ValueError as error:

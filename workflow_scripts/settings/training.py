@@ -108,6 +108,11 @@ class RecipeSettings(Settings):
 
     warmup: Literal["ctc", "none"] = Field(description="CTC warm-up of the adapter first, or a random adapter.")
     ctc: WarmupSettings = Field(default=WarmupSettings(), description="Settings of the warm-up.")
+    objective: Literal["answers", "ctc"] = Field(
+        default="answers",
+        description="What training lowers: the loss of the answers, or CTC's of what is said (strategy adapter with "
+        "output posterior): the LLM is not run, and each checkpoint shows what it makes of a better ear.",
+    )
     adapter: AdapterSettings = Field(default=AdapterSettings(), description="Shape of the adapter.")
     lora: LoraSettings = Field(default=LoraSettings(), description="Used by strategy lora.")
     learning_rate: dict[Literal["lora", "full"], Rate] = Field(
@@ -131,9 +136,29 @@ class RecipeSettings(Settings):
 
     @model_validator(mode="after")
     def _posterior_is_trained(self) -> "RecipeSettings":
-        if self.adapter.output == "posterior" and self.warmup != "ctc":
-            raise ValueError(f"adapter.output is 'posterior', which warmup: ctc trains; warmup is {self.warmup!r}")
+        output = self.adapter.output
+        if output == "posterior" and not self.heard_by_ctc:
+            raise ValueError(
+                f"adapter.output is {output!r}, which CTC trains; warmup is {self.warmup!r} and objective "
+                f"{self.objective!r}: set warmup: ctc, or objective: ctc"
+            )
+        if self.objective == "ctc" and output != "posterior":
+            raise ValueError(f"objective is 'ctc', which trains adapter.output: posterior; output is {output!r}")
         return self
+
+    @property
+    def heard_by_ctc(self) -> bool:
+        """Whether CTC trains the adapter at some time, which imposes alignment at the embeddings."""
+        return self.warmup == "ctc" or self.objective == "ctc"
+
+    def unfit_objective(self, strategy: Strategy, n_processes: int, distilled: bool) -> str | None:
+        """Why a model cannot be trained with this recipe's objective; None if it can."""
+        if self.objective == "ctc" and (strategy != "adapter" or n_processes > 1 or distilled):
+            return (
+                f"objective 'ctc' with strategy {strategy!r}, {n_processes} process(es)"
+                f"{' and distill' if distilled else ''}: CTC trains the adapter alone, in one process, without distill"
+            )
+        return None
 
     @model_validator(mode="after")
     def _steps_rise(self) -> "RecipeSettings":

@@ -1,5 +1,6 @@
 """The model before its first step: which parts are new, which are frozen, and in which number format."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -14,6 +15,7 @@ from workflow_scripts.speech_lm.device import multiplies_bfloat16, resolve_devic
 from workflow_scripts.speech_lm.memory import require_backbone
 from workflow_scripts.speech_lm.trainable.adapters import (
     AdapterShape,
+    CtcHead,
     PosteriorAdapter,
     PosteriorAdapterShape,
     SpeechAdapter,
@@ -36,11 +38,17 @@ def new_adapter(settings: AdapterSettings, d_encoder: int, d_model: int, seed: i
 
 
 def new_lslm(
-    backbone: Path, d_encoder: int, entry: TrainedModel, settings: RecipeSettings, warmup: Path | None
+    backbone: Path,
+    d_encoder: int,
+    entry: TrainedModel,
+    settings: RecipeSettings,
+    warmup: Path | None,
+    heard_tokens: Sequence[int] = (),
 ) -> LSLM:
     """The model at step 0: the backbone, untouched, with a new or warmed-up adapter; what is trained is in float32.
 
     adapter, lora: the backbone is frozen, in bfloat16 where the hardware multiplies it. full: everything is trained.
+    heard_tokens: the token ids that a new posterior adapter is over.
 
     Raises:
         ArtifactError: the warmed-up adapter has another shape than the recipe's.
@@ -53,8 +61,11 @@ def new_lslm(
         share = entry.processes if entry.shard else 1
         require_backbone(backbone, TRAINED_BYTES / share, device, "float32 weights, gradients and AdamW moments")
     language_model = load_backbone(backbone, dtype=torch.bfloat16 if frozen and bf16 else torch.float32)
-    d_model = language_model.get_input_embeddings().weight.shape[1]
-    adapter = new_adapter(settings.adapter, d_encoder, d_model, entry.seed)
+    embeddings = language_model.get_input_embeddings().weight.detach()
+    adapter = new_adapter(settings.adapter, d_encoder, embeddings.shape[1], entry.seed)
+    if warmup is None and settings.adapter.output == "posterior":
+        used = embeddings[torch.tensor(heard_tokens)]
+        adapter = PosteriorAdapter.of(adapter, CtcHead(used), used)
     if warmup is not None:
         weights = load_file(warmup)
         if settings.adapter.output == "posterior":

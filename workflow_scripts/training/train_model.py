@@ -28,6 +28,8 @@ from workflow_scripts.speech_lm.trainable.checkpoint import save_lslm
 from workflow_scripts.speech_lm.trainable.lslm import LSLM
 from workflow_scripts.training.callbacks import CheckpointCallback
 from workflow_scripts.training.collator import Collator
+from workflow_scripts.training.ctc import CtcVocabulary
+from workflow_scripts.training.ctc_objective import CtcCollator, CtcTrainer
 from workflow_scripts.training.curve import LearningCurve
 from workflow_scripts.training.dataset import HELDOUT, TRAIN, InstructionDataset, kept_questions, load_instructions
 from workflow_scripts.training.distill import Distillation
@@ -82,12 +84,20 @@ def train_model(
     reader = open_features(features, manifest, encoder, window_seconds)
     tokenizer = AutoTokenizer.from_pretrained(backbone, local_files_only=True, trust_remote_code=False)
     template = ChatTemplate(tokenizer, system_prompt=system_prompt, model_name=entry.backbone)
+    asked = kept_questions(questions, manifest, reader)
     by_split = {
         split: InstructionDataset(load_instructions(found, answers, reader, template), reader)
-        for split, found in kept_questions(questions, manifest, reader).items()
+        for split, found in asked.items()
     }
+    trainer_of = LSLMTrainer
     collator = make_collator(template, settings.adapter.stack, with_written=entry.distill is not None)
-    lslm = new_lslm(backbone, reader.width, entry, settings, warmup)
+    heard_tokens: list[int] = []
+    if settings.objective == "ctc":
+        trainer_of = CtcTrainer
+        texts = {question.id: question.spoken for question in asked[TRAIN]}
+        collator = CtcCollator(CtcVocabulary(tokenizer, list(texts.values())), texts)
+        heard_tokens = collator.vocabulary.token_ids
+    lslm = new_lslm(backbone, reader.width, entry, settings, warmup, heard_tokens)
     _, adapter_rate = settings.rates(entry.strategy)
     if warmup is not None:
         warn_of_swamping(lslm, adapter_rate, entry.recipe)
@@ -123,7 +133,7 @@ def train_model(
         steps=settings.checkpoint_steps[-1],
         seed=entry.seed,
     )
-    trainer = LSLMTrainer(
+    trainer = trainer_of(
         lslm,
         args,
         sampler=sampler,
@@ -221,7 +231,9 @@ def training_arguments(output: Path, settings: RecipeSettings, entry: TrainedMod
         raise ArtifactError(
             f"one process sees {args.n_gpu} GPUs; set CUDA_VISIBLE_DEVICES to one of them, or start with torchrun"
         )
-    if problem := settings.unfit_batch(args.world_size):
+    problem = settings.unfit_batch(args.world_size)
+    problem = problem or settings.unfit_objective(entry.strategy, args.world_size, entry.distill is not None)
+    if problem:
         raise ArtifactError(f"{problem} in the recipe")
     per_process = settings.batch_size // args.world_size
     args.per_device_train_batch_size = settings.micro_batch_size or per_process

@@ -83,13 +83,17 @@ class TrainedModel(ModelSettings):
         return recipes[self.recipe].checkpoint_steps
 
     def grouping(self, recipes: Recipes) -> dict[str, str]:
-        """The warm-up is that of its recipe; strategy and LoRA's shape leave step 0 as it is."""
+        """The warm-up is that of its recipe; strategy and LoRA's shape leave step 0 as it is.
+
+        A run whose objective is CTC counts as warmed up: it shows no alignment that arose by itself.
+        """
         recipe = recipes[self.recipe]
         warmup = recipe.ctc.model_dump() if recipe.warmup == "ctc" else None
         adapter = json.dumps([recipe.adapter.model_dump(), warmup, self.seed], sort_keys=True)
         digest = hashlib.sha256(adapter.encode()).hexdigest()[:12]
         start = f"{self.backbone} {self.encoder} {recipe.warmup} {digest}"
-        return {"strategy": self.strategy, "backbone": self.backbone, "warmup": recipe.warmup, "start": start}
+        imposed = "ctc" if recipe.heard_by_ctc else "none"
+        return {"strategy": self.strategy, "backbone": self.backbone, "warmup": imposed, "start": start}
 
 
 class CheckpointsModel(ModelSettings):

@@ -215,12 +215,17 @@ class PosteriorAdapter(SpeechAdapter):
         adapter.load_state_dict({**projection.state_dict(), **trained, "lengths": lengths})
         return adapter
 
+    def logits(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, F, d_encoder) frames -> (B, ceil(F / stack), n_tokens + 1) CTC logits, the blank first, (B,) positions."""
+        outputs, positions = super().forward(features, lengths)
+        return self.head(outputs), positions
+
     def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """(B, F, d_encoder) frames -> (B, ceil(F / stack), d_model) mean embeddings and (B,) positions."""
-        outputs, positions = super().forward(features, lengths)
-        posterior = self.head(outputs).float().softmax(dim=-1)[..., 1:]
-        weights = (posterior * self.lengths).to(outputs.dtype)
-        return weights @ self.head.directions.to(outputs.dtype), positions
+        logits, positions = self.logits(features, lengths)
+        posterior = logits.float().softmax(dim=-1)[..., 1:]
+        weights = (posterior * self.lengths).to(logits.dtype)
+        return weights @ self.head.directions.to(logits.dtype), positions
 
 
 Shape = AdapterShape | ConvAdapterShape | PosteriorAdapterShape

@@ -1,0 +1,103 @@
+"""Training by CTC alone: the ear learns, the language model is not run and stays, a kill changes no bit."""
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from workflow_scripts.artifacts.files import ArtifactError
+from workflow_scripts.artifacts.tables import read_table
+from workflow_scripts.settings.families.composite import TrainedModel
+from workflow_scripts.settings.training import RecipeSettings
+from workflow_scripts.speech_lm.trainable.checkpoint import load_lslm
+from workflow_scripts.training import ctc_objective
+from workflow_scripts.training.ctc import ctc_nll
+from workflow_scripts.training.train_model import train_model
+from workflow_scripts.training.trainer import LSLMTrainer
+
+CTC = {"objective": "ctc", "adapter": {"hidden_size": 24, "output": "posterior"}, "adapter_learning_rate": 1e-2}
+
+
+@pytest.fixture
+def train(instructions, recipe, model_entry):
+    def run(folder, strategy="adapter", data=instructions, **changes):
+        train_model(
+            *data.paths(),
+            None,
+            folder / "checkpoints.json",
+            folder / "log.csv",
+            name="tiny",
+            model=model_entry(strategy=strategy),
+            recipe=recipe(**{**CTC, **changes}),
+            system_prompt=None,
+        )
+        return folder
+
+    return run
+
+
+def losses(folder, split, form):
+    rows = read_table(folder / "log.csv", "training_log")
+    return rows[(rows.split == split) & (rows.form == form)].loss_per_token.tolist()
+
+
+def test_the_cost_of_what_is_said_falls_and_what_the_language_model_knows_stays(train, make_instructions, tmp_path):
+    data = make_instructions(tmp_path / "data", n_train=4, n_heldout=1)
+    folder = train(tmp_path / "m", data=data, checkpoint_steps=[0, 150], warmup_ratio=0.0)
+    cost = losses(folder, "train", "speech")
+    assert cost[-1] < 0.2 < 2 < cost[0]
+    written = losses(folder, "heldout", "text")
+    assert len(written) == 2 and written[0] == written[1]
+    assert len(set(losses(folder, "heldout", "speech"))) == 2
+
+
+def test_the_language_model_is_run_for_held_out_losses_only(train, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("the answer loss was computed")
+
+    monkeypatch.setattr(LSLMTrainer, "compute_loss", refuse)
+    train(tmp_path, checkpoint_steps=[0, 2])
+
+
+def test_a_step_is_the_gradient_of_the_batch_mean_however_it_is_split(train, tmp_path, monkeypatch):
+    seen = []
+
+    def counted(logits, lengths, classes):
+        seen.append(len(classes))
+        return ctc_nll(logits, lengths, classes)
+
+    monkeypatch.setattr(ctc_objective, "ctc_nll", counted)
+    whole = train(tmp_path / "whole", checkpoint_steps=[0, 2])
+    split = train(tmp_path / "split", checkpoint_steps=[0, 2], micro_batch_size=2)
+    assert seen == [4] * 2 + [2] * 4
+    first, second = (load_file(f / "step-000002" / "adapter.safetensors") for f in (whole, split))
+    for name, tensor in first.items():
+        torch.testing.assert_close(second[name], tensor, rtol=0, atol=2e-4)
+
+
+def test_a_checkpoint_is_a_speech_llm_over_the_tokens_of_the_training_texts(train, instructions, tmp_path):
+    folder = train(tmp_path, checkpoint_steps=[0, 1])
+    start, later = (load_lslm(folder / f"step-00000{n}", instructions.backbone).adapter for n in (0, 1))
+    embeddings = load_lslm(folder / "step-000000", instructions.backbone).embed_tokens(torch.arange(8))
+    assert start.shape.n_tokens > 8 and start.shape.d_model == embeddings.shape[1]
+    changed = {name for name, tensor in start.state_dict().items() if not torch.equal(tensor, later.state_dict()[name])}
+    assert changed == {"down.weight", "down.bias", "up.weight", "up.bias", "head.blank", "head.bias"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"adapter": {"hidden_size": 24}}, "objective is 'ctc', which trains adapter.output: posterior"),
+        ({"strategy": "lora"}, "objective 'ctc' with strategy 'lora'"),
+    ],
+)
+def test_what_ctc_cannot_train_is_refused(train, tmp_path, changes, message):
+    with pytest.raises((ValueError, ArtifactError), match=message):
+        train(tmp_path, **changes)
+
+
+def test_a_run_by_ctc_does_not_count_as_one_whose_alignment_arose_by_itself(recipe, model_entry):
+    recipes = {"tiny": RecipeSettings.model_validate(recipe(**CTC))}
+    grouping = TrainedModel.model_validate(model_entry(strategy="adapter")).grouping(recipes)
+    assert grouping["warmup"] == "ctc"
+    warmed = {"tiny": RecipeSettings.model_validate(recipe(**{**CTC, "warmup": "ctc"}))}
+    assert TrainedModel.model_validate(model_entry(strategy="adapter")).grouping(warmed)["start"] != grouping["start"]

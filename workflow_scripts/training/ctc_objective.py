@@ -1,0 +1,62 @@
+"""Training of an adapter by CTC alone (recipe `objective: ctc`), the language model unseen; not in the paper.
+
+The loss is the warm-up's (`ctc`); a checkpoint is a whole speech LLM, so a run shows how far hearing explains the gap.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from workflow_scripts.speech_lm.trainable.lslm import IGNORED_LABEL
+from workflow_scripts.training.collator import padded_features
+from workflow_scripts.training.ctc import CtcVocabulary, ctc_nll
+from workflow_scripts.training.dataset import Sample
+from workflow_scripts.training.trainer import LSLMTrainer
+
+
+class CtcCollator:
+    """Spoken samples -> `features`, `feature_lengths` and `labels` (B, longest): CTC classes, -100 behind them."""
+
+    def __init__(self, vocabulary: CtcVocabulary, texts: Mapping[str, str]) -> None:
+        """texts: what is said, by the sample's id."""
+        self.vocabulary = vocabulary
+        self._texts = texts
+
+    def __call__(self, samples: Sequence[Sample]) -> dict[str, Tensor]:
+        """Raises ValueError for a written sample, which says nothing."""
+        if any(sample.features is None for sample in samples):
+            raise ValueError("a written sample in a batch for CTC; written_share must not reach it")
+        classes = [torch.tensor(self.vocabulary.encode(self._texts[one.instruction.id])) for one in samples]
+        features, lengths = padded_features([sample.features for sample in samples])
+        labels = nn.utils.rnn.pad_sequence(classes, batch_first=True, padding_value=IGNORED_LABEL)
+        return {"features": features, "feature_lengths": lengths, "labels": labels}
+
+
+class CtcTrainer(LSLMTrainer):
+    """`compute_loss` is the CTC cost per label of the whole optimiser step; the language model is not run."""
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
+        """The log of training counts labels as tokens.
+
+        Raises:
+            FloatingPointError: the loss is not finite; names step and remedy.
+        """
+        logits, positions = model.adapter.logits(inputs["features"], inputs["feature_lengths"])
+        classes = [row[row != IGNORED_LABEL].tolist() for row in inputs["labels"]]
+        nll, n_labels = ctc_nll(logits, positions, classes)
+        loss = nll / num_items_in_batch
+        if not torch.isfinite(loss):
+            raise FloatingPointError(
+                f"the CTC loss is {loss.item()} at step {self.state.global_step + 1}; lower adapter_learning_rate"
+            )
+        spoken = torch.ones(len(classes), dtype=torch.bool)
+        self.meter.add((nll / n_labels).expand(n_labels), torch.zeros(n_labels, dtype=torch.long), spoken)
+        return (loss, logits) if return_outputs else loss
