@@ -216,7 +216,7 @@ class PosteriorAdapter(SpeechAdapter):
         return adapter
 
     def logits(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, F, d_encoder) frames -> (B, ceil(F / stack), n_tokens + 1) CTC logits, the blank first, (B,) positions."""
+        """(B, F, d_encoder) frames -> (B, ceil(F / stack), n_tokens + 1) CTC logits, blank first, (B,) positions."""
         outputs, positions = super().forward(features, lengths)
         return self.head(outputs), positions
 
