@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import yaml
 
+from tests.small_study import small_values
 from tests.tiny_study import CHECKPOINT, write_tiny_study
 from tests.workflow.workflow_copy import ROOT
 from workflow_scripts.activations.dump_states import dump_states
@@ -194,7 +195,7 @@ def test_a_layer_that_the_model_lacks_is_refused_before_any_pass(study, tmp_path
     ],
 )
 def test_a_choice_that_no_measure_can_use_is_refused(layers, expected):
-    values = {**_read("assets.yaml"), **_read("config.yaml")}
+    values = small_values()
     values["activations"]["layers"] = layers
     values["intervention"]["operations"]["angle-bottom-3"] = {
         "operation": "angle",

@@ -4,8 +4,8 @@ import copy
 from pathlib import Path
 
 import pytest
-import yaml
 
+from tests.small_study import small_values
 from workflow_scripts.settings import Config, ConfigError, parse_config
 from workflow_scripts.settings.write_schema import MANUAL_FILE, SCHEMA_FILE, manual_text, schema_text
 
@@ -14,10 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def values() -> dict:
-    return {
-        **yaml.safe_load((ROOT / "assets.yaml").read_text()),
-        **yaml.safe_load((ROOT / "config.yaml").read_text()),
-    }
+    return small_values()
 
 
 def changed(values: dict, path: str, value: object) -> dict:
@@ -161,14 +158,6 @@ def test_strategy_adapter_needs_the_one_rate_it_trains_with(values):
 def test_checked_in_schema_and_manual_are_up_to_date():
     assert SCHEMA_FILE.read_text() == schema_text(), "run: python -m workflow_scripts.settings.write_schema"
     assert MANUAL_FILE.read_text() == manual_text(), "run: python -m workflow_scripts.settings.write_schema"
-
-
-@pytest.mark.parametrize("study", sorted(path.name for path in (ROOT / "studies").glob("*.yaml")))
-def test_every_study_is_valid_on_top_of_the_default(values, study):
-    from snakemake.utils import update_config
-
-    update_config(values, yaml.safe_load((ROOT / "studies" / study).read_text()))
-    parse_config(values)
 
 
 PUBLIC = {"family": "hf", "hub": "org/name", "revision": "main"}

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.small_study import SMALL_STUDY
 from workflow_scripts.settings.model_size import loading_bytes, model_size
 
 HERE = Path(__file__).parent
@@ -60,9 +61,10 @@ def cluster(tmp_path_factory):
 def study(tmp_path_factory, cluster, fetched_resources):
     """The workflow with verified assets linked in, a small config, and the committed profile with test pacing."""
     folder = tmp_path_factory.mktemp("study")
-    for part in ("Snakefile", "rules", "workflow_scripts", "profiles", "envs", "report", "config.yaml", "assets.yaml"):
+    for part in ("Snakefile", "rules", "workflow_scripts", "profiles", "envs", "report", "assets.yaml"):
         source = ROOT / part
         (shutil.copytree if source.is_dir() else shutil.copy2)(source, folder / part)
+    shutil.copy2(SMALL_STUDY, folder / "config.yaml")
     os.symlink(fetched_resources, folder / "resources")
     profile = folder / "profiles/slurm/profile.yaml"
     settings = yaml.safe_load(profile.read_text())

@@ -7,8 +7,8 @@ import sys
 import time
 
 import pytest
-import yaml
 
+from tests.small_study import small_values
 from tests.workflow.workflow_copy import ROOT, Workflow
 from workflow_scripts.figures.table import FIGURES
 from workflow_scripts.plan import ALIGNMENT
@@ -158,7 +158,7 @@ def test_adding_a_public_model_with_one_entry_fetches_and_measures_it_and_nothin
 
 
 def test_a_model_that_runs_only_as_a_whole_is_measured_but_not_edited():
-    values = yaml.safe_load((ROOT / "assets.yaml").read_text()) | yaml.safe_load((ROOT / "config.yaml").read_text())
+    values = small_values()
     values["models"]["gemma4"] = {"family": "hf", "path": "weights", "interventions": False}
     study = Study(parse_config(values))
     assert any("gemma4" in path for path in study.files(ALIGNMENT))
@@ -227,13 +227,23 @@ def test_listing_more_cases_edits_nothing_again(finished):
     assert counts["compare_edits"] == 1 and "edit_answers" not in counts
 
 
-def test_the_distillation_study_adds_one_training_run_only(finished):
-    counts = finished.planned("studies/distill.yaml")
-    assert counts == NEW_MODEL | AGGREGATES | EVERY_FIGURE, "its label redraws every figure"
+def test_a_run_with_an_alignment_loss_adds_one_training_run_only(finished):
+    def distilled(config):
+        entry = config["models"]["smollm2-lora"] | {"distill": {"weight": 1.0, "layers": [5, 10]}}
+        config["models"]["pulled"] = entry
+        config["display"]["models"]["pulled"] = {"label": "pulled", "color": "#009E73"}
+
+    finished.edit_config(distilled)
+    assert finished.planned() == NEW_MODEL | AGGREGATES | EVERY_FIGURE, "its label redraws every figure"
 
 
 def test_a_second_backbone_brings_its_own_targets_warm_up_and_base_answers(finished):
-    counts = finished.planned("studies/second_backbone.yaml")
+    def another(config):
+        entry = config["models"]["smollm2-lora"] | {"backbone": "qwen2.5-coder-0.5b-instruct"}
+        config["models"]["qwen-coder-lora"] = entry
+
+    finished.edit_config(another)
+    counts = finished.planned()
     own = {"answer_instructions": 1, "warm_up_adapter": 1, "answer_questions_base": SUBSETS}
     assert NEW_MODEL.items() | own.items() <= counts.items()
     assert "encode_speech" not in counts and "synthesize_speech" not in counts

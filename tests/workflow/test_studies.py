@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.small_study import small_values
+from tests.workflow.workflow_copy import Workflow
 from workflow_scripts.planning.results import result_files
 from workflow_scripts.planning.study import Study
 from workflow_scripts.settings import parse_config
@@ -17,12 +19,13 @@ JOBS = {
     # Only the adapter runs take their written answers from the backbone; no answers of a backbone are trained.
     "reference": {"train_model": 2, "warm_up_adapter": 1, "answer_spoken_questions": 24, "take_backbone_answers": 24},
     "runs": {"train_model": 8, "warm_up_adapter": 2, "answer_questions": 60, "answer_spoken_questions": 60},
-    "public_models": {"train_model": None, "encode_speech": None, "synthesize_speech": 6, "dump_states": 27},
+    "public_models": {"train_model": None, "encode_speech": None, "synthesize_speech": 6, "dump_states": 18},
 }
 
 
 @pytest.mark.parametrize("study", sorted(JOBS))
-def test_a_study_plans_offline_in_seconds(workflow, study, monkeypatch):
+def test_a_study_plans_offline_in_seconds(tmp_path, study, monkeypatch):
+    workflow = Workflow(tmp_path, config=ROOT / "config.yaml")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     started = time.process_time()
     counts = workflow.planned(f"studies/{study}.yaml")
@@ -44,16 +47,15 @@ def test_subsets_that_are_not_answered_still_keep_their_questions_out_of_the_tra
 
 
 def test_a_model_with_an_alignment_loss_is_compared_with_the_same_training_without_it():
-    values = yaml.safe_load((ROOT / "assets.yaml").read_text()) | yaml.safe_load((ROOT / "config.yaml").read_text())
-    study = yaml.safe_load((ROOT / "studies/distill.yaml").read_text())
-    values["models"] |= study["models"]
-    assert Study(parse_config(values)).twins() == {"smollm2-lora-distill": "smollm2-lora"}
-    values["models"]["smollm2-lora-distill"]["seed"] = 7
+    values = small_values()
+    values["models"]["pulled"] = values["models"]["smollm2-lora"] | {"distill": {"weight": 1.0, "layers": [5, 10]}}
+    assert Study(parse_config(values)).twins() == {"pulled": "smollm2-lora"}
+    values["models"]["pulled"]["seed"] = 7
     assert Study(parse_config(values)).twins() == {}
 
 
 def test_subsets_of_the_same_rows_in_other_voices_are_conditions_of_one_another():
-    values = yaml.safe_load((ROOT / "assets.yaml").read_text()) | yaml.safe_load((ROOT / "config.yaml").read_text())
+    values = small_values()
     study = yaml.safe_load((ROOT / "studies/conditions.yaml").read_text())
     assert Study(parse_config(values)).conditions() == {}
     values["benchmark"]["subsets"] |= study["benchmark"]["subsets"]

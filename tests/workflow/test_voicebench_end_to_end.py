@@ -10,9 +10,10 @@ import pytest
 import yaml
 
 from tests.public_study import save_tiny
+from tests.small_study import small_values
 from tests.speech.tiny_whisper import write_tiny_whisper
 from tests.voicebench_folder import write_voicebench
-from tests.workflow.workflow_copy import ROOT, Workflow
+from tests.workflow.workflow_copy import Workflow
 from workflow_scripts.artifacts.questions import QUESTIONS
 from workflow_scripts.artifacts.tables import read_columns, read_table, select
 from workflow_scripts.artifacts.utterances import UTTERANCES
@@ -28,7 +29,7 @@ SUBSETS = {
     "ifeval": {"file": "ifeval/test-*.parquet", "scorer": "instruction_following", "rows": 20},
     "advbench": {"file": "advbench/test-*.parquet", "scorer": "refusal", "rows": 20},
 }
-OPERATIONS = yaml.safe_load((ROOT / "config.yaml").read_text())["intervention"]["operations"]
+OPERATIONS = small_values()["intervention"]["operations"]
 REPLACED = dict.fromkeys(("obqa", "mmlu", "nq", "ifeval541", "repeat"))
 
 

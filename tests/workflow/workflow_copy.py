@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.small_study import SMALL_STUDY
 from workflow_scripts.planning.snakemake_dag import study
 
 ROOT = Path(__file__).parents[2]
@@ -22,15 +23,17 @@ PARTS = (
     "envs",
     "report",
     "studies",
-    "config.yaml",
     "assets.yaml",
 )
 
 
 class Workflow:
-    """The workflow's sources in a folder of their own; results and resources are separate from the checkout's."""
+    """The workflow's sources in a folder of their own, with the tests' small study (or `config`) as config.yaml.
 
-    def __init__(self, folder: Path, copy: bool = True):
+    Results and resources are separate from the checkout's.
+    """
+
+    def __init__(self, folder: Path, copy: bool = True, config: Path = SMALL_STUDY):
         self.folder = folder
         for part in PARTS if copy else ():
             source = ROOT / part
@@ -38,6 +41,8 @@ class Workflow:
                 shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
             else:
                 shutil.copy2(source, folder / part)
+        if copy:
+            shutil.copy2(config, folder / "config.yaml")
 
     def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Snakemake with the given arguments; on an unwanted failure its output is the test's message."""

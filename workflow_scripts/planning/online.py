@@ -15,9 +15,14 @@ SHARE = 0.5
 
 
 def prompt_seconds(config: Config) -> float:
-    """Speech of all training prompts, estimated from their words."""
+    """Speech of all training prompts, estimated from the middle of each source's shortest and longest prompt."""
     prompts = config.training.instructions
-    return WORD_SECONDS * (prompts.min_words + prompts.max_words) / 2 * (prompts.prompts + prompts.heldout)
+    total = sum(source.share for source in prompts.sources)
+    words = sum(
+        source.share / total * ((source.min_words or prompts.min_words) + (source.max_words or prompts.max_words)) / 2
+        for source in prompts.sources
+    )
+    return WORD_SECONDS * words * (prompts.prompts + prompts.heldout)
 
 
 def features_bytes(config: Config, books: Books) -> int:

@@ -61,7 +61,7 @@ def test_what_is_missing_is_named_with_the_command_that_makes_it(root, capsys):
 
 def test_studies_are_merged_as_the_workflow_merges_them():
     config = read_study(ROOT, [ROOT / "studies" / "public_models.yaml"])
-    assert "smollm2-lora" not in config.models and "qwen2-audio.weights" in config.assets
+    assert "coder-lora" not in config.models and "qwen2-audio.weights" in config.assets
 
 
 def test_own_checkpoints_are_checked_with_their_encoder(root, whisper_folder, capsys):
