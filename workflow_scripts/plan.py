@@ -218,8 +218,10 @@ class Plan:
         return f"results/training/answers/{self.config.models[wildcards.model].backbone}.jsonl"
 
     def model_warmup(self, wildcards: Any) -> list[str]:
-        """The warmed-up adapter of a model, if its recipe has a warm-up."""
+        """The warmed-up adapter of a model, if its recipe has a warm-up; or the run that it starts from."""
         entry = self.config.models[wildcards.model]
+        if entry.start is not None:
+            return [f"results/training/{entry.start}/checkpoints.json"]
         if self.config.training.recipes[entry.recipe].warmup == "none":
             return []
         folder = f"results/training/warmup/{entry.backbone}/{entry.encoder}/{entry.recipe}/{entry.seed}"

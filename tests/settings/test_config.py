@@ -155,6 +155,42 @@ def test_strategy_adapter_needs_the_one_rate_it_trains_with(values):
         parse_config(changed(values, "training/recipes/small/adapter_learning_rate", None))
 
 
+EAR = {"warmup": "none", "objective": "ctc", "checkpoint_steps": [0, 10], "adapter": {"output": "posterior"}}
+"""What changes in recipe `small` for an ear that CTC trains."""
+
+
+@pytest.mark.parametrize(
+    ("lora", "recipe", "message"),
+    [
+        ({"start": "absent"}, {}, "models.smollm2-lora.start: 'absent' is no model that this study trains"),
+        ({"start": "smollm2-full"}, {}, "'smollm2-full' has another recipe's adapter, so its adapter does not fit"),
+        ({"start": "ear", "encoder": "other"}, {}, "'ear' has another encoder"),
+        (
+            {"start": "smollm2-full"},
+            {"warmup": "none", "adapter": {}},
+            "recipe 'small' has none; set warmup: ctc there",
+        ),
+        ({"start": "ear"}, {"checkpoint_steps": [0, 5]}, "step 0 would be the last checkpoint of 'ear' again"),
+        ({"recipe": "ear"}, {}, "objective 'ctc' with strategy 'lora'"),
+        ({"start": "ear"}, {}, None),
+    ],
+)
+def test_a_run_starts_only_from_a_trained_one_whose_adapter_fits(values, lora, recipe, message):
+    small = values["training"]["recipes"]["small"]
+    values["training"]["recipes"]["ear"] = {**small, **EAR}
+    values["models"]["ear"] = {**values["models"]["smollm2-full"], "strategy": "adapter", "recipe": "ear"}
+    values["assets"]["other"] = values["assets"]["whisper-base"]
+    posterior = {"checkpoint_steps": [5, 10], "adapter": {"output": "posterior"}, **recipe}
+    values["training"]["recipes"]["tuned"] = {**small, **posterior, "objective": "answers"}
+    entry = {**values["models"]["smollm2-lora"], "recipe": "tuned", **lora}
+    values["models"]["smollm2-lora"] = entry
+    if message is None:
+        assert parse_config(values).models["smollm2-lora"].start == "ear"
+    else:
+        with pytest.raises(ConfigError, match=message.replace("'small'", "'tuned'")):
+            parse_config(values)
+
+
 def test_checked_in_schema_and_manual_are_up_to_date():
     assert SCHEMA_FILE.read_text() == schema_text(), "run: python -m workflow_scripts.settings.write_schema"
     assert MANUAL_FILE.read_text() == manual_text(), "run: python -m workflow_scripts.settings.write_schema"

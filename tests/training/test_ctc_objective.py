@@ -11,6 +11,7 @@ from workflow_scripts.settings.training import RecipeSettings
 from workflow_scripts.speech_lm.trainable.checkpoint import load_lslm
 from workflow_scripts.training import ctc_objective
 from workflow_scripts.training.ctc import ctc_nll
+from workflow_scripts.training.initial_model import new_lslm
 from workflow_scripts.training.train_model import train_model
 from workflow_scripts.training.trainer import LSLMTrainer
 
@@ -19,10 +20,10 @@ CTC = {"objective": "ctc", "adapter": {"hidden_size": 24, "output": "posterior"}
 
 @pytest.fixture
 def train(instructions, recipe, model_entry):
-    def run(folder, strategy="adapter", data=instructions, **changes):
+    def run(folder, strategy="adapter", data=instructions, start=None, **changes):
         train_model(
             *data.paths(),
-            None,
+            start,
             folder / "checkpoints.json",
             folder / "log.csv",
             name="tiny",
@@ -101,3 +102,18 @@ def test_a_run_by_ctc_does_not_count_as_one_whose_alignment_arose_by_itself(reci
     assert grouping["warmup"] == "ctc"
     warmed = {"tiny": RecipeSettings.model_validate(recipe(**{**CTC, "warmup": "ctc"}))}
     assert TrainedModel.model_validate(model_entry(strategy="adapter")).grouping(warmed)["start"] != grouping["start"]
+
+
+def test_lora_starts_from_the_ear_of_a_run_that_ended(train, instructions, recipe, model_entry, tmp_path):
+    ear = train(tmp_path / "ear", checkpoint_steps=[0, 2]) / "checkpoints.json"
+    settings = RecipeSettings.model_validate(recipe(**{**CTC, "objective": "answers", "warmup": "ctc"}))
+    entry = TrainedModel.model_validate(model_entry(strategy="lora", start="ear"))
+    started = new_lslm(instructions.backbone, 16, entry, settings, ear)
+    last = load_file(ear.parent / "step-000002" / "adapter.safetensors")
+    for name, tensor in started.adapter.state_dict().items():
+        assert torch.equal(tensor, last[name]), name
+    folder = train(tmp_path / "lora", "lora", start=ear, checkpoint_steps=[1, 2], objective="answers", warmup="ctc")
+    assert load_lslm(folder / "step-000001", instructions.backbone).adapter.shape == started.adapter.shape
+    (ear.parent / "step-000002" / "adapter.safetensors").write_bytes(b"")
+    with pytest.raises(ArtifactError, match="its weights are not those of"):
+        new_lslm(instructions.backbone, 16, entry, settings, ear)

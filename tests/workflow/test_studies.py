@@ -17,7 +17,12 @@ ROOT = Path(__file__).resolve().parents[2]
 JOBS = {
     "paper": {"train_model": 8, "dump_states": 400, "warm_up_adapter": None, "answer_shard": 4 * 32},
     # Only the adapter runs take their written answers from the backbone; no answers of a backbone are trained.
-    "reference": {"train_model": 2, "warm_up_adapter": 1, "answer_spoken_questions": 24, "take_backbone_answers": 24},
+    "reference": {
+        "train_model": 2,
+        "warm_up_adapter": None,
+        "answer_spoken_questions": 24,
+        "take_backbone_answers": 24,
+    },
     "runs": {"train_model": 8, "warm_up_adapter": 2, "answer_questions": 60, "answer_spoken_questions": 60},
     "public_models": {"train_model": None, "encode_speech": None, "synthesize_speech": 6, "dump_states": 18},
 }

@@ -229,6 +229,8 @@ def _models(config: Config) -> Iterator[Problem]:
             yield _problem(("models", name, "processes"), f"{problem} in training.recipes.{model.recipe}")
         if problem := recipe.unfit_objective(model.strategy, model.processes, model.distill is not None):
             yield _problem(("models", name, "recipe"), f"training.recipes.{model.recipe}: {problem}")
+        if model.start is not None and (problem := _unfit_start(config, name)):
+            yield _problem(("models", name, "start"), problem)
         try:
             recipe.rates(model.strategy)
         except ValueError as error:
@@ -248,6 +250,32 @@ def _models(config: Config) -> Iterator[Problem]:
                 ("models", second),
                 f"the same entry as models.{first}, so one run would count as two; change its seed or remove it",
             )
+
+
+def _unfit_start(config: Config, name: str) -> str | None:
+    """Why a run cannot start from the model that it names; None if it can."""
+    model = config.models[name]
+    first = config.trained_models().get(model.start)
+    if first is None:
+        return f"{model.start!r} is no model that this study trains; known: {', '.join(config.trained_models())}"
+    if first.start is not None:
+        return f"{model.start!r} starts from {first.start!r} itself; start from that one"
+    recipes = config.training.recipes
+    mine, its = recipes[model.recipe], recipes.get(first.recipe)
+    if its is None:
+        return None  # said elsewhere
+    differ = [part for part in ("backbone", "encoder") if getattr(model, part) != getattr(first, part)]
+    differ += ["recipe's adapter"] if mine.adapter != its.adapter else []
+    if differ:
+        return f"{model.start!r} has another {' and '.join(differ)}, so its adapter does not fit"
+    if mine.warmup == "none":
+        return f"takes the place of the warm-up, but recipe {model.recipe!r} has none; set warmup: ctc there"
+    if mine.checkpoint_steps[0] == 0:
+        return (
+            f"step 0 would be the last checkpoint of {model.start!r} again; remove 0 from checkpoint_steps of recipe "
+            f"{model.recipe!r}"
+        )
+    return None
 
 
 def _layers(config: Config) -> Iterator[Problem]:

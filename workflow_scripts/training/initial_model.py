@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from workflow_scripts.artifacts.checkpoints import CheckpointIndex
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.settings.families.composite import TrainedModel
 from workflow_scripts.settings.model_size import TRAINED_BYTES
@@ -67,7 +68,7 @@ def new_lslm(
         used = embeddings[torch.tensor(heard_tokens)]
         adapter = PosteriorAdapter.of(adapter, CtcHead(used), used)
     if warmup is not None:
-        weights = load_file(warmup)
+        weights = load_file(adapter_file(warmup))
         if settings.adapter.output == "posterior":
             adapter = PosteriorAdapter(
                 PosteriorAdapterShape(**adapter.shape.to_dict(), n_tokens=len(weights["lengths"]))
@@ -85,6 +86,18 @@ def new_lslm(
         lora = LoraSettings(settings.lora.r, settings.lora.alpha, settings.lora.dropout, tuple(settings.lora.targets))
         language_model = attach_lora(language_model, lora, seed=entry.seed)
     return LSLM(language_model, adapter)
+
+
+def adapter_file(warmup: Path) -> Path:
+    """The warmed-up adapter: the file itself, or that of the last checkpoint of a checkpoints.json.
+
+    Raises:
+        ArtifactError: the checkpoint's files are not those that the index lists.
+    """
+    if warmup.suffix != ".json":
+        return warmup
+    index = CheckpointIndex.read(warmup)
+    return index.folder(warmup, index.checkpoints[-1].name) / "adapter.safetensors"
 
 
 def swamped_matrices(adapter: nn.Module, learning_rate: float) -> dict[str, float]:

@@ -67,7 +67,8 @@ def train_model(
     Args:
         questions, manifest, features, answers: the instructions, their audio, its encoder output (None: computed in
             every step, by the Whisper model in the folder `encoder` with `window_seconds`), the targets.
-        backbone: folder of the language model. warmup: adapter.safetensors of the warm-up, None for a random adapter.
+        backbone: folder of the language model. warmup: adapter.safetensors of the warm-up, or checkpoints.json of
+            the run to start from; None for a random adapter.
         model, recipe: values of `TrainedModel` and `RecipeSettings`.
         system_prompt: None for the chat template's own.
 

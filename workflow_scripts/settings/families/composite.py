@@ -40,6 +40,11 @@ class TrainedModel(ModelSettings):
     )
     recipe: str = Field(description="Key of training.recipes.")
     seed: Seed = Field(default=0, description="Seed of initialisation, order and dropout.")
+    start: str | None = Field(
+        default=None,
+        description="Key of `models`: start from the adapter of that model's last checkpoint instead of the recipe's "
+        "warm-up.",
+    )
     processes: int = Field(
         default=1, gt=0, description="Processes that train together, one per GPU; batch_size is over all of them."
     )
@@ -51,7 +56,7 @@ class TrainedModel(ModelSettings):
     distill: DistillSettings | None = Field(default=None, description="Train alignment too; default: answers only.")
 
     not_opened: ClassVar[frozenset[str]] = frozenset(
-        {"backbone", "encoder", "strategy", "recipe", "seed", "processes", "shard", "distill"}
+        {"backbone", "encoder", "strategy", "recipe", "seed", "start", "processes", "shard", "distill"}
     )
 
     @model_validator(mode="after")
@@ -88,11 +93,14 @@ class TrainedModel(ModelSettings):
         A run whose objective is CTC counts as warmed up: it shows no alignment that arose by itself.
         """
         recipe = recipes[self.recipe]
-        warmup = recipe.ctc.model_dump() if recipe.warmup == "ctc" else None
-        adapter = json.dumps([recipe.adapter.model_dump(), warmup, self.seed], sort_keys=True)
-        digest = hashlib.sha256(adapter.encode()).hexdigest()[:12]
-        start = f"{self.backbone} {self.encoder} {recipe.warmup} {digest}"
         imposed = "ctc" if recipe.heard_by_ctc else "none"
+        if self.start is not None:
+            start = f"{self.start} trained"
+        else:
+            warmup = recipe.ctc.model_dump() if recipe.warmup == "ctc" else None
+            adapter = json.dumps([recipe.adapter.model_dump(), warmup, self.seed], sort_keys=True)
+            digest = hashlib.sha256(adapter.encode()).hexdigest()[:12]
+            start = f"{self.backbone} {self.encoder} {recipe.warmup} {digest}"
         return {"strategy": self.strategy, "backbone": self.backbone, "warmup": imposed, "start": start}
 
 
