@@ -168,7 +168,7 @@ EAR = {"warmup": "none", "objective": "ctc", "checkpoint_steps": [0, 10], "adapt
         (
             {"start": "smollm2-full"},
             {"warmup": "none", "adapter": {}},
-            "recipe 'small' has none; set warmup: ctc there",
+            "recipe 'small' has none; set warmup: ctc",
         ),
         ({"start": "ear"}, {"checkpoint_steps": [0, 5]}, "step 0 would be the last checkpoint of 'ear' again"),
         ({"recipe": "ear"}, {}, "objective 'ctc' with strategy 'lora'"),
