@@ -89,6 +89,7 @@ def _tables(models: tuple[str, ...]) -> dict[str, bytes]:
             "decline": _decline_rows(made, rng),
             "cascade": _cascade_rows(made),
             "twins": (),
+            "conditions": _condition_rows(made),
             "layers": _layer_rows(made),
             "checkpoints": _checkpoint_rows(made, rng),
             "cka": _cka_rows(made),
@@ -181,6 +182,25 @@ def _cascade_rows(made: Made) -> Iterator[Row]:
                     if (name, subset) != ("same_wrong", "nq"):
                         row = key | {"subset": subset, "cascade": cascade, "measure": name, "n": 156}
                         yield row | around(value, 0.1) | more
+
+
+CONDITIONS = ("nq", "nq_babble5", "nq_telephone")
+
+
+def _condition_rows(made: Made) -> Iterator[Row]:
+    """Text 40 and 2 nats; babble costs 20 points and 1 nat, the telephone half of that, and speech 5 points anyway."""
+    for key in checkpoints_of(made):
+        key = key | {"subset": "nq", "n": 24}
+        lost = dict(zip(CONDITIONS, (0.0, 1.0, 0.5)))
+        for measure, text, speech, unit in (("score", 40.0, 35.0, -20.0), ("loss", 2.0, 2.5, 1.0)):
+            for condition, share in lost.items():
+                row = key | {"condition": condition, "voice": f"voice of {condition}", "measure": measure}
+                spoken = speech + unit * share
+                values = {"text": text, "speech": spoken, "gap": abs(spoken - text), "drop": abs(unit) * share}
+                for form, value in values.items():
+                    yield row | {"form": form} | around(value, abs(unit) / 10)
+            mean = abs(text - speech) + abs(unit) / 2
+            yield key | {"condition": "all", "form": "gap", "measure": measure} | around(mean, abs(unit) / 2)
 
 
 def _layer_rows(made: Made) -> Iterator[Row]:

@@ -16,6 +16,7 @@ from workflow_scripts.planning.books import Books
 from workflow_scripts.planning.code import Code, Step
 from workflow_scripts.planning.online import DECIDED, features_online
 from workflow_scripts.planning.record import CodeRecord
+from workflow_scripts.planning.results import result_files
 from workflow_scripts.planning.sources import Sources
 from workflow_scripts.planning.study import BASE, Study
 from workflow_scripts.settings import INSTRUCTIONS, Config
@@ -343,14 +344,11 @@ class Plan:
 
     # --- figures and tables ------------------------------------------------------------------------------------------
 
-    @property
+    @cached_property
     def figures(self) -> list[str]:
-        """Figures of the study: all but those of a section that the config leaves out."""
-        return [
-            name
-            for name, figure in FIGURES.items()
-            if not figure.section or getattr(self.config, figure.section) is not None
-        ]
+        """Figures of the study: all but those of tables that it does not make."""
+        tables = {*result_files(self.study)}
+        return [name for name, figure in FIGURES.items() if figure.is_drawn(tables)]
 
     def figure_inputs(self, wildcards: Any) -> dict[str, str | list[str]]:
         """Inputs of a figure by name: paths, or what the method of `Study` that the table names returns."""

@@ -196,6 +196,23 @@ def test_models_that_cannot_be_edited_are_left_out(name, tmp_path):
         assert {model for model in ("First model", "whole") if f">{model}" in svg} == shown
 
 
+def test_conditions_of_any_number_of_groups_stand_beside_their_mean_and_without_losses_in_two_rows(tmp_path):
+    made = write_made_tables(tmp_path, ["a"])
+    table = read_table(made.table("conditions"), "conditions")
+    for rows, groups, panels in (
+        (table, 1, 3),
+        (pd.concat([table, table.assign(subset="regions")]), 2, 6),
+        (select(table, measure="score"), 1, 2),
+        (table.iloc[:0], 0, 1),
+    ):
+        drawn = draw_figure("plot_conditions:plot_conditions", conditions=rows, display=made.display)
+        assert len(drawn.axes) == panels
+        if groups:
+            ticks = [label.get_text() for label in drawn.axes[-1].get_xticklabels()]
+            assert ticks == ["nq", "nq_babble5", "nq_telephone", "mean over\nconditions"]
+        plt.close(drawn)
+
+
 def test_layers_and_positions_have_whole_numbers_at_their_ticks():
     drawn, axes = figure(1, 1, 3, 2)
     axes[0, 0].plot([0, 10, 20], [0, 1, 2])

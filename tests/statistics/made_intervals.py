@@ -180,6 +180,14 @@ def crossed(conditions) -> Covered:
         yield *crossed_interval(100.0 * (rng.random(p.shape) < p), 100.0), 30.0
 
 
+def crossed_losses(conditions) -> Covered:
+    """Gap in nats over voices and questions, both drawn at random."""
+    rng = np.random.default_rng(conditions)
+    for _ in range(DATA_SETS):
+        table = 1 + 0.3 * rng.standard_normal((conditions, 1)) + rng.gumbel(-np.euler_gamma, 1, 40)
+        yield *crossed_interval(table + rng.standard_normal(table.shape), None), 1.0
+
+
 def edits(n) -> Covered:
     """Answers under an edit, McNemar's table."""
     rng = np.random.default_rng(n)
@@ -300,6 +308,8 @@ CASES = {
     "error overlap": (agreement, ("error_overlap",)),
     "conditions 3": (crossed, (3,)),
     "conditions 8": (crossed, (8,)),
+    "losses of conditions 3": (crossed_losses, (3,)),
+    "losses of conditions 8": (crossed_losses, (8,)),
     "edits n=40": (edits, (40,)),
     "restored share n=40": (restored, (40,)),
     "first layer n=40": (first_layer, (40,)),

@@ -46,6 +46,7 @@ WRITTEN = {
     "points low": ("overall gap",),  # rows of gap.csv
     "cascade low": ("agreement", "kappa", "error overlap", "share"),
     "twins change_low": ("fall", "loss gap"),
+    "conditions low": ("paired", "share", "word errors", "loss gap", "conditions", "losses of conditions"),
     "regression slope_low": ("slope",),
     "regression r2_low": ("R2 of points",),
     "regression r2_runs_low": ("R2 over",),
@@ -60,7 +61,6 @@ WRITTEN = {
     "tests kl_change_low": ("loss gap",),
     "FLOOR_COLUMNS low": ("paired", "share", "word errors", "IFEval"),
     "SKILL_COLUMNS low": ("paired", "share", "word errors"),
-    "CONDITION_COLUMNS low": ("paired", "share", "word errors", "conditions"),
     "GAP_COLUMNS low": ("paired", "share", "IFEval", "word errors", "overall"),
     "TEST_COLUMNS low": ("edits",),
     "TRAIT_COLUMNS low": ("share",),

@@ -27,7 +27,7 @@ Columns = Mapping[str, str]
 _TYPES = {
     TEXT: """model twin checkpoint subset form measure quantity cascade strategy backbone warmup start outcome predictor
         pool first second term verdict note prefix claim rule switch reading edit against kind name operation selection
-        metric path control of change id question reference input answer direction positions""",
+        metric path control of change id question reference input answer direction positions condition voice""",
     WHOLE: """step n layer draws best_layer speech_layer text_layer n_checkpoints n_runs position k b c net unedited
         exhausted changed_answers cases window depth skipped""",
     TRUTH: "with_log_step default swept right decided",
@@ -66,6 +66,7 @@ TABLES: Mapping[str, Columns] = {
     "twins": _columns(
         "model twin checkpoint step subset n quantity with without change change_low change_high", change=NUMBER
     ),
+    "conditions": _columns("model checkpoint step subset condition voice form measure value low high n"),
     # correlation
     "layers": _columns("model checkpoint step subset layer measure value null null_sd calibrated n"),
     "checkpoints": _columns(

@@ -1,10 +1,11 @@
 """conditions.csv: the gap of the same questions under several conditions: voices, regions, noise, a telephone line.
 
 Subsets of the same raw rows in different voices are conditions of one another; the first is the reference. Per
-condition: `text`, `speech`, `gap`, text - speech, and `drop`, reference speech - speech, on the prompts that all kept.
-Row `all` is the mean over conditions, with an interval for questions and conditions as crossed random effects, so that
-it speaks of other voices as well as of other questions (`means.crossed_interval`). With few conditions it is wide.
-Intervals of single conditions are those of gap.csv.
+condition, on the prompts that all kept: `text`, `speech`, `gap`, between them, and `drop`, between speech and that of
+the reference; above 0, speech or this condition is worse. Measures: `score`, 0 to 100, and `loss`, nats per token of
+the reference answer, which differs where all scores are near 0. Row `all` is the mean gap over conditions, with an
+interval for questions and conditions as crossed random effects, so that it speaks of other voices as well as of other
+questions (`means.crossed_interval`). With few conditions it is wide. Intervals of single conditions: as in gap.csv.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,22 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from workflow_scripts.artifacts.checkpoints import checkpoint_step
 from workflow_scripts.artifacts.questions import QUESTIONS
-from workflow_scripts.artifacts.tables import TEXT, WHOLE, write_columns
+from workflow_scripts.artifacts.tables import write_table
+from workflow_scripts.evaluation.cells import LOSS, SCORE
 from workflow_scripts.evaluation.score_index import FormScores, read_scores
-from workflow_scripts.statistics.means import Mean, crossed_interval, of_scores
+from workflow_scripts.statistics.means import Mean, crossed_interval, of_ratios, of_scores
 
 ALL = "all"
-CONDITION_COLUMNS = {
-    **dict.fromkeys(("model", "checkpoint"), TEXT),
-    "step": WHOLE,
-    **dict.fromkeys(("subset", "condition", "voice", "form", "measure"), TEXT),
-    **dict.fromkeys(("value", "low", "high"), "float64"),
-    "n": WHOLE,
-}
+POINTS = 100.0
 
 
 def build_condition_table(
@@ -56,7 +51,7 @@ def build_condition_table(
         if all({"text", "speech"} <= set(subsets.get(name, ())) for name in names)
         for row in condition_rows({name: subsets[name] for name in names}, prompts, voices)
     ]
-    write_columns(Path(table), pd.DataFrame(rows, columns=list(CONDITION_COLUMNS)), CONDITION_COLUMNS)
+    write_table(Path(table), rows, "conditions")
 
 
 def condition_rows(
@@ -65,32 +60,50 @@ def condition_rows(
     voices: Mapping[str, str],
 ) -> Iterator[dict[str, Any]]:
     """Rows of one checkpoint and one group of subsets, the reference first."""
-    by_prompt = {
-        (name, form): dict(zip([prompts[name][one] for one in forms[form].ids], forms[form].scores))
+    places = {
+        (name, form): {prompts[name][one]: place for place, one in enumerate(forms[form].ids)}
         for name, forms in subsets.items()
         for form in ("text", "speech")
     }
-    shared = sorted(set.intersection(*(set(found) for found in by_prompt.values())))
-    if not shared:
-        return
-    scores = {key: np.array([found[prompt] for prompt in shared]) for key, found in by_prompt.items()}
-    reference, n = next(iter(subsets)), len(shared)
-    gaps = []
-    for name in subsets:
-        text, speech = scores[name, "text"], scores[name, "speech"]
-        gaps.append(text - speech)
-        written, spoken, first = (of_scores(values) for values in (text, speech, scores[reference, "speech"]))
-        shown = {"text": written, "speech": spoken, "gap": written - spoken, "drop": first - spoken}
-        for form, one in shown.items():
-            yield _row(name, voices[name], form, one, n)
-    table = np.stack(gaps)  # (conditions, n)
-    overall = Mean(float(table.mean()), table.mean(axis=0), own=crossed_interval(table, 100.0))
-    yield _row(ALL, "", "gap", overall, n)
+    shared = sorted(set.intersection(*(set(found) for found in places.values())))
+    scores = {
+        key: (subsets[key[0]][key[1]], np.array([found[prompt] for prompt in shared], dtype=int))
+        for key, found in places.items()
+    }
+    if shared:
+        means = {key: of_scores(one.scores[place]) for key, (one, place) in scores.items()}
+        yield from _measure_rows(SCORE, means, voices, POINTS)
+    costed = np.all([(one.tokens[place] > 0) & ~np.isnan(one.nll[place]) for one, place in scores.values()], axis=0)
+    if costed.any():
+        costs = {key: (one, place[costed]) for key, (one, place) in scores.items()}
+        means = {key: of_ratios([(one.nll[place], one.tokens[place])], None) for key, (one, place) in costs.items()}
+        yield from _measure_rows(LOSS, means, voices, None)
 
 
-def _row(condition: str, voice: str, form: str, one: Mean, n: int) -> dict[str, Any]:
+def _measure_rows(
+    measure: str, means: Mapping[tuple[str, str], Mean], voices: Mapping[str, str], unit: float | None
+) -> Iterator[dict[str, Any]]:
+    """Rows of one measure from its means by condition and form over the same questions in one order."""
+    names = list(dict.fromkeys(name for name, _ in means))
+
+    def worse(one: Mean, than: Mean) -> Mean:
+        return one - than if measure == LOSS else than - one
+
+    gaps = {name: worse(means[name, "speech"], means[name, "text"]) for name in names}
+    for name in names:
+        spoken = means[name, "speech"]
+        shown = {"text": means[name, "text"], "speech": spoken, "gap": gaps[name]}
+        for form, one in (shown | {"drop": worse(spoken, means[names[0], "speech"])}).items():
+            yield _row(name, voices[name], form, measure, one)
+    table = np.stack([gap.values for gap in gaps.values()])  # (conditions, n)
+    overall = Mean(float(table.mean()), table.mean(axis=0), own=crossed_interval(table, unit))
+    yield _row(ALL, "", "gap", measure, overall)
+
+
+def _row(condition: str, voice: str, form: str, measure: str, one: Mean) -> dict[str, Any]:
+    n = len(one.values)
     low, high = one.interval if n > 1 else (np.nan, np.nan)
-    row = {"condition": condition, "voice": voice, "form": form, "measure": "score"}
+    row = {"condition": condition, "voice": voice, "form": form, "measure": measure}
     return row | {"value": one.value, "low": low, "high": high, "n": n}
 
 

@@ -4,7 +4,7 @@ Read while the Snakefile is parsed, so functions are named, not imported. The ru
 report page and the reference studies follow from this table: a new figure is a function, an entry here and its test.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 
@@ -20,7 +20,6 @@ class Figure:
         columns: columns that are read of each table.
         title, caption: as on the page and in Snakemake's report. The caption says what n is.
         category, label: place in Snakemake's report.
-        section: of the config, without which the figure is not drawn; "" for all studies.
         display: settings of the display that are read: "all" models, so that each keeps its colour where others are
             missing; "labels" of models that have one; "none".
     """
@@ -33,7 +32,10 @@ class Figure:
     category: str
     label: str
     display: str = "all"
-    section: str = ""
+
+    def is_drawn(self, tables: Collection[str]) -> bool:
+        """Whether a study that makes these tables has the figure: patching and conditions are not part of every one."""
+        return all(source in tables for source in self.inputs.values() if "/" in source)
 
 
 LAYERS = "model checkpoint step subset layer measure value null null_sd n"
@@ -71,6 +73,19 @@ FIGURES: Mapping[str, Figure] = {
         "says much. n: prompts, sentences.",
         category="Gap",
         label="Learning curves",
+    ),
+    "conditions": Figure(
+        function="plot_conditions:plot_conditions",
+        inputs={"conditions": "results/evaluation/conditions.csv"},
+        columns={"conditions": "model checkpoint step subset condition form measure value low high n"},
+        title="Gap by condition",
+        caption="The same questions in other voices, in noise, over a telephone: each model's last checkpoint, the "
+        "reference condition first, on the questions that all conditions kept. Top: score in speech, and in text as a "
+        "dashed line. Below: the gap in points and in the loss of the reference answer, which differs where all scores "
+        "are near 0; above 0 speech is worse. Behind the line, the mean over conditions: its interval is for other "
+        "questions and other conditions (crossed effects), all others are for other questions. n: questions.",
+        category="Gap",
+        label="By condition",
     ),
     "layers": Figure(
         function="plot_layers:plot_layers",
@@ -236,7 +251,6 @@ FIGURES: Mapping[str, Figure] = {
         "are answered rightly in writing only, unless the study patches all. n: questions.",
         category="Interventions",
         label="Exchanged states",
-        section="patching",
     ),
     "partial_residuals": Figure(
         function="plot_partial_residuals:plot_partial_residuals",

@@ -8,7 +8,7 @@ if those are not too much as well; the page names such tables.
 import shutil
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -43,11 +43,13 @@ TABLES = (
 
 
 class Illustration(Protocol):
-    """Words of a figure, and the section of the config without which it is not drawn."""
+    """Words of a figure."""
 
     title: str
     caption: str
-    section: str
+
+    def is_drawn(self, tables: Collection[str]) -> bool:
+        """Whether a study that makes these tables has it."""
 
 
 def write_reference(
@@ -80,7 +82,7 @@ def write_reference(
             large.append(name)
     images = {}
     for name, figure in figures.items():
-        if figure.section and manifest["settings"].get(figure.section) is None:
+        if not figure.is_drawn(manifest["sha256"]):
             continue
         image = f"figures/{name}.png"
         _shrink(require(results / image, "snakemake all"), target / image)

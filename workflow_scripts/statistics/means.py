@@ -126,20 +126,24 @@ def difference_interval(values: np.ndarray, unit: float) -> Interval:
     return max(-limit, centre - half), min(limit, centre + half)
 
 
-def crossed_interval(table: np.ndarray, unit: float) -> Interval:
+def crossed_interval(table: np.ndarray, unit: float | None) -> Interval:
     """Of the mean of paired differences (conditions, n), for other questions and other conditions than these (ours).
 
     The variances of the mean over conditions and over questions are added, which counts their interaction twice and so
-    errs on the wide side; Satterthwaite's degrees of freedom. NaN for one question or one condition.
+    errs on the wide side; Satterthwaite's degrees of freedom. NaN for one question or one condition, and for equal
+    differences without a bound. `unit`: the most that one answer can change a score by; None for losses.
     """
-    conditions, n = table.shape
-    if n < 2 or conditions < 2:
+    (conditions, n), value = table.shape, float(table.mean())
+    if n < 2 or conditions < 2 or (unit is None and np.ptp(table) <= ROUNDING * np.abs(table).max()):
         return UNKNOWN
     between = float(table.mean(axis=1).var(ddof=1)) / conditions
-    within = _with_two_more(table.mean(axis=0), unit)[1]
+    questions = table.mean(axis=0)
+    within = float(questions.var(ddof=1)) / n if unit is None else _with_two_more(questions, unit)[1]
     df = (between + within) ** 2 / (between**2 / (conditions - 1) + within**2 / (n - 1))
     half = _student(df) * sqrt(between + within)
-    return max(-unit, float(table.mean()) - half), min(unit, float(table.mean()) + half)
+    if unit is None:
+        return value - half, value + half
+    return max(-unit, value - half), min(unit, value + half)
 
 
 def _with_two_more(values: np.ndarray, unit: float) -> tuple[float, float]:
