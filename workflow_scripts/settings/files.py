@@ -5,6 +5,7 @@ themselves (encoding, tabs, a key that stands twice, a `null` for an entry that 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -90,8 +91,7 @@ def read_mapping(path: Path) -> yaml.MappingNode:
         byte = error.object[error.start]
         raise ConfigError(f"{path}, line {line}: byte 0x{byte:02x} is not UTF-8; save the file as UTF-8") from None
     try:
-        # Not the C loader: it takes files with tabs that the one Snakemake uses refuses.
-        documents = list(yaml.compose_all(text, Loader=yaml.SafeLoader))
+        documents = _documents(text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
@@ -108,6 +108,13 @@ def read_mapping(path: Path) -> yaml.MappingNode:
     if not isinstance(documents[0], yaml.MappingNode):
         raise ConfigError(f"{path}, line {documents[0].start_mark.line + 1}: keys are expected here, such as `models:`")
     return documents[0]
+
+
+@cache
+def _documents(text: str) -> list[yaml.Node]:
+    """The documents of a text, parsed once: `assets.yaml` and `config.yaml` are read twice while a study is planned."""
+    # Not the C loader: it takes files with tabs that the one Snakemake uses refuses.
+    return list(yaml.compose_all(text, Loader=yaml.SafeLoader))
 
 
 def _places(node: yaml.Node, place: Place) -> Iterator[tuple[Place, yaml.Node, int]]:
