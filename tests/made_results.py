@@ -144,6 +144,9 @@ def _gap_rows(made: Made, rng: np.random.Generator) -> Iterator[Row]:
             for form in forms:
                 yield row | {"form": form, "measure": "score"} | around(scores[form], 6) | chance
                 yield row | {"form": form, "measure": "unparsed", "value": 0.1 if form == "speech" else 0.02}
+                shares = {"truncated": 20.0 if form == "speech" else 5.0, "other_language": 2.0, "empty": 1.0}
+                for name, share in shares.items():
+                    yield row | {"form": form, "measure": f"answers_{name}"} | around(share, 1)
                 loss = 3.5 - learnt(key["step"]) if form == "speech" else 2.0
                 yield row | {"form": form, "measure": "loss", "value": loss, "n": 81}
                 if subset == "repeat":

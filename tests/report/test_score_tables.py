@@ -4,7 +4,7 @@ import pytest
 
 from tests.made_results import write_made_tables
 from workflow_scripts.artifacts.tables import read_table
-from workflow_scripts.report.score_tables import cascade_table, choice_table, references_table
+from workflow_scripts.report.score_tables import answer_table, cascade_table, choice_table, references_table
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +27,14 @@ def test_multiple_choice_has_a_row_per_form_of_the_subsets_with_a_chance_level(m
     ]
     first = table.iloc[0]
     assert (first.unparsed, first.letter_margin, first.corrected) == (2, "0.50 [0.25, 0.75]", "30.0 [25.0, 35.0]")
+
+
+def test_truncation_and_language_stand_by_form_with_overall_first(made):
+    table = answer_table(read_table(made.table("gap"), "gap"))
+    assert [*table["subset"][:4]] == ["Overall"] * 3 + ["advbench"] and set(table["model"]) == {"full", "lora"}
+    first = table.iloc[:3].set_index("form")["truncated"]
+    assert first.to_dict() == {"text": "5.0 [4.0, 6.0]", "speech": "20.0 [19.0, 21.0]", "ASR text": "5.0 [4.0, 6.0]"}
+    assert table["other_language"].eq("2.0 [1.0, 3.0]").all() and set(table["n"]) == {156, 24}
 
 
 def test_cascades_are_pooled_and_both_named(made):

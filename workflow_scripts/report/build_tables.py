@@ -15,7 +15,7 @@ from workflow_scripts.artifacts.tables import last_checkpoints, read_table, sele
 from workflow_scripts.report.labels import Labels
 from workflow_scripts.report.latex import write_latex
 from workflow_scripts.report.numbers import plain_interval, types
-from workflow_scripts.report.score_tables import cascade_table, choice_table, references_table
+from workflow_scripts.report.score_tables import answer_table, cascade_table, choice_table, references_table
 from workflow_scripts.report.table import TABLES
 
 CHECKPOINT = ["model", "checkpoint"]
@@ -109,6 +109,7 @@ def build_tables(tables: Mapping[str, Path], outputs: Mapping[str, Path], displa
         "table3_pipeline": pipeline_table(gap),
         "references": references_table(read["decline"]),
         "multiple_choice": choice_table(gap),
+        "answers_by_form": answer_table(gap),
         "cascade_agreement": cascade_table(read["cascade"]),
         "table9_alignment": alignment_table(checkpoints),
         "alignment_in_time": time_table(checkpoints),

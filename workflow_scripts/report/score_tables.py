@@ -1,4 +1,4 @@
-"""Tables of scores that the paper does not have: references of the decline, multiple choice, and cascades.
+"""Tables of scores that the paper does not have: references of the decline, multiple choice, answers, and cascades.
 
 All are of the last checkpoint of each model; every number has its 95 % interval or n beside it.
 """
@@ -36,6 +36,21 @@ def choice_table(gap: pd.DataFrame) -> pd.DataFrame:
     order = pd.Categorical(table["form"], list(FORMS), ordered=True)
     table = table.assign(unparsed=100 * table["value"], order=order).sort_values(["model", "subset", "order"])
     return table.assign(form=table["form"].map(FORMS))
+
+
+def answer_table(gap: pd.DataFrame) -> pd.DataFrame:
+    """Shares of answers by form that are cut off, in another language, ..., whatever was asked; Overall first."""
+    key = ["model", "subset", "form"]
+    rows = last_checkpoints(gap)
+    rows = rows[rows["form"].isin(list(FORMS)) & (rows["subset"] != "knowledge")]
+    shares = rows[rows["measure"].str.startswith("answers_")]
+    shares = shares.assign(measure=shares["measure"].str.removeprefix("answers_"))
+    counts = select(shares, measure="truncated")[[*key, "n"]]
+    table = _side_by_side(shares, key).merge(counts, on=key)
+    order = pd.Categorical(table["form"], list(FORMS), ordered=True)
+    table = table.assign(rest=table["subset"] != "overall", order=order)
+    table = table.sort_values(["model", "rest", "subset", "order"])
+    return table.assign(form=table["form"].map(FORMS), subset=table["subset"].replace("overall", "Overall"))
 
 
 def cascade_table(cascade: pd.DataFrame) -> pd.DataFrame:

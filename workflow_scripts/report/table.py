@@ -174,6 +174,24 @@ TABLES: Mapping[str, Table] = {
         | N,
         label="Multiple choice in full",
     ),
+    "answers_by_form": Table(
+        title="What the answers are",
+        caption="Share of answers in percent, by form, that were cut off at the limit of new tokens, are in another "
+        "language than English, empty, a refusal, or degenerate (a loop, one character repeated, no words), whatever "
+        "was asked. Where a share differs by form, it is part of the gap. Last checkpoints, 95 % intervals.",
+        columns=MODEL
+        | _of("text", subset="Subset", form="Form")
+        | _of(
+            "interval",
+            truncated="Truncated",
+            other_language="Other language",
+            empty="Empty",
+            refusal="Refusal",
+            degenerate="Degenerate",
+        )
+        | N,
+        label="Truncated and other answers",
+    ),
     "cascade_agreement": Table(
         title="Agreement with cascades",
         caption="Does the tuned model fail on speech where a recogniser and a text model fail? Cohen's kappa of "
