@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from peft import LoraConfig
+from peft import LoraConfig, inject_adapter_in_model
 
 from tests.speech_lm.tiny_models import build, speech_lm
 from tests.speech_lm.tiny_processor import AUDIO_TOKEN, TEMPLATE, make_tokenizer
@@ -174,7 +174,7 @@ def with_lora(lora):
     tiny = build("granite_speech")
     config = LoraConfig(r=2, target_modules=r".*language_model.*(q_proj|v_proj)", init_lora_weights=False)
     torch.manual_seed(3)
-    tiny.model.add_adapter(config)
+    inject_adapter_in_model(config, tiny.model)
     return HfSpeechLM(tiny.model.eval(), tiny.processor, name="tiny-granite", lora=lora)
 
 
@@ -191,9 +191,25 @@ def test_granites_lora_is_on_for_speech_and_off_for_text_in_states_and_in_answer
         lm.states([text, speech])
 
 
-def test_a_lora_state_other_than_the_models_own_fails_the_check_decoder():
-    lm = with_lora("always")  # Granite's own generate switches it off for written queries
-    assert "text: layer 1 in the model's own generate" in failures(lm)["generate sees what is read"]
+def test_a_lora_that_is_always_on_acts_on_text_in_states_and_in_answers_alike():
+    auto, lm = with_lora("auto"), with_lora("always")
+    assert failures(lm) == {}
+    text, speech = lm.encode_text("what is the water"), lm.encode_speech(clip(0.7))
+    assert torch.equal(lm.states([speech])[0], auto.states([speech])[0])
+    assert not torch.allclose(lm.states([text])[0][-1], auto.states([text])[0][-1], atol=1e-2)
+
+
+def test_a_lora_that_answers_and_states_do_not_share_fails_the_check_decoder(monkeypatch):
+    lm = with_lora("auto")
+    answer = lm.generate
+
+    def with_the_lora_off(queries, **options):
+        with monkeypatch.context() as patched:
+            patched.setattr(lm, "lora", "never")
+            return answer(queries, **options)
+
+    monkeypatch.setattr(lm, "generate", with_the_lora_off)
+    assert "speech: layer 1 in generate" in failures(lm)["generate sees what is read"]
 
 
 # --- whole models and units ------------------------------------------------------------------------------------

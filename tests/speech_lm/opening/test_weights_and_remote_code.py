@@ -49,7 +49,7 @@ def test_a_tensor_that_the_model_has_no_place_for_is_named_and_can_be_allowed_by
 def test_a_tensor_of_another_shape_is_named(tmp_path):
     folder = save_tiny(tmp_path / "weights")
     rewrite(folder, lambda tensors: tensors | {"language_model.model.norm.weight": torch.ones(5)})
-    with pytest.raises(SpeechLMError, match=r"tensor .*language_model.*norm\.weight has shape \(5,\), not \(32,\)"):
+    with pytest.raises(SpeechLMError, match=r"tensor .*language_model.*norm\.weight of shape \(5,\), not \(32,\)"):
         open_hf(ModelFolders(folder), entry(), **PLACED)
 
 

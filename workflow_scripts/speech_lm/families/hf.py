@@ -51,11 +51,10 @@ def open_hf(
         folder,
         name=name,
         allowed=entry["allowed_tensors"],
+        lora_subfolder=entry.get("lora_subfolder"),
         trust_remote_code=trusted,
         **placement(entry, dtype),
     )
-    if entry.get("lora_subfolder"):
-        model.load_adapter(str(folder), adapter_kwargs={"subfolder": entry["lora_subfolder"]})
     if not entry.get("device_map") and not entry.get("load_in_8bit"):
         model = model.to(device)
     return speech_lm_of(model)(

@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
+from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
 from workflow_scripts.speech_lm.architectures import ALWAYS_PADDED, SPEECH_LORA, active_stream, audio_token_id
@@ -186,13 +187,11 @@ class PlaceholderSpeechLM(TransformersSpeechLM):
     @property
     def has_lora(self) -> bool:
         """Whether a LoRA is loaded into the model."""
-        return bool(getattr(self.model, "_hf_peft_config_loaded", False))
+        return any(isinstance(module, BaseTunerLayer) for module in self.model.modules())
 
     def use_lora(self, form: str) -> None:
         """Switch a LoRA of the model on or off for queries of this form; without LoRA nothing happens."""
-        if not self.has_lora:
-            return
-        if self.lora == "always" or (self.lora == "speech" and form == "speech"):
-            self.model.enable_adapters()
-        else:
-            self.model.disable_adapters()
+        enabled = self.lora == "always" or (self.lora == "speech" and form == "speech")
+        for module in self.model.modules():
+            if isinstance(module, BaseTunerLayer):
+                module.enable_adapters(enabled)
