@@ -112,14 +112,6 @@ def test_a_model_that_only_runs_whole_is_fetched_and_said_to_be_left_out(changea
     assert "tiny-public only runs as a whole: it is measured, and left out of the interventions" in caplog.text
 
 
-def test_an_extractor_for_another_sampling_rate(changeable, tmp_path):
-    path = next(changeable.glob("*processor_config.json"))
-    content = json.loads(path.read_text())
-    content.get("feature_extractor", content)["sampling_rate"] = 24_000
-    path.write_text(json.dumps(content))
-    assert "takes 24000 samples per second, the study's audio has 16000" in reason(changeable, tmp_path)
-
-
 def test_a_model_type_that_nobody_knows(changeable, tmp_path):
     config = json.loads((changeable / "config.json").read_text()) | {"model_type": "home_made_audio"}
     (changeable / "config.json").write_text(json.dumps(config))

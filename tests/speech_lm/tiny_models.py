@@ -9,7 +9,7 @@ import transformers as hf
 from transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import _get_feat_extract_output_lengths
 
 from tests.speech_lm.tiny_gemma import gemma3n, gemma4
-from tests.speech_lm.tiny_newer import dots3_note, gemma4_unified, glmasr, musicflamingo, qwen3_asr
+from tests.speech_lm.tiny_newer import apertus1p5, dots3_note, gemma4_unified, glmasr, musicflamingo, qwen3_asr
 from tests.speech_lm.tiny_processor import AUDIO_TOKEN, TEMPLATE, HandProcessor, audio_id, make_tokenizer
 from tests.speech_lm.tiny_sizes import TEXT, Tiny
 
@@ -261,6 +261,8 @@ BUILDERS: dict[str, Callable[[], Tiny]] = {
     "gemma3n": gemma3n,
     "dots3_note": dots3_note,
 }
+if hasattr(hf, "Apertus1p5Config"):  # since transformers 5.24
+    BUILDERS["apertus1p5"] = apertus1p5
 
 
 POSITIONS = {  # of a clip of 1 s, by each model's own rule
@@ -279,6 +281,7 @@ POSITIONS = {  # of a clip of 1 s, by each model's own rule
     "gemma4_unified": 25,
     "gemma3n": 7,
     "dots3_note": 13,
+    "apertus1p5": 40,
 }
 
 

@@ -1,4 +1,5 @@
-"""Tiny models of architectures of 2026: Music Flamingo, GLM-ASR, Qwen3-ASR, Gemma 4 unified, dots3-note."""
+"""Tiny models of architectures of 2026: Music Flamingo, GLM-ASR, Qwen3-ASR, Gemma 4 unified, dots3-note,
+Apertus 1.5."""
 
 from types import SimpleNamespace
 
@@ -160,3 +161,48 @@ def dots3_note() -> Tiny:
         video_token_id=319,
     )
     return Tiny(hf.Dots3NoteForConditionalGeneration(config), processor)
+
+
+def apertus1p5() -> Tiny:
+    """Speech as audio tokens of the vocabulary, which the model finds itself; it never answers with them.
+
+    Its own extractor, on noise of the clip's length at 24 kHz.
+    """
+    extractor = hf.WavTokenizerFeatureExtractor(normalize_audio=True)
+
+    def features(frames: int) -> tuple[dict[str, torch.Tensor], int]:
+        noise = torch.randn(240 * frames).numpy()
+        found = dict(extractor(noise, sampling_rate=24_000, return_tensors="pt"))
+        return found, extractor.get_num_audio_codes(len(noise))
+
+    processor = HandProcessor(features)
+    processor.feature_extractor = extractor
+    codes, answered = 64, TEXT["vocab_size"]
+    config = hf.Apertus1p5Config(
+        audio_config={
+            "model_type": "wavtokenizer_encoder",
+            "num_filters": 2,
+            "num_lstm_layers": 1,
+            "hidden_size": 8,
+            "codebook_dim": 8,
+            "codebook_size": codes,
+        },
+        vision_config={"codebook_size": 4, "embed_dim": 4, "latent_channels": 4, "base_channels": 32},
+        text_config={
+            **TEXT,
+            "vocab_size": answered + codes,
+            "output_vocab_size": answered,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 10_000.0},
+        },
+        audio_token_id=audio_id(processor.tokenizer),
+        audio_token_offset=answered,
+        image_token_id=318,
+        image_token_offset=answered - 4,
+    )
+    model = hf.Apertus1p5ForConditionalGeneration(config)
+    tokenizer = model.model.audio_tokenizer
+    with torch.no_grad():
+        for parameter in tokenizer.encoder.parameters():
+            parameter.mul_(2)  # as they are made, what the encoder gives hardly depends on the sound
+        tokenizer.quantizer.codebook.embed.copy_(tokenizer.encoder(0.2 * torch.randn(1, 1, 600 * codes))[0].T)
+    return Tiny(model, processor)

@@ -1,7 +1,9 @@
 """What is particular to placeholder models: templates, spans, counts, padding, LoRA, windows."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from peft import LoraConfig, inject_adapter_in_model
@@ -13,7 +15,7 @@ from workflow_scripts.speech_lm.families.hf import HfSpeechLM
 from workflow_scripts.speech_lm.families.units import run_starts
 from workflow_scripts.speech_lm.families.whole_model import WholeModelSpeechLM
 from workflow_scripts.speech_lm.opening.model_checks import check_model, clip, confounds, run_checks
-from workflow_scripts.speech_lm.protocol import SpeechLMError
+from workflow_scripts.speech_lm.protocol import Speech, SpeechLMError
 
 torch.set_num_threads(1)
 PLAIN = "{% for m in messages %}{{ '<|im_start|>' + m['content'] + '<|im_end|>\n' }}{% endfor %}{{ '<|im_start|>' }}"
@@ -141,6 +143,22 @@ def test_a_padded_span_is_the_whole_block_where_the_window_is_always_filled_and_
     [one], [other] = lm.states([plain]), lm.states([padded])
     torch.testing.assert_close(other[:, : one.shape[1]], one)
     assert speech_lm("audioflamingo3").encode_padded(clip(0.5)) is None
+
+
+def test_an_extractor_for_another_rate_is_given_the_same_sound_at_that_rate():
+    tiny, heard = build("voxtral"), []
+    tiny.processor.feature_extractor = SimpleNamespace(sampling_rate=24_000)
+    features = tiny.processor.__call__
+    lm = HfSpeechLM(tiny.model, tiny.processor, name="tiny")
+    lm.processor = lambda audio, sampling_rate, **rest: (
+        heard.append((audio[0], sampling_rate)) or features(audio=audio, sampling_rate=sampling_rate, **rest)
+    )
+    tone = np.sin(2 * np.pi * 440 * np.arange(8000) / 16_000).astype(np.float32)
+    query = lm.encode_speech(Speech(waveform=tone, rate=16_000))
+    [(wave, rate)] = heard
+    assert (rate, len(wave), query.seconds) == (24_000, 12_000, 0.5)
+    expected = np.sin(2 * np.pi * 440 * np.arange(12_000) / 24_000)
+    assert np.abs(wave - expected)[100:-100].max() < 0.01
 
 
 def test_padding_that_is_counted_as_speech_fails_the_check_decoder():

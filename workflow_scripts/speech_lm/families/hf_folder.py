@@ -12,7 +12,7 @@ from workflow_scripts.artifacts.files import read_json
 from workflow_scripts.speech_lm.architectures import UNSUPPORTED, audio_token_id, runs_from_embeddings
 from workflow_scripts.speech_lm.families.voxtral_processor import TEKKEN, VoxtralFiles
 from workflow_scripts.speech_lm.opening.folder_checks import FolderFacts
-from workflow_scripts.speech_lm.protocol import SAMPLE_RATE, SpeechLMError
+from workflow_scripts.speech_lm.protocol import SpeechLMError
 
 PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json")
 NEEDED_BY_PROCESSORS = {
@@ -46,12 +46,6 @@ def check_hf_folder(folder: Path, entry: Mapping[str, Any]) -> FolderFacts:
         _refuse_kind(name, config)
     model_class(config, entry.get("class_name"), name)
     processor = load_processor(folder, name=name, trust_remote_code=entry["trust_remote_code"])
-    rate = getattr(processor.feature_extractor, "sampling_rate", SAMPLE_RATE)
-    if rate != SAMPLE_RATE:
-        raise SpeechLMError(
-            f"{name}: its feature extractor takes {rate} samples per second, the study's audio has {SAMPLE_RATE}; "
-            "write an adapter class that resamples (family: adapter)"
-        )
     return FolderFacts(entry.get("max_seconds") or window_seconds(processor), runs_from_embeddings(config))
 
 

@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
+from scipy.signal import resample_poly
 from torch import Tensor, nn
 
 from workflow_scripts.speech_lm.architectures import ALWAYS_PADDED, SPEECH_LORA, active_stream, audio_token_id
@@ -70,6 +71,8 @@ class PlaceholderSpeechLM(TransformersSpeechLM):
                 f"{name}: the processor's placeholder {self.template.audio_token!r} has id {named}, the model's config "
                 f"says {self.placeholder}; processor and weights must be of the same model and revision"
             )
+        extractor = getattr(processor, "feature_extractor", None)
+        self.sampling_rate = int(getattr(extractor, "sampling_rate", SAMPLE_RATE))
         self.rate = positions_per_second or ALWAYS_PADDED.get(kind)
         self.max_seconds = max_seconds or window_seconds(processor)
         if lora not in LORA_USES:
@@ -82,6 +85,7 @@ class PlaceholderSpeechLM(TransformersSpeechLM):
     def encode_speech(self, speech: Speech) -> Query:
         """The template with the audio's placeholders; the span is the placeholders of the real audio.
 
+        The audio is resampled to what the model's feature extractor takes (24 kHz for Apertus 1.5).
         Raises ValueError for another sample rate and audio that is missing, longer than the window or not finite;
         SpeechLMError if the placeholders are not one block.
         """
@@ -93,10 +97,12 @@ class PlaceholderSpeechLM(TransformersSpeechLM):
 
     def _spoken(self, speech: Speech, padded: bool) -> Query:
         waveform = self._checked(speech)
+        common = math.gcd(self.sampling_rate, SAMPLE_RATE)
+        waveform = resample_poly(waveform, self.sampling_rate // common, SAMPLE_RATE // common)
         inputs = self.processor(
             text=[self.template.spoken],
             audio=[waveform],
-            sampling_rate=SAMPLE_RATE,
+            sampling_rate=self.sampling_rate,
             return_tensors="pt",
             add_special_tokens=False,
         )
@@ -122,7 +128,7 @@ class PlaceholderSpeechLM(TransformersSpeechLM):
         Qwen3-ASR pads clips of less than half a second to it (`min_length` samples).
         """
         least = getattr(getattr(self.processor, "feature_extractor", None), "min_length", None) or 0
-        return n * SAMPLE_RATE / least if self.rate is None and samples < least else self.rate
+        return n * self.sampling_rate / least if self.rate is None and samples < least else self.rate
 
     def _checked(self, speech: Speech) -> np.ndarray:
         if speech.waveform is None:
