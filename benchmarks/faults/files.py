@@ -42,6 +42,8 @@ PASSING = re.compile(rb'"(?:seconds|code_version)": ?(?:[0-9.e+-]+|"[^"]*")')
 """What differs from run to run: how long an answer took, and the commit of the checkout, which may be edited."""
 HASHES = re.compile(rb"[0-9a-f]{12,64}(?:-dirty)?")
 """Of such files; the files themselves are compared."""
+MINUTES = re.compile(rb'(<tr><td>[^<]*</td><td class="number">\d+</td>)<td class="number">[\d.]+</td>')
+"""Of training, in that section of the page."""
 
 
 @dataclass(frozen=True)
@@ -175,6 +177,10 @@ def _content(path: Path) -> bytes:
     content = _hdf5_content(path) if path.suffix == ".h5" else path.read_bytes()
     if path.name == "log.csv":  # the last column is the time
         return b"\n".join(line.rpartition(b",")[0] for line in content.splitlines())
+    if path.suffix == ".html":
+        before, mark, behind = content.partition(b'<section id="training">')
+        table, end, after = behind.partition(b"</section>")
+        content = before + mark + MINUTES.sub(rb"\1", table) + end + after
     if path.suffix in (".json", ".html"):
         content = HASHES.sub(b"", content)
     return PASSING.sub(b"", content) if path.suffix in (".json", ".jsonl", ".h5") else content

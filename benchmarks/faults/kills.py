@@ -157,29 +157,27 @@ def try_disks(folder: Path, pristine: Path, jobs: Sequence[Job], times: int, see
     if os.geteuid() != 0:
         raise PermissionError("a small disk (tmpfs) is mounted for this part: run it as root")
     rng = random.Random(seed)
-    done = folder.with_name("done")
+    done, filled = folder.with_name("done"), 0
     folder.mkdir(exist_ok=True)
-    _mount(folder, "size=64m")
-    try:
-        _fresh(folder, done, write_study)
-        chain: list[Fault] = []
-        while True:
-            full = len(chain) < times
-            room = rng.randint(*STEPS) if full else 1 << 30
-            _mount(folder, f"remount,size={_used(folder) + room}")
-            pid, words = start(lambda: run_all(jobs, done), folder)
-            status = _wait(pid, None)
-            if status == 0 or not full:
-                break
-            message = words.read_text()
-            outcome = outcome_of_error(message, ["disk is full", "No space left"])
-            for path in done.glob("*.error"):
-                path.unlink()
-            chain.append(Fault("disk", "full", f"with {room} bytes more", outcome, message))
-        judged = list(_judged("disk", ["then it goes on"], End(status, words.read_text()), folder, pristine))
-        yield from [*chain, *judged]
-    finally:
-        subprocess.run(["umount", "--lazy", folder], check=False)
+    while filled < times:
+        _mount(folder, "size=64m")
+        try:
+            _fresh(folder, done, write_study)
+            while True:
+                room = rng.randint(*STEPS) if filled < times else 1 << 30
+                _mount(folder, f"remount,size={_used(folder) + room}")
+                pid, words = start(lambda: run_all(jobs, done), folder)
+                if (status := _wait(pid, None)) == 0 or filled == times:
+                    break
+                filled += 1
+                message = words.read_text()
+                outcome = outcome_of_error(message, ["disk is full", "No space left"])
+                for path in done.glob("*.error"):
+                    path.unlink()
+                yield Fault("disk", "full", f"with {room} bytes more", outcome, message)
+            yield from _judged("disk", ["then it goes on"], End(status, words.read_text()), folder, pristine)
+        finally:
+            subprocess.run(["umount", "--lazy", folder], check=False)
 
 
 def _mount(folder: Path, options: str) -> None:
@@ -191,31 +189,33 @@ def _used(folder: Path) -> int:
     return (found.f_blocks - found.f_bfree) * found.f_frsize
 
 
-def snakemake_kills(folder: Path, pristine: Path, times: int, seconds: float = 40.0, seed: int = 0) -> Iterator[Fault]:
+def snakemake_kills(folder: Path, pristine: Path, times: int, seconds: float = 20.0, seed: int = 0) -> Iterator[Fault]:
     """The same to Snakemake, from the answers to the gap: SIGKILL, `--unlock`, and the same command again."""
     rng = random.Random(seed)
     command = [sys.executable, "-m", "snakemake", "results/evaluation/gap.csv", "--cores", "1", "--configfile", NAME]
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(pristine, folder)
-    shutil.rmtree(folder / "results/evaluation")
-    chain: list[str] = []
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    log = folder / "killed.log"
-    while True:
-        with open(log, "w") as out:
-            run = subprocess.Popen(
-                command, cwd=folder, stdout=out, stderr=subprocess.STDOUT, start_new_session=True, env=environment
-            )
-            try:
-                status = run.wait(rng.uniform(4, seconds) if len(chain) < times else None)
-                break
-            except subprocess.TimeoutExpired:
-                os.killpg(run.pid, signal.SIGKILL)
-                run.wait()
-        written = sorted(path.relative_to(folder) for path in folder.rglob("*.part"))
-        chain.append(f"Snakemake{f', while it wrote {written[0]}' if written else ''}")
-        subprocess.run([*command, "--unlock"], cwd=folder, capture_output=True, env=environment, check=True)
-    others = [path.relative_to(pristine) for path in (pristine / "results/evaluation").rglob("*")]
-    unasked = [path for path in others if not (folder / path).exists()]
-    for fault in _judged("kills", chain, End(status, log.read_text()[-2000:]), folder, pristine, unasked):
-        yield replace(fault, kind="Snakemake")
+    log, killed = folder / "killed.log", 0
+    while killed < times:
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(pristine, folder)
+        shutil.rmtree(folder / "results/evaluation")
+        chain: list[str] = []
+        while True:
+            with open(log, "w") as out:
+                run = subprocess.Popen(
+                    command, cwd=folder, stdout=out, stderr=subprocess.STDOUT, start_new_session=True, env=environment
+                )
+                try:
+                    status = run.wait(rng.uniform(4, seconds) if killed < times else None)
+                    break
+                except subprocess.TimeoutExpired:
+                    os.killpg(run.pid, signal.SIGKILL)
+                    run.wait()
+            written = sorted(path.relative_to(folder) for path in folder.rglob("*.part"))
+            chain.append(f"Snakemake{f', while it wrote {written[0]}' if written else ''}")
+            killed += 1
+            subprocess.run([*command, "--unlock"], cwd=folder, capture_output=True, env=environment, check=True)
+        others = [path.relative_to(pristine) for path in (pristine / "results/evaluation").rglob("*")]
+        unasked = [path for path in others if not (folder / path).exists()]
+        for fault in _judged("kills", chain, End(status, log.read_text()[-2000:]), folder, pristine, unasked):
+            yield replace(fault, kind="Snakemake")

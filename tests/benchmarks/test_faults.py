@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.faults import config, kills
 from benchmarks.faults.damage import damages, restore
-from benchmarks.faults.files import Kind, try_kinds
+from benchmarks.faults.files import Kind, differing, try_kinds
 from benchmarks.faults.outcomes import BAD, holds_word, outcome_of_error, show
 from benchmarks.faults.running import build, run_apart, run_job
 from workflow_scripts.artifacts.files import read_json, write_text
@@ -161,6 +161,16 @@ def test_readers_name_what_no_note_tells_them(tmp_path, name):
     tried = list(try_kinds([Kind(name, Path("results", name), (), reader)], folder, pristine, noted=False))
     assert len(tried) >= 40
     assert not [fault for fault in tried if fault.outcome in BAD]
+
+
+def test_minutes_of_training_are_no_difference_of_a_page_and_losses_are(tmp_path):
+    one, other = tmp_path / "one", tmp_path / "other"
+    row = '<tr><td>Tiny</td><td class="number">2</td><td class="number">0.{}</td><td class="number">3.{}</td></tr>'
+    for folder, minutes in ((one, 0), (other, 1)):
+        write_text(folder / "results/index.html", f'<section id="training">{row.format(minutes, 48)}</section>')
+    assert differing(one, other) == []
+    write_text(other / "results/index.html", f'<section id="training">{row.format(1, 49)}</section>')
+    assert differing(one, other) == [Path("results/index.html")]
 
 
 def test_a_killed_study_ends_with_the_results_of_one_run(study):

@@ -154,7 +154,7 @@ def test_an_extractor_for_another_rate_is_given_the_same_sound_at_that_rate():
         heard.append((audio[0], sampling_rate)) or features(audio=audio, sampling_rate=sampling_rate, **rest)
     )
     tone = np.sin(2 * np.pi * 440 * np.arange(8000) / 16_000).astype(np.float32)
-    query = lm.encode_speech(Speech(waveform=tone, rate=16_000))
+    query = lm.encode_speech(Speech(tone, 16_000, 0.5))
     [(wave, rate)] = heard
     assert (rate, len(wave), query.seconds) == (24_000, 12_000, 0.5)
     expected = np.sin(2 * np.pi * 440 * np.arange(12_000) / 24_000)
