@@ -1,44 +1,14 @@
 """A language model as judge: what it is asked, how its votes are read, what is kept, and what is said when it fails."""
 
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+from tests.scoring.judge_server import Server
 from workflow_scripts.scoring import judge as judging
 from workflow_scripts.scoring.judge_client import JudgeError
 from workflow_scripts.scoring.registry import aggregate, score_answer
 from workflow_scripts.settings.scoring import JudgeSettings
-
-
-class Server:
-    """A judge on this machine: replies in turn, the last one for ever; a number is an HTTP code, bytes a raw body."""
-
-    def __init__(self):
-        self.replies, self.requests, self.headers = ["3"], [], []
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                server.requests.append(json.loads(body) | {"path": self.path})
-                server.headers.append(dict(self.headers))
-                reply = server.replies.pop(0) if len(server.replies) > 1 else server.replies[0]
-                message = {"choices": [{"message": {"role": "assistant", "content": reply}}]}
-                self.send_response(reply if isinstance(reply, int) else 200)
-                self.end_headers()
-                self.wfile.write(reply if isinstance(reply, bytes) else json.dumps(message).encode())
-
-            def log_message(self, *_):
-                pass
-
-        self.http = HTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.http.serve_forever, args=(0.02,), daemon=True).start()
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.http.server_port}/v1"
 
 
 @pytest.fixture
