@@ -145,9 +145,10 @@ def test_golden_tables(tmp_path):
     build(tmp_path, [similarity], [alignment])
     checkpoints = (tmp_path / "checkpoints.csv").read_text().splitlines()
     assert checkpoints[:3] == [
-        "model,checkpoint,step,subset,measure,value,null,null_sd,calibrated,p,n,draws,best_layer,best_value,best_null,best_p",
-        "m,final,,all,cosine,0.625,0.25,,0.5,,2,,,,,",
-        "m,final,,all,euclidean,0.5,0.25,,2,,2,,,,,",
+        "model,checkpoint,step,subset,measure,value,null,null_sd,calibrated,p,tau,above_tau,n,draws,"
+        "best_layer,best_value,best_null,best_p,best_above_tau",
+        "m,final,,all,cosine,0.625,0.25,,0.5,,,,2,,,,,,",
+        "m,final,,all,euclidean,0.5,0.25,,2,,,,2,,,,,,",
     ]
     measures = len(SIMILARITY_MEASURES) + len(ALIGNMENT_MEASURES)  # there is no CKA in these files
     assert len(checkpoints) == 1 + 2 * measures

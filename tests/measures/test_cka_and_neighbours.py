@@ -83,7 +83,7 @@ def test_all_layers_with_all_layers_and_their_null():
 def shared(x, y, partners=None, k=10):
     """Mutual kNN of x and y (n, d), and its draws."""
     near = [nearest_questions(form, k)[None] for form in (x, y)]
-    nothing = np.empty((1, len(x), len(x)))
+    nothing = np.empty((1, len(x), 1))
     partners = np.arange(len(x))[None] if partners is None else partners
     values, draws = mutual_knn(ShardQuestions(nothing, nothing, *near, partners))
     return values[0], draws[:, 0]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from workflow_scripts.measures.shuffle_null import (
     best_layer,
     calibrate,
+    critical_value,
     derangements,
     length_bins,
     null_per_sample,
@@ -114,6 +115,50 @@ def test_p_is_uniform_when_matched_pairs_are_like_any_other():
         p[r] = p_value(np.diag(similarity).mean(), null.mean(axis=1), True)
     for level in (0.1, 0.25, 0.5, 0.75):
         assert abs((p <= level).mean() - level) < 4 * np.sqrt(level * (1 - level) / repeats)
+
+
+def test_tau_is_an_order_statistic_of_the_value_and_its_draws_by_hand():
+    null = np.arange(19) / 100  # with the value 20 numbers: the 19th smallest is tau
+    assert critical_value(0.6, null, True) == pytest.approx((0.18, (0.6 - 0.18) / 0.82))
+    assert critical_value(0.17, null, True) == pytest.approx((0.17, 0))
+    assert critical_value(0.6, null[:5], True) == pytest.approx((0.6, 0))  # too few draws for 5 %
+    assert critical_value(0.5, 1 + null, False) == pytest.approx((1, 0.5))
+    assert critical_value(2.0, 1 + null, False) == pytest.approx((1.01, 0))
+
+
+def test_tau_is_undefined_where_the_value_is_or_chance_leaves_no_room():
+    assert np.isnan(critical_value(float("nan"), np.zeros(19), True)).all()
+    assert np.isnan(critical_value(1.0, np.ones(19), True)).all()
+    assert np.isnan(critical_value(0.0, np.zeros(19), False)).all()
+    assert np.isnan(critical_value(0.5, np.array([np.nan, np.nan, *np.zeros(17)]), True)).all()
+
+
+def test_score_and_p_are_those_of_the_package_of_groeger_et_al():
+    package, torch = pytest.importorskip("calibrated_similarity"), pytest.importorskip("torch")
+    rng = np.random.default_rng(11)
+    for n, draws, strength in ((20, 39, 0.0), (30, 50, 0.6), (30, 19, 3.0)):
+        text = rng.standard_normal((4, n, 5))
+        speech = strength * text + rng.standard_normal(text.shape)
+        orders = [rng.permutation(n) for _ in range(draws)]
+
+        def similarity(x, y):
+            return float((x * y).sum() / np.linalg.norm(x) / np.linalg.norm(y))
+
+        raw = np.array([similarity(*pair) for pair in zip(speech, text)])
+        drawn = np.array([[similarity(x, y[order]) for x, y in zip(speech, text)] for order in orders])
+        layers = [torch.as_tensor(form) for form in (speech, text)]
+        for agg, how in (("mean", np.mean), ("max", np.max)):
+            again = iter(orders)
+            score, p, tau = package.calibrate_layers(
+                *(list(form) for form in layers),
+                lambda x, y: similarity(x.numpy(), y.numpy()),
+                agg=lambda S, agg=agg: getattr(S.diagonal(), agg)(),
+                K=draws,
+                perm_fn=lambda *_: torch.as_tensor(next(again)),
+            )
+            ours = critical_value(how(raw), how(drawn, axis=1), True)
+            assert ours == pytest.approx((tau.item(), score.item()), abs=1e-6)
+            assert p_value(how(raw), how(drawn, axis=1), True) == pytest.approx(p.item())
 
 
 def test_moments_per_sample_keep_the_sample_axis():

@@ -70,8 +70,8 @@ TABLES: Mapping[str, Columns] = {
     # correlation
     "layers": _columns("model checkpoint step subset layer measure value null null_sd calibrated n"),
     "checkpoints": _columns(
-        """model checkpoint step subset measure value null null_sd calibrated p n draws
-        best_layer best_value best_null best_p"""
+        """model checkpoint step subset measure value null null_sd calibrated p tau above_tau n draws
+        best_layer best_value best_null best_p best_above_tau"""
     ),
     "cka": _columns("model checkpoint step subset speech_layer text_layer n cka null null_sd p"),
     "points": _columns("model checkpoint step strategy backbone warmup start measure value low high n"),

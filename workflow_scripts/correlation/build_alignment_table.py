@@ -9,7 +9,8 @@ out of means, and n counts the questions with a defined value.
 `calibrated` (`measures.shuffle_null`): 0 at chance and 1 perfect, for distances 1 at chance and 0 perfect, from the
 averaged value and null. checkpoints.csv has the p of the mean over questions, from as many draws of exchanged texts,
 and the best layer with a `best_p` that repeats the choice in every draw: it pays for being chosen. For `all`, draws are
-averaged over subsets one by one. cka.csv has the CKA of every speech layer with every text layer.
+averaged over subsets one by one. `tau`, `above_tau` and `best_above_tau` are the critical value and the calibrated score
+of Groeger et al. (2026) from the same draws, which share one permutation over all layers, as theirs do. cka.csv has the CKA of every speech layer with every text layer.
 """
 
 import logging
@@ -25,7 +26,7 @@ from workflow_scripts.artifacts.tables import TABLES, typed, write_table
 from workflow_scripts.correlation.samples import ALL, Key, Samples, key_columns, read_all
 from workflow_scripts.measures.reading import averaged_layers, mean_over_layers, nan_mean
 from workflow_scripts.measures.registry import MEASURES, Measure
-from workflow_scripts.measures.shuffle_null import best_layer, calibrate, p_value
+from workflow_scripts.measures.shuffle_null import best_layer, calibrate, critical_value, p_value
 
 logger = logging.getLogger(__name__)
 
@@ -106,7 +107,8 @@ def checkpoint_means(key: Key, samples: Samples) -> pd.DataFrame:
     return pd.DataFrame(rows).assign(**key_columns(key))
 
 
-CHANCE = ("null_sd", "p", "draws", "best_layer", "best_value", "best_null", "best_p")
+CHANCE = ("null_sd", "p", "tau", "above_tau", "draws")
+CHANCE += ("best_layer", "best_value", "best_null", "best_p", "best_above_tau")
 """Columns of checkpoints.csv that come from the draws of the mean over questions."""
 
 
@@ -204,13 +206,15 @@ def _chance(raw: np.ndarray, draws: np.ndarray, higher_is_better: bool) -> dict[
     null = mean_over_layers(draws, axis=1)
     known = null[~np.isnan(null)]
     best = best_layer(raw, draws, higher_is_better)
-    row |= {"p": float(p_value(value, null, higher_is_better))}
+    tau, above_tau = critical_value(value, null, higher_is_better)
+    row |= {"p": float(p_value(value, null, higher_is_better)), "tau": tau, "above_tau": above_tau}
     row |= {"null_sd": float(known.std(ddof=1)) if known.size > 1 else float("nan")}
     return row | {
         "best_layer": best.layer,
         "best_value": best.raw,
         "best_null": best.null,
         "best_p": best.p,
+        "best_above_tau": best.above_tau,
     }
 
 

@@ -19,12 +19,18 @@ from workflow_scripts.measures.labels import axis_label
 
 RAW = {"cosine": "Blues", "euclidean": "Oranges"}
 CONTROLLED = {"cosine_modality": "Blues", "length_free_distance": "Oranges", "log_norm_ratio": "Greens"}
+LOCAL = {"mutual_knn": "Blues", "retrieval": "Oranges", "cka": "Greens"}
 """Colour map by measure: darker with training."""
 
 
 def plot_layers(layers: pd.DataFrame, display: Mapping[str, Any]) -> Figure:
     """The paper's two measures; each panel has its own scale, as models differ in the norm of their states."""
     return _plot(layers, RAW, display, sharey=False)
+
+
+def plot_layers_local(layers: pd.DataFrame, display: Mapping[str, Any]) -> Figure:
+    """Neighbours that the forms share, texts found by speech, and CKA beside them."""
+    return _plot(layers, LOCAL, display, sharey="col")
 
 
 def plot_layers_controlled(layers: pd.DataFrame, display: Mapping[str, Any]) -> Figure:

@@ -112,6 +112,18 @@ FIGURES: Mapping[str, Figure] = {
         category="Similarity",
         label="By layer, centred and length-free",
     ),
+    "layers_local": Figure(
+        function="plot_layers:plot_layers_local",
+        inputs={"layers": "results/correlation/layers.csv"},
+        columns={"layers": LAYERS},
+        title="Local similarity by layer, beside CKA",
+        caption="Left: share of the ten nearest questions that both forms have in common. Middle: share of spoken "
+        "questions whose most similar text is their own. Right: CKA of equal layers, which follows the largest "
+        "directions; where it disagrees with the neighbours, go by them. Grey: the shuffled-pair null of the last "
+        "checkpoint (mean and two standard deviations). n: questions.",
+        category="Similarity",
+        label="By layer, neighbours",
+    ),
     "cka": Figure(
         function="plot_cka:plot_cka",
         inputs={"cka": "results/correlation/cka.csv"},

@@ -10,6 +10,7 @@ Source: HSIC_u is the unbiased estimator of Song et al. (2012); CKA of Kornblith
 HSIC_u is an inner product of `U-centred` matrices (Szekely and Rizzo 2014), so all pairs of layers are one product.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,9 +23,10 @@ MIN_QUESTIONS = 4
 class ShardQuestions:
     """What a measure of level `shard` is computed from: questions against questions, by layer.
 
-    speech, text: (L+1, n, n) U-centred Gram matrices of the questions' mean vectors. near_speech, near_text: (L+1, n,
-    k) the nearest other questions of each (`neighbours`), -1 at layers that are not known. partners: (B, n) the text
-    that each question's speech is drawn with, a permutation. Questions are relabelled in a draw, so on both axes.
+    speech, text: (L+1, n, r) the questions' mean vectors (`reduced`), NaN at layers that are not known. near_speech,
+    near_text: (L+1, n, k) the nearest other questions of each (`neighbours`), -1 at such layers. partners: (B, n) the
+    text that each question's speech is drawn with, a permutation, one for all layers. Questions are relabelled in a
+    draw, so on both axes.
     """
 
     speech: np.ndarray
@@ -34,9 +36,30 @@ class ShardQuestions:
     partners: np.ndarray
 
 
-def cka(grams: ShardQuestions) -> tuple[np.ndarray, np.ndarray]:
+def cka(questions: ShardQuestions) -> tuple[np.ndarray, np.ndarray]:
     """CKA_u of every speech layer with every text layer, (L+1, L+1), and its draws on equal layers, (B, L+1)."""
-    return layer_cka(grams.speech, grams.text), null_cka(grams.speech, grams.text, grams.partners)
+    grams = [np.stack([u_centred_gram(layer) for layer in form]) for form in (questions.speech, questions.text)]
+    return layer_cka(*grams), null_cka(*grams, questions.partners)
+
+
+def reduced(values: np.ndarray) -> np.ndarray:
+    """Values (n, d) without their mean, in the coordinates of their span: (n, min(n, d)) float64.
+
+    All inner products stay, and with them everything that a rotation leaves alone. Equal rows become exact zeros.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    centred = values - values.mean(axis=0)
+    if np.abs(centred).max() <= 1e-12 * np.abs(values).max():
+        centred = np.zeros_like(values)
+    return centred if values.shape[1] <= len(values) else np.linalg.qr(centred.T, mode="r").T
+
+
+def questions_needed(tau: float, n: float, similarity: float = 0.1) -> float:
+    """Questions at which chance reaches this CKA in 5 % of cases only, from the critical value `tau` at n questions.
+
+    A draw's standard deviation falls as 1 / n, whatever the states (`docs/measures.md`).
+    """
+    return math.ceil(n * max(tau, 0.0) / similarity) if math.isfinite(tau) else float("nan")
 
 
 def u_centred_gram(values: np.ndarray) -> np.ndarray:

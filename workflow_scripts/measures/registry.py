@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from workflow_scripts.measures import cka, neighbours, pooled_pairs, token_measures
+from workflow_scripts.measures import cka, geometry, neighbours, pooled_pairs, token_measures
 from workflow_scripts.measures.token_measures import hit_rate, of_path, time_error_median_ms, time_error_ms
 
 Level = Literal["pair", "token", "shard"]
@@ -290,6 +290,16 @@ MEASURES: dict[str, Measure] = {
         name="mutual_knn", level="shard", function=neighbours.mutual_knn, higher_is_better=True, has_null=True,
         label="mutual kNN", unit="",
         caption="Share of the 10 nearest questions that speech and text have in common.",
+    ),
+    "rsa": Measure(
+        name="rsa", level="shard", function=geometry.rsa, higher_is_better=True, has_null=True, label="RSA", unit="",
+        predictor="", caption="Spearman correlation of the Euclidean distances between questions, speech against text.",
+    ),
+    "procrustes": Measure(
+        name="procrustes", level="shard", function=geometry.procrustes, higher_is_better=True, has_null=True,
+        label="Procrustes", unit="", predictor="",
+        caption="Share of both forms' centred mean states that the best rotation brings into line: nuclear norm of "
+        "their product. High for any two forms of fewer questions than dimensions; read it against its null.",
     ),
 }  # fmt: skip
 """Every measure by name, in the order of tables."""

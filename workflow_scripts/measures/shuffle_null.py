@@ -6,6 +6,7 @@ beside the distribution of the same statistic over B derangements, drawn among s
 because the best of T_s frames is better when T_s is larger.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,12 +25,14 @@ MOST_SAMPLES_PER_BIN = 64
 
 @dataclass(frozen=True)
 class BestLayer:
-    """The best of the layers 1..L; the mean of the draws' own best, and p with the choice repeated in every draw."""
+    """The best of the layers 1..L; the mean of the draws' own best, and p and the score above tau (`critical_value`)
+    with the choice repeated in every draw."""
 
     layer: int
     raw: float
     null: float
     p: float
+    above_tau: float
 
 
 def derangements(T_s: np.ndarray, T_t: np.ndarray, draws: int, seed: int, quantiles: int | None = None) -> np.ndarray:
@@ -115,6 +118,28 @@ def p_value(raw: np.ndarray, null: np.ndarray, higher_is_better: bool) -> np.nda
     return np.where(np.isnan(raw), np.nan, (k + 1) / (null.shape[0] + 1))
 
 
+TAU_ALPHA = 0.05
+"""Share of draws that may lie above `critical_value`."""
+
+
+def critical_value(raw: float, null: np.ndarray, higher_is_better: bool) -> tuple[float, float]:
+    """tau and (raw - tau) / (1 - tau), between 0 and 1, of one value and its null values (B,): Groeger et al. (2026).
+
+    tau is the ceil((1 - alpha) (B + 1))-th smallest of the B + 1 values, raw among them; of distances, the largest of
+    that number of smallest ones, and the score (tau - raw) / tau. The score is above 0 in at most alpha of unrelated
+    cases, unlike `calibrate`, whose mean is 0 there. Undefined null values count as good. NaN where raw is undefined
+    or tau leaves no room.
+    """
+    sign = 1.0 if higher_is_better else -1.0
+    null = sign * np.asarray(null, dtype=np.float64)
+    both = np.sort(np.append(np.where(np.isnan(null), np.inf, null), sign * raw))
+    tau = both[math.ceil((1 - TAU_ALPHA) * len(both)) - 1]
+    best = 1.0 if higher_is_better else 0.0
+    if not np.isfinite(tau) or np.isnan(raw) or best <= tau:
+        return float("nan"), float("nan")
+    return float(sign * tau), float(np.clip((sign * raw - tau) / (best - tau), 0, 1))
+
+
 def null_per_sample(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and SD (B - 1) over the draws (B, n, ...) for every sample, (n, ...) each: what is stored beside
     raw."""
@@ -141,6 +166,7 @@ def best_layer(raw: np.ndarray, draws: np.ndarray, higher_is_better: bool) -> Be
         float(sign * means[place]),
         float(sign * finite.mean()) if finite.size else float("nan"),
         float(p_value(means[place], chosen, True)),
+        critical_value(float(sign * means[place]), sign * chosen, higher_is_better)[1],
     )
 
 

@@ -12,6 +12,8 @@ from typing import Any
 import pandas as pd
 
 from workflow_scripts.artifacts.tables import last_checkpoints, read_table, select, typed, write_columns
+from workflow_scripts.measures.cka import questions_needed
+from workflow_scripts.measures.labels import label
 from workflow_scripts.report.labels import Labels
 from workflow_scripts.report.latex import write_latex
 from workflow_scripts.report.numbers import plain_interval, types
@@ -19,6 +21,8 @@ from workflow_scripts.report.score_tables import answer_table, cascade_table, ch
 from workflow_scripts.report.table import TABLES
 
 CHECKPOINT = ["model", "checkpoint"]
+LOCAL = ["mutual_knn", "retrieval"]
+GLOBAL = ["cka", "rsa", "procrustes"]
 
 
 def gap_table(gap: pd.DataFrame) -> pd.DataFrame:
@@ -88,6 +92,20 @@ def time_table(checkpoints: pd.DataFrame) -> pd.DataFrame:
     return _measures(last_checkpoints(select(checkpoints, subset="all")), counted="time_error_ms_cosine")
 
 
+def local_table(checkpoints: pd.DataFrame) -> pd.DataFrame:
+    """Neighbours first, then measures of the whole geometry, at the last checkpoints, a row per model and measure."""
+    rows = last_checkpoints(select(checkpoints, subset="all"))
+    rows = rows[rows["measure"].isin(LOCAL + GLOBAL)]
+    order = pd.Categorical(rows["measure"], LOCAL + GLOBAL, ordered=True)
+    rows = rows.assign(order=order).sort_values(["model", "order"])
+    kinds = rows["measure"].map(dict.fromkeys(LOCAL, "local") | dict.fromkeys(GLOBAL, "global"))
+    needed = [
+        questions_needed(tau, n) if name == "cka" else float("nan")
+        for name, tau, n in zip(rows["measure"], rows["tau"], rows["n"])
+    ]
+    return rows.assign(kind=kinds, needed=needed, measure=rows["measure"].map(label))
+
+
 def _measures(rows: pd.DataFrame, counted: str) -> pd.DataFrame:
     """A row per model, a column per measure, n of the measure `counted`."""
     wide = rows.pivot(index="model", columns="measure", values="value").reset_index()
@@ -112,6 +130,7 @@ def build_tables(tables: Mapping[str, Path], outputs: Mapping[str, Path], displa
         "answers_by_form": answer_table(gap),
         "cascade_agreement": cascade_table(read["cascade"]),
         "table9_alignment": alignment_table(checkpoints),
+        "local_and_global": local_table(checkpoints),
         "alignment_in_time": time_table(checkpoints),
         "table1_interventions": intervention_table(tests),
         "interventions_controls": control_table(tests),

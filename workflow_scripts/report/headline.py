@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from workflow_scripts.artifacts.tables import last_checkpoints, select
+from workflow_scripts.measures.cka import questions_needed
 from workflow_scripts.measures.labels import label
 from workflow_scripts.measures.registry import MEASURES
 from workflow_scripts.report.numbers import NOTHING, fixed, with_interval
@@ -105,6 +106,18 @@ def _of_states(measure: str, anchor: str, note: str = "") -> Line:
     return name[0].upper() + name[1:], f"{note}; beside its null" if note else "beside its null", anchor, text
 
 
+def _cka(tables: Tables) -> str:
+    cka, neighbours = (_row(tables.alignment, measure=name) for name in ("cka", "mutual_knn"))
+    if cka is None:
+        return ""
+    text = f"{fixed(cka.value)} (null {fixed(cka.null)}), n = {fixed(cka.n, 0)}"
+    if pd.notna(cka.tau):
+        text += f" (0.1 needs {fixed(questions_needed(cka.tau, cka.n), 0)})"
+    if neighbours is not None and (cka.p <= 0.05) != (neighbours.p <= 0.05):
+        text += "; mutual kNN disagrees"
+    return text
+
+
 LINES: tuple[Line, ...] = (
     (
         "GAP, Overall",
@@ -151,6 +164,9 @@ LINES: tuple[Line, ...] = (
         "figure-learning",
         _repeat,
     ),
+    _of_states("mutual_knn", "local_and_global", "neighbours in common; go by it where CKA says otherwise"),
+    _of_states("retrieval", "local_and_global", "own text found first"),
+    ("CKA", "beside its null, and the questions at which 0.1 would stand above chance", "local_and_global", _cka),
     _of_states(
         "cosine", "figure-layers", "no alignment where equal to the null, speech against another question's text"
     ),

@@ -221,6 +221,21 @@ TABLES: Mapping[str, Table] = {
         | N,
         label="Alignment statistics (paper: Table 9)",
     ),
+    "local_and_global": Table(
+        title="Local and global similarity",
+        caption="Do speech and text order the same questions alike? Last checkpoints, mean over layers 1..L. Local: "
+        "neighbours. Global: the whole geometry, which follows a few large directions and looks alike by chance when "
+        "questions are few; where the two disagree, go by the local ones. p: against exchanged texts. Above tau: "
+        "(value - tau) / (1 - tau), tau being what chance reaches in 5 % of draws (Groeger et al. 2026); 0 where it "
+        "does not get so far. Needed: questions at which a CKA of 0.1 would stand above chance.",
+        columns=MODEL
+        | {"kind": Column("Kind", "text"), "measure": Column("Measure", "text")}
+        | _of("number", value="Value", null="null", tau="tau", above_tau="Above tau")
+        | P
+        | N
+        | _of("count", needed="Needed for 0.1"),
+        label="Local and global similarity",
+    ),
     "alignment_in_time": Table(
         title="Alignment against word times",
         caption="Distance in ms from the speech position that a path gives a text token to the middle of its word, and "

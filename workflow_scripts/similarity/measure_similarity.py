@@ -19,7 +19,7 @@ from workflow_scripts.artifacts.measurements import SIMILARITY, Measurements, me
 from workflow_scripts.artifacts.provenance import provenance
 from workflow_scripts.artifacts.states import StateReader
 from workflow_scripts.measures.centring import halves
-from workflow_scripts.measures.cka import ShardQuestions, u_centred_gram
+from workflow_scripts.measures.cka import ShardQuestions, reduced
 from workflow_scripts.measures.neighbours import nearest_questions, neighbours_used
 from workflow_scripts.measures.pair_null import Bin, PairMeasurements, plan_pairs
 from workflow_scripts.measures.pooled_pairs import PooledForm, PooledLayer, PooledPairs, pool_states
@@ -29,7 +29,7 @@ from workflow_scripts.measures.states import InvalidStates, prepare
 logger = logging.getLogger(__name__)
 
 MAX_UTTERANCES = 400
-"""Questions of a shard that CKA, mutual kNN and retrieval use, a seeded choice: they compare all with all."""
+"""Questions of a shard that retrieval and measures of level `shard` use, a seeded choice: they compare all with all."""
 
 
 def measure_similarity(states: Path, similarity: Path, *, draws: int, seed: int, massive: int) -> None:
@@ -64,7 +64,7 @@ def pooled_measurements(reader: StateReader, *, draws: int, seed: int, massive: 
     drawn = len(plan[0].partners)
     found = PairMeasurements(of_level("pair"), n, depth, drawn)
     chosen = np.sort(np.random.default_rng(seed).permutation(n)[:MAX_UTTERANCES])
-    grams = np.full((2, depth, len(chosen), len(chosen)), np.nan)
+    means: dict[int, np.ndarray] = {}
     near = np.full((2, depth, len(chosen), neighbours_used(len(chosen))), -1)
     by_plan = [
         (bins, {name: one for name, one in found.measures.items() if one.within_halves == inside})
@@ -79,9 +79,11 @@ def pooled_measurements(reader: StateReader, *, draws: int, seed: int, massive: 
                 pairs = PooledPairs(pooled, one.members)
                 found.add(layer, one, {name: measure.function(pairs) for name, measure in measures_of.items()})
         for number, form in enumerate((pooled.speech, pooled.text)):
-            grams[number, layer] = u_centred_gram(form.mean[chosen])
             near[number, layer] = nearest_questions(form.mean[chosen])
-    questions = ShardQuestions(*grams, *near, _permutations(plan, chosen, n))
+        means[layer] = np.stack([reduced(form.mean[chosen]) for form in (pooled.speech, pooled.text)])
+    unknown = np.full_like(means[reader.layers[0]], np.nan)
+    vectors = np.stack([means.get(layer, unknown) for layer in range(depth)], axis=1)
+    questions = ShardQuestions(*vectors, *near, _permutations(plan, chosen, n))
     shard = {name: measure.function(questions) for name, measure in of_level("shard").items()}
     measures = measured(found)
     return Measurements(
