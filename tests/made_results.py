@@ -231,7 +231,8 @@ def _checkpoint_rows(made: Made, rng: np.random.Generator) -> Iterator[Row]:
             for name, measure in MEASURES.items():
                 value, null = special.get(name, (0.2 + 0.3 * x + rng.normal(0, 0.02), 0.15))
                 row = key | {"subset": subset, "measure": name, "value": value, "n": 156}
-                more = {"null": null, "calibrated": 0.05 + 0.3 * x, "p": 0.01, "tau": 0.2, "above_tau": 0.3, "draws": 99} if measure.has_null else {}
+                more = {"null": null, "calibrated": 0.05 + 0.3 * x, "p": 0.01, "draws": 99} if measure.has_null else {}
+                more |= {"tau": 0.2, "above_tau": 0.3} if measure.has_null else {}
                 yield row | more
 
 

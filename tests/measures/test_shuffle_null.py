@@ -154,7 +154,7 @@ def test_score_and_p_are_those_of_the_package_of_groeger_et_al():
                 lambda x, y: similarity(x.numpy(), y.numpy()),
                 agg=lambda S, agg=agg: getattr(S.diagonal(), agg)(),
                 K=draws,
-                perm_fn=lambda *_: torch.as_tensor(next(again)),
+                perm_fn=lambda *_, again=again: torch.as_tensor(next(again)),
             )
             ours = critical_value(how(raw), how(drawn, axis=1), True)
             assert ours == pytest.approx((tau.item(), score.item()), abs=1e-6)

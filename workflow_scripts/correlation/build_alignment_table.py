@@ -9,8 +9,9 @@ out of means, and n counts the questions with a defined value.
 `calibrated` (`measures.shuffle_null`): 0 at chance and 1 perfect, for distances 1 at chance and 0 perfect, from the
 averaged value and null. checkpoints.csv has the p of the mean over questions, from as many draws of exchanged texts,
 and the best layer with a `best_p` that repeats the choice in every draw: it pays for being chosen. For `all`, draws are
-averaged over subsets one by one. `tau`, `above_tau` and `best_above_tau` are the critical value and the calibrated score
-of Groeger et al. (2026) from the same draws, which share one permutation over all layers, as theirs do. cka.csv has the CKA of every speech layer with every text layer.
+averaged over subsets one by one. `tau`, `above_tau` and `best_above_tau` are the critical value and the calibrated
+score of Groeger et al. (2026) from the same draws, which share one permutation over all layers, as theirs do. cka.csv
+has the CKA of every speech layer with every text layer.
 """
 
 import logging
