@@ -112,7 +112,11 @@ rule train_model:
         gpu=plan.training_gpus,
     params:
         **plan.online_params(),
-        code=plan.code("training/start_training.py", FEATURES=plan.features_kind),
+        code=plan.code(
+            "training/start_training.py",
+            FEATURES=plan.features_kind,
+            OBJECTIVES=plan.objective,
+        ),
         name="{model}",
         model=lookup(dpath="{model}", within=config["models"]),
         recipe=plan.recipe,

@@ -228,6 +228,10 @@ class Plan:
         folder = f"results/training/warmup/{entry.backbone}/{entry.encoder}/{entry.recipe}/{entry.seed}"
         return [f"{folder}/adapter.safetensors"]
 
+    def objective(self, wildcards: Any) -> str:
+        """What a model's training lowers: entry of `training.objectives.OBJECTIVES`."""
+        return self.config.training.recipes[self.config.models[wildcards.model].recipe].objective
+
     def backbone_answers(self, form: str) -> Callable[[Any], str]:
         """Input function: what the job's backbone answered to the same shard in one written form."""
 

@@ -169,9 +169,18 @@ RUNNING = OPENING | {"answer_questions_base", "answer_instructions", "measure_re
 TRAINED = ("smollm2-lora", "smollm2-full")
 SCORES = {"score_answers", "score_answers_base", "score_floors"}
 SCORE_TABLES = {"build_floor_table", "build_gap_table", "build_skill_table"}
-LABELLED = {"build_report"} | of(
+LABELLED = {"build_report", "build_tables"} | of(
     ["plot"],
-    *("aps_gap", "layers", "layers_controlled", "monotonicity", "partial_residuals", "predictors", "response_kl"),
+    *(
+        "aps_gap",
+        "layers",
+        "layers_controlled",
+        "layers_local",
+        "monotonicity",
+        "partial_residuals",
+        "predictors",
+        "response_kl",
+    ),
     "similarity_gap",
 )
 """What shows names of measures."""

@@ -28,17 +28,15 @@ from workflow_scripts.speech_lm.trainable.checkpoint import save_lslm
 from workflow_scripts.speech_lm.trainable.lslm import LSLM
 from workflow_scripts.training.callbacks import CheckpointCallback
 from workflow_scripts.training.collator import Collator
-from workflow_scripts.training.ctc import CtcVocabulary
-from workflow_scripts.training.ctc_objective import CtcCollator, CtcTrainer
 from workflow_scripts.training.curve import LearningCurve
 from workflow_scripts.training.dataset import HELDOUT, TRAIN, InstructionDataset, kept_questions, load_instructions
 from workflow_scripts.training.distill import Distillation
 from workflow_scripts.training.heldout import FormLoss, heldout_losses
 from workflow_scripts.training.initial_model import SWAMPING_SHARE, new_lslm, swamped_matrices
+from workflow_scripts.training.objectives import OBJECTIVES
 from workflow_scripts.training.online import open_features
 from workflow_scripts.training.sampler import MixedBatchSampler
 from workflow_scripts.training.sharding import shard, split_again
-from workflow_scripts.training.trainer import LSLMTrainer
 
 logger = logging.getLogger(__name__)
 LOGS_PER_RUN = 40
@@ -90,15 +88,9 @@ def train_model(
         split: InstructionDataset(load_instructions(found, answers, reader, template), reader)
         for split, found in asked.items()
     }
-    trainer_of = LSLMTrainer
     collator = make_collator(template, settings.adapter.stack, with_written=entry.distill is not None)
-    heard_tokens: list[int] = []
-    if settings.objective == "ctc":
-        trainer_of = CtcTrainer
-        texts = {question.id: question.spoken for question in asked[TRAIN]}
-        collator = CtcCollator(CtcVocabulary(tokenizer, list(texts.values())), texts)
-        heard_tokens = collator.vocabulary.token_ids
-    lslm = new_lslm(backbone, reader.width, entry, settings, warmup, heard_tokens)
+    objective = OBJECTIVES[settings.objective](collator, tokenizer, asked[TRAIN])
+    lslm = new_lslm(backbone, reader.width, entry, settings, warmup, objective.heard_tokens)
     _, adapter_rate = settings.rates(entry.strategy)
     if warmup is not None:
         warn_of_swamping(lslm, adapter_rate, entry.recipe)
@@ -134,14 +126,14 @@ def train_model(
         steps=settings.checkpoint_steps[-1],
         seed=entry.seed,
     )
-    trainer = trainer_of(
+    trainer = objective.trainer(
         lslm,
         args,
         sampler=sampler,
         adapter_learning_rate=adapter_rate,
         distillation=None if entry.distill is None else Distillation(lslm, entry.distill),
         train_dataset=by_split[TRAIN],
-        data_collator=collator,
+        data_collator=objective.collator,
     )
     # Trained in float32, stored as the backbone is: what is evaluated has the same precision before and after.
     stored = AutoConfig.from_pretrained(backbone, local_files_only=True, trust_remote_code=False).dtype

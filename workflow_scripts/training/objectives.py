@@ -1,0 +1,35 @@
+"""What training lowers, by the recipe's `objective`: which batches are made, and which trainer reads them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from workflow_scripts.artifacts.questions import Question
+from workflow_scripts.training.collator import Collator
+from workflow_scripts.training.ctc import CtcVocabulary
+from workflow_scripts.training.ctc_objective import CtcCollator, CtcTrainer
+from workflow_scripts.training.trainer import LSLMTrainer
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Trainer and collator of a run; `heard_tokens`: the token ids that a new posterior adapter is over."""
+
+    trainer: type[LSLMTrainer]
+    collator: Collator | CtcCollator
+    heard_tokens: Sequence[int] = ()
+
+
+def _answers(collator: Collator, tokenizer: Any, prompts: Sequence[Question]) -> Objective:
+    return Objective(LSLMTrainer, collator)
+
+
+def _ctc(collator: Collator, tokenizer: Any, prompts: Sequence[Question]) -> Objective:
+    texts = {question.id: question.spoken for question in prompts}
+    heard = CtcCollator(CtcVocabulary(tokenizer, list(texts.values())), texts)
+    return Objective(CtcTrainer, heard, heard.vocabulary.token_ids)
+
+
+OBJECTIVES: Mapping[str, Callable[[Collator, Any, Sequence[Question]], Objective]] = {"answers": _answers, "ctc": _ctc}
+"""By `objective`, each from the collator of answers, the tokenizer and the training prompts: a run on answers does not
+depend on the code of CTC."""
