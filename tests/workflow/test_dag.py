@@ -32,8 +32,8 @@ NEW_MODEL = {
     "measure_responses": CHECKPOINTS,
     "edit_answers": 1,
 }
-DRAWN = [name for name in FIGURES if name != "patching"]
-"""Figures of the default study, which exchanges no states."""
+DRAWN = [name for name in FIGURES if name not in ("patching", "conditions")]
+"""Figures of a study that exchanges no states and has one condition."""
 AGGREGATES = {
     "build_gap_table": 1,
     "build_floor_table": 1,

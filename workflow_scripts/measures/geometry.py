@@ -1,6 +1,8 @@
 """Do the questions lie to each other in speech as they do in text? RSA and Procrustes, utterance level, equal layers.
 
-RSA (Kriegeskorte et al. 2008): Spearman correlation of the n (n - 1) / 2 Euclidean distances between questions.
+RSA (Kriegeskorte et al. 2008): Spearman correlation of the n (n - 1) / 2 cosine distances between questions, after the
+mean is taken out. Not of Euclidean ones: the mean over few tokens is a long vector in both forms, so that these agree
+for unrelated states too (mean p 0.45 on the data of tests/measures/test_every_null.py).
 Procrustes (Williams et al. 2021): ||X'Y||_* / (||X|| ||Y||) of centred X and Y (n, d), 1 - d^2 / 2 of their Procrustes
 distance d at size 1; with fewer questions than dimensions it is high for unrelated data too. Neither changes with
 shift, scale and rotation. A draw relabels the questions of one form, as in CKA.
@@ -22,25 +24,24 @@ def rsa(questions: ShardQuestions) -> tuple[np.ndarray, np.ndarray]:
 
 
 def distance_ranks(values: np.ndarray) -> np.ndarray:
-    """(n, n) ranks of the distances between rows of centred values (n, r), less their mean, scaled to length 1; the
-    diagonal is 0.
+    """(n, n) ranks of the cosine distances between rows of centred values (n, r), less their mean, scaled to length 1;
+    the diagonal is 0.
 
-    Ties share their mean rank. NaN for n < 4, and where all questions are at one place.
+    Ties share their mean rank. NaN for n < 4, and where a question is at the mean.
     """
     n = len(values)
-    gram = values @ values.T
-    size = np.diagonal(gram)
-    pairs = np.triu_indices(n, 1)
-    squares = (size[:, None] + size[None, :] - 2 * gram)[pairs]
-    if n < MIN_QUESTIONS or not np.isfinite(squares).all():
+    lengths = np.linalg.norm(values, axis=1, keepdims=True)
+    if n < MIN_QUESTIONS or not (np.isfinite(lengths).all() and lengths.all()):
         return np.full((n, n), np.nan)
-    ranks = rankdata(squares)
+    directions = values / lengths
+    pairs = np.triu_indices(n, 1)
+    ranks = rankdata(-(directions @ directions.T)[pairs])
     ranks -= ranks.mean()
     matrix = np.zeros((n, n))
     matrix[pairs] = ranks
     matrix += matrix.T
     length = np.linalg.norm(matrix)
-    return matrix / length if length > 0 and size.max() > 0 else np.full((n, n), np.nan)
+    return matrix / length if length > 0 else np.full((n, n), np.nan)
 
 
 def procrustes(questions: ShardQuestions) -> tuple[np.ndarray, np.ndarray]:

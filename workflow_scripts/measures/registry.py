@@ -293,7 +293,7 @@ MEASURES: dict[str, Measure] = {
     ),
     "rsa": Measure(
         name="rsa", level="shard", function=geometry.rsa, higher_is_better=True, has_null=True, label="RSA", unit="",
-        predictor="", caption="Spearman correlation of the Euclidean distances between questions, speech against text.",
+        predictor="", caption="Spearman correlation of the cosine distances between questions, speech against text.",
     ),
     "procrustes": Measure(
         name="procrustes", level="shard", function=geometry.procrustes, higher_is_better=True, has_null=True,
