@@ -214,6 +214,7 @@ def _layer_rows(made: Made) -> Iterator[Row]:
                 values = {"cosine": level, "euclidean": 5 + layer**1.5 * (1.2 - level / 4)}
                 values |= {"cosine_modality": level / 2, "length_free_distance": 1.2 - level / 2}
                 values |= {"log_norm_ratio": 0.1 + 0.01 * layer}
+                values |= {"mutual_knn": level / 2, "retrieval": level / 3, "cka": level}
                 for name, value in values.items():
                     row = key | {"subset": subset, "layer": layer, "measure": name, "n": 156, "value": value}
                     yield row | ({"null": 0.8 * value, "null_sd": 0.05 * value} if MEASURES[name].has_null else {})
