@@ -41,7 +41,7 @@ def write_split(folder: Path, config: str, split: str, rows: list[dict[str, Any]
 
 
 def write_voicebench(folder: Path, n: int = 20, rate: int = 24_000) -> Path:
-    """All six judge-free configs with `n` rows each (mmsu and sd-qa: `n` rows a split)."""
+    """All six judge-free configs with `n` rows each (mmsu and sd-qa: `n` rows a split), and one with open questions."""
 
     def audio(number: int) -> dict[str, Any]:
         return {"bytes": sound(number, rate), "path": f"{number}.wav"}
@@ -93,4 +93,6 @@ def write_voicebench(folder: Path, n: int = 20, rate: int = 24_000) -> Path:
         for row in range(n)
     ]
     write_split(folder, "bbh", "test", bbh)
+    alpacaeval = [{"prompt": f"What would you do with {row} days off?", "audio": audio(row)} for row in range(n // 4)]
+    write_split(folder, "alpacaeval", "test", alpacaeval)
     return folder

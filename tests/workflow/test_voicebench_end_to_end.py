@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from tests.public_study import save_tiny
+from tests.scoring.judge_server import Server
 from tests.small_study import small_values
 from tests.speech.tiny_whisper import write_tiny_whisper
 from tests.voicebench_folder import write_voicebench
@@ -28,6 +29,10 @@ SUBSETS = {
     "sd_qa_usa": {"file": "sd-qa/usa-*.parquet", "scorer": "short_answer", "rows": 20, "knowledge": True},
     "ifeval": {"file": "ifeval/test-*.parquet", "scorer": "instruction_following", "rows": 20},
     "advbench": {"file": "advbench/test-*.parquet", "scorer": "refusal", "rows": 20},
+    "alpacaeval": {
+        **{"file": "alpacaeval/test-*.parquet", "scorer": "judge", "overall": False},
+        **{"rows": 5, "questions": 5},
+    },
 }
 OPERATIONS = small_values()["intervention"]["operations"]
 REPLACED = dict.fromkeys(("obqa", "mmlu", "nq", "ifeval541", "repeat"))
@@ -81,11 +86,28 @@ OVERLAY = {
 }
 
 
+def rate(request: dict) -> str:
+    """A judge that likes apologies: 4 points for the written answers of `closed`, 2 for all others."""
+    return "4" if "]: Sorry, I cannot help" in request["messages"][-1]["content"] else "2"
+
+
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory, fetched_resources):
+def judge():
+    made = Server()
+    made.replies = [rate]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("no_proxy", "127.0.0.1")
+        yield made
+    made.http.shutdown()
+    made.http.server_close()
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, fetched_resources, judge):
     workflow = Workflow(tmp_path_factory.mktemp("study"))
     folder = workflow.folder
-    (folder / "voicebench.yaml").write_text(yaml.safe_dump(OVERLAY))
+    judged = {"scoring": {"judge": {"address": judge.address, "model": "judge-1", "votes": 2}}}
+    (folder / "voicebench.yaml").write_text(yaml.safe_dump(OVERLAY | judged))
     write_voicebench(folder / "voicebench")
     for subset, form in itertools.product(SUBSETS, ("text", "speech")):
         write_given(folder / "voicebench", subset, form)
@@ -97,7 +119,7 @@ def finished(tmp_path_factory, fetched_resources):
     return workflow
 
 
-def test_the_five_subsets_are_asked_and_heard_as_published(finished):
+def test_all_subsets_are_asked_and_heard_as_published(finished):
     for subset in SUBSETS:
         questions = QUESTIONS.read(finished.folder / f"results/benchmark/{subset}/questions.jsonl")
         heard = UTTERANCES.read(finished.folder / f"results/speech/published/{subset}/manifest.jsonl")
@@ -123,6 +145,19 @@ def test_answers_made_elsewhere_stand_beside_the_model_that_was_run(finished):
     assert set(floors["model"]) == {"tiny"}
     page = (finished.folder / "results/report/index.html").read_text()
     assert page.count("closed") > 3
+
+
+def test_open_answers_are_rated_by_the_declared_judge_up_to_the_page(finished, judge):
+    gap = read_table(finished.folder / "results/evaluation/gap.csv", "gap")
+    rows = select(gap, model="closed", subset="alpacaeval", measure="score").set_index("form")
+    assert rows["value"].to_dict() == {"text": 80, "speech": 40, "gap": 40} and rows["n"].eq(5).all()
+    assert rows["low"]["gap"] < 40 < rows["high"]["gap"]
+    kept = list((finished.folder / "results/evaluation/judgements").rglob("*.json"))
+    assert len(kept) == len(judge.requests) and {one["seed"] for one in judge.requests} == {0, 1}
+    table = (finished.folder / "results/tables/table2_gap.csv").read_text().splitlines()
+    assert "alpacaeval" in table[0].split(",")
+    page = (finished.folder / "results/report/index.html").read_text()
+    assert "<th" in page and page.count("alpacaeval") > 3
 
 
 def test_clips_are_compared_with_their_texts(finished):
