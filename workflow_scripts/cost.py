@@ -25,6 +25,8 @@ from workflow_scripts.settings.model_size import ModelSize
 Sizes = Callable[[str | None], ModelSize]
 Rates = Mapping[str, float]
 
+CTC_CLASSES = 10_000
+"""Tokens that the training texts hold, about: 9,408 in 3,000 prompts, 12,713 in 6,000."""
 ROOT = Path(__file__).parents[1]
 FRAMES = 50
 """Encoder frames a second."""
@@ -135,8 +137,11 @@ def _training(config: Config, study: Study, size: Sizes, rates: Rates, online: b
         recipe, one, encoder = config.training.recipes[entry.recipe], size(entry.backbone), size(entry.encoder)
         samples = recipe.batch_size * recipe.checkpoint_steps[-1]
         trained = entry.strategy == "full"
-        operations += (6 if trained else 4) * one.parameters * samples * length
         adapter = recipe.adapter.hidden_size * (recipe.adapter.stack * encoder.d + one.d)
+        if recipe.objective == "ctc":  # the language model is not run
+            operations += (6 * adapter + 4 * CTC_CLASSES * one.d) * samples * POSITIONS_PER_SECOND * seconds
+        else:
+            operations += (6 if trained else 4) * one.parameters * samples * length
         saved = 4 * adapter + (2 * one.parameters if trained else 0)
         kept += saved * len(recipe.checkpoint_steps)
         largest = max(largest, 12 * (adapter + (one.parameters if trained else 0)))
@@ -150,7 +155,11 @@ def _runs(study: Study) -> list[tuple[str | None, int, int]]:
     """Asset of the weights' language model, checkpoints and forms: of each model, its floors, untuned backbones."""
     entries = study.config.models
     found = [
-        (entries[name].language_model or entries[name].weights_asset(name), len(study.checkpoints(name)), 3)
+        (
+            entries[name].language_model or entries[name].weights_asset(name),
+            len(study.checkpoints(name)),
+            1 if entries[name].frozen else 3,  # written answers are the backbone's
+        )
         for name in study.opened_models
     ]
     floors = [(asset, 1, len(FLOORS)) for asset, _, _ in found]

@@ -102,3 +102,13 @@ def test_a_model_of_unknown_size_is_named_with_the_key_that_tells_it():
     config.assets["qwen2.5-7b-instruct"] = config.assets["qwen2.5-7b-instruct"].model_copy(update={"config": None})
     with pytest.raises(ConfigError, match=r"size of qwen2\.5-7b-instruct .* assets\.qwen2\.5-7b-instruct\.config"):
         list(costs(config, read_rates(RATES, "gpu")))
+
+
+def test_an_ear_costs_no_passes_of_the_language_model_and_a_frozen_one_answers_spoken_questions_only():
+    rates = read_rates(RATES, "cpu")
+    whole = read_study(ROOT, [])
+    kinds = {name: whole.model_copy(update={"models": {name: model}}) for name, model in whole.models.items()}
+    ear, lora = ({one.stage: one for one in costs(kinds[name], rates)} for name in ("coder-adapter", "coder-lora"))
+    steps = [whole.training.recipes[name].checkpoint_steps for name in ("ear", "answers")]
+    assert ear["train"].seconds / steps[0][-1] < lora["train"].seconds / steps[1][-1] / 10
+    assert ear["answer"].seconds / len(steps[0]) < 0.7 * lora["answer"].seconds / len(steps[1])
