@@ -12,8 +12,9 @@ from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.tables import read_table
 from workflow_scripts.settings.families.composite import TrainedModel
 from workflow_scripts.settings.training import AdapterSettings, RecipeSettings, WarmupSettings
-from workflow_scripts.speech_lm.trainable.adapters import CtcHead, PosteriorAdapter
+from workflow_scripts.speech_lm.trainable.adapters import CtcHead, PosteriorAdapter, token_runs
 from workflow_scripts.speech_lm.trainable.checkpoint import load_lslm, save_lslm
+from workflow_scripts.training.collator import padded_features
 from workflow_scripts.training.ctc import (
     CtcVocabulary,
     ctc_nll,
@@ -56,6 +57,10 @@ def planted(vocabulary, n, seed):
 def test_texts_are_lower_case_with_a_leading_space_and_no_final_punctuation():
     assert spoken_text("Is  Paris\nin France?") == " is paris in france"
     assert spoken_text("Mr. Smith said: no!?") == " mr. smith said: no"
+
+
+def test_the_letter_of_an_option_is_not_the_article():
+    assert spoken_text("Is A dog: A: a Marsh. B: I know.") == " is A dog: A: a marsh. B: I know"
 
 
 def test_vocabulary_round_trip_and_unknown_tokens(vocabulary):
@@ -107,6 +112,38 @@ def test_a_posterior_adapter_puts_the_embedding_of_what_was_said_on_its_position
     labels = torch.unique_consecutive(close[heard].argmax(dim=1)).tolist()
     assert labels == torch.unique_consecutive(torch.tensor(said)).tolist()
     assert (close[heard].max(dim=1).values > 0.95).all() and (norms[~heard] < 0.2 * expected.min()).all()
+
+
+def test_a_collapsed_posterior_is_one_vector_for_each_token_heard(vocabulary):
+    adapter = new_adapter(AdapterSettings(hidden_size=64), 16, 32, seed=0)
+    embeddings = 3 * torch.randn(len(vocabulary) - 1, 32, generator=torch.Generator().manual_seed(1))
+    head = CtcHead(embeddings)
+    settings = WarmupSettings(epochs=40, batch_size=8, learning_rate=1e-2)
+    list(train_ctc(adapter, head, planted(vocabulary, 24, seed=0), settings, 0))
+    posterior = PosteriorAdapter.of(adapter, head, embeddings, collapse=True)
+    new = planted(vocabulary, 6, seed=9)
+    with torch.no_grad():
+        outputs, lengths = posterior(*padded_features([one.read() for one in new]))
+        alone = [posterior(*padded_features([one.read()]))[0][0] for one in new]
+        starts = posterior.starts(*padded_features([one.read() for one in new]))
+    assert lengths.tolist() == [len(one.classes) for one in new]
+    for row, one in enumerate(new):
+        vectors = outputs[row, : lengths[row]]
+        assert outputs[row, lengths[row] :].abs().sum() == 0
+        torch.testing.assert_close(vectors, alone[row][: lengths[row]])
+        close = torch.nn.functional.cosine_similarity(vectors[:, None], embeddings[None], dim=-1)
+        assert (close.argmax(dim=1) + 1).tolist() == one.classes and close.max(dim=1).values.min() > 0.95
+        assert starts[row, : lengths[row]].tolist() == list(range(0, 2 * len(one.classes), 2))
+
+
+def test_runs_end_where_the_token_changes_and_silence_alone_is_one_run():
+    best = torch.tensor([[2, 2, 0, 2, 3, 3], [0, 0, 0, 0, 5, 5], [7, 0, 0, 0, 0, 0]])
+    runs = token_runs(best, torch.tensor([6, 4, 1]))
+    assert [[one.nonzero()[:, 0].tolist() for one in row if one.any()] for row in runs] == [
+        [[0, 1], [3], [4, 5]],
+        [[0, 1, 2, 3]],
+        [[0]],
+    ]
 
 
 def test_utterances_shorter_than_their_labels_are_left_out():

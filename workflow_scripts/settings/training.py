@@ -101,6 +101,17 @@ class AdapterSettings(Settings):
     stack: int = Field(default=5, gt=0, description="Neighbouring encoder frames joined into one position.")
     hidden_size: int = Field(default=2048, gt=0, description="Width between the two layers.")
     activation: Literal["relu", "gelu"] = Field(default="relu", description="Nonlinearity between them.")
+    collapse: bool = Field(
+        default=False,
+        description="With output posterior: CTC's repeats are merged and its blanks dropped, so that the LLM reads one "
+        "vector per token heard (CTC compression).",
+    )
+
+    @model_validator(mode="after")
+    def _collapses_a_posterior(self) -> "AdapterSettings":
+        if self.collapse and self.output != "posterior":
+            raise ValueError(f"adapter.collapse is set with output {self.output!r}; it needs output: posterior")
+        return self
 
 
 class RecipeSettings(Settings):

@@ -20,9 +20,11 @@ BLANK = 0
 def spoken_text(text: str) -> str:
     """The form in which texts are aligned: lower case, one leading space, no final punctuation.
 
-    A leading space makes the first word the same token as inside a sentence.
+    A leading space makes the first word the same token as inside a sentence. Words of one letter keep their case: "A"
+    names an option, "a" is an article, and a language model that is shown "a:" answers "a".
     """
-    return " " + " ".join(text.lower().split()).rstrip(".!?,;: ")
+    words = (word if sum(map(str.isalpha, word)) == 1 else word.lower() for word in text.split())
+    return " " + " ".join(words).rstrip(".!?,;: ")
 
 
 class CtcVocabulary:

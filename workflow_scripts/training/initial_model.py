@@ -66,13 +66,12 @@ def new_lslm(
     adapter = new_adapter(settings.adapter, d_encoder, embeddings.shape[1], entry.seed)
     if warmup is None and settings.adapter.output == "posterior":
         used = embeddings[torch.tensor(heard_tokens)]
-        adapter = PosteriorAdapter.of(adapter, CtcHead(used), used)
+        adapter = PosteriorAdapter.of(adapter, CtcHead(used), used, collapse=settings.adapter.collapse)
     if warmup is not None:
         weights = load_file(adapter_file(warmup))
         if settings.adapter.output == "posterior":
-            adapter = PosteriorAdapter(
-                PosteriorAdapterShape(**adapter.shape.to_dict(), n_tokens=len(weights["lengths"]))
-            )
+            shape = {"n_tokens": len(weights["lengths"]), "collapse": settings.adapter.collapse}
+            adapter = PosteriorAdapter(PosteriorAdapterShape(**adapter.shape.to_dict(), **shape))
         found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
         expected = {name: tuple(tensor.shape) for name, tensor in adapter.state_dict().items()}
         if found != expected:

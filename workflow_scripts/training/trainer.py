@@ -123,7 +123,7 @@ class LSLMTrainer(Trainer):
             with self.distillation.recording() as states:
                 output = model(**inputs)
             if written:
-                alignment = self.distillation.loss(states, inputs["speech_mask"], written)
+                alignment = self.distillation.loss(states, output.speech_mask, written)
         else:
             output = model(**inputs)
         # Gradients are averaged over processes, hence the factor.

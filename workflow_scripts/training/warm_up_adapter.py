@@ -114,7 +114,7 @@ def warm_up_adapter(
         logger.info("epoch %d: ctc loss %.3f per token, held-out WER %.3f", row["epoch"], row["ctc_loss"], wer)
     facts = provenance(dict(recipe), seed=seed, n_train=len(train), heldout_wer=rows[-1]["wer"])
     if settings.adapter.output == "posterior":
-        trained = PosteriorAdapter.of(trained.cpu(), head.cpu(), used)
+        trained = PosteriorAdapter.of(trained.cpu(), head.cpu(), used, collapse=settings.adapter.collapse)
     else:
         target = float(embeddings.norm(dim=-1).mean())
         facts["scale"] = rescale(trained, train, target)

@@ -4,7 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from workflow_scripts.speech_lm.trainable.adapters import AdapterShape, SpeechAdapter
+from workflow_scripts.speech_lm.trainable.adapters import (
+    AdapterShape,
+    PosteriorAdapter,
+    PosteriorAdapterShape,
+    SpeechAdapter,
+)
 from workflow_scripts.speech_lm.trainable.lora import LoraSettings, attach_lora, merge_lora
 from workflow_scripts.speech_lm.trainable.lslm import LSLM
 
@@ -93,6 +98,34 @@ def test_the_loss_is_the_mean_over_label_positions_of_each_row_computed_alone(ne
     torch.testing.assert_close(output.token_nll, torch.stack(by_hand), rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(output.loss, torch.stack(by_hand).mean(), rtol=1e-4, atol=1e-4)
     assert output.rows.tolist() == [0] * 6 + [1] * 4 + [2]
+
+
+def test_rows_are_closed_up_where_a_collapsing_adapter_hears_fewer_tokens_than_there_are_positions(new_backbone):
+    torch.manual_seed(3)
+    shape = PosteriorAdapterShape(16, 24, 32, n_tokens=9, collapse=True)
+    lslm, batch = LSLM(new_backbone(), PosteriorAdapter(shape)), rows()
+    nn.init.normal_(lslm.adapter.head.directions)
+    lslm.adapter.head.bias.data.fill_(0.5)
+    output = lslm(**batch)
+    by_hand, heard = [], []
+    for row, speech in enumerate((0, None, 1)):
+        embeds, labels = lslm.embed_tokens(batch["input_ids"][row]), batch["labels"][row]
+        if speech is not None:
+            n_frames = batch["feature_lengths"][speech]
+            spoken, _ = lslm.adapter(batch["features"][speech, None, :n_frames], n_frames[None])
+            marked = batch["speech_mask"][row]
+            start, end = int(marked.nonzero()[0]), int(marked.nonzero()[-1]) + 1
+            embeds = torch.cat([embeds[:start], spoken[0], embeds[end:]])
+            labels = torch.cat([labels[:start], labels[start : start + len(spoken[0])], labels[end:]])
+            heard.append((len(spoken[0]), end - start))
+        log_p = torch.log_softmax(lslm.language_model(inputs_embeds=embeds[None]).logits[0], dim=-1)
+        places = (labels != -100).nonzero()[:, 0]
+        by_hand.append(-log_p[places - 1, labels[places]])
+    assert all(1 <= few <= many for few, many in heard) and heard[0][0] < heard[0][1]
+    torch.testing.assert_close(output.token_nll, torch.cat(by_hand), rtol=1e-4, atol=1e-5)
+    assert output.speech_mask.sum(dim=1).tolist() == [heard[0][0], 0, heard[1][0]]
+    output.loss.backward()
+    assert lslm.adapter.down.weight.grad.abs().sum() > 0
 
 
 def test_the_loss_does_not_depend_on_placeholder_ids_or_right_padding(new_backbone):

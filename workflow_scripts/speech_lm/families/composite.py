@@ -74,7 +74,8 @@ class CompositeSpeechLM(DecoderSpeechLM):
     def _spoken(self, features: Tensor, seconds: float) -> Query:
         """The query around encoder frames (F, d_enc)."""
         lengths = torch.tensor([len(features)], device=self.device)
-        spoken, _ = self.lslm.embed_speech(features[None].to(self.device), lengths)
+        features = features[None].to(self.device)
+        spoken, _ = self.lslm.embed_speech(features, lengths)
         before, after = self.template.ids
         ids = torch.tensor([[*before, *after]], device=self.device)
         frame = self.lslm.embed_tokens(ids)
@@ -82,11 +83,12 @@ class CompositeSpeechLM(DecoderSpeechLM):
         embeds = torch.cat([frame[:, : len(before)], spoken, frame[:, len(before) :]], dim=1)
         n_positions = spoken.shape[1]
         step = self.lslm.adapter.shape.stack / FRAMES_PER_SECOND
+        starts = self.lslm.adapter.starts(features, lengths)[0].tolist()
         return Query(
             inputs={"inputs_embeds": embeds},
             length=embeds.shape[1],
             span=(len(before), len(before) + n_positions),
-            tokens=tuple(f"{position * step:.2f}s" for position in range(n_positions)),
+            tokens=tuple(f"{start * step:.2f}s" for start in starts),
             token_ids=None,
             char_spans=None,
             seconds=seconds,

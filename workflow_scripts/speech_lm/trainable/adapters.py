@@ -57,6 +57,10 @@ class SpeechAdapter(nn.Module):
         """Positions T_s = ceil(frames / stack)."""
         return (lengths + self.shape.stack - 1) // self.shape.stack
 
+    def starts(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """(B, vectors): the position, of `stack` frames, at which each vector begins."""
+        return _one_after_another(self, features, lengths)
+
     def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """(B, F, d_encoder) frames, of which `lengths` (B,) are real -> (B, ceil(F / stack), d_model), (B,) lengths.
 
@@ -129,6 +133,10 @@ class ConvAdapter(nn.Module):
             lengths = (lengths + 1) // 2
         return lengths
 
+    def starts(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """(B, vectors): the position, of `stack` frames, at which each vector begins."""
+        return _one_after_another(self, features, lengths)
+
     def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """(B, F, d_encoder) frames, of which `lengths` (B,) are real -> (B, T, d_model) and (B,) positions.
 
@@ -146,6 +154,11 @@ class ConvAdapter(nn.Module):
         x = x.transpose(1, 2)
         x = x + self.up(nn.functional.gelu(self.down(x)))
         return self.norm(x), self.output_lengths(lengths)
+
+
+def _one_after_another(adapter: SpeechAdapter | ConvAdapter, features: Tensor, lengths: Tensor) -> Tensor:
+    """Starts of an adapter that gives a vector for every position."""
+    return torch.arange(int(adapter.output_lengths(lengths).max()), device=features.device).expand(len(features), -1)
 
 
 def _cut(x: Tensor, lengths: Tensor) -> Tensor:
@@ -177,9 +190,10 @@ class CtcHead(nn.Module):
 
 @dataclass(frozen=True)
 class PosteriorAdapterShape(AdapterShape):
-    """As `AdapterShape`, and the number of tokens that the posterior is over."""
+    """As `AdapterShape`, the number of tokens that the posterior is over, and whether their runs are collapsed."""
 
     n_tokens: int = 1
+    collapse: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -196,6 +210,10 @@ class PosteriorAdapter(SpeechAdapter):
     Source: LegoSLM (arXiv 2505.11352); the zero vector for the blank is ours. A frozen language model reads its own
     embeddings with empty positions between them (docs/training.md), so it understands speech as well as CTC does before
     it has been trained on any. At the input alignment is imposed, as by the warm-up itself.
+
+    With `collapse`, CTC's own rule is applied to the positions: a run of one likeliest token is one vector, the mean
+    over the run under its posterior without the blank, and blanks are left out (compression by CTC, Gaido et al. 2021,
+    arXiv 2102.01578). So T_s is the number of tokens heard, 1 at least.
     """
 
     shape: PosteriorAdapterShape
@@ -207,9 +225,12 @@ class PosteriorAdapter(SpeechAdapter):
         self.register_buffer("lengths", torch.ones(shape.n_tokens))
 
     @classmethod
-    def of(cls, projection: SpeechAdapter, head: CtcHead, embeddings: Tensor) -> PosteriorAdapter:
+    def of(
+        cls, projection: SpeechAdapter, head: CtcHead, embeddings: Tensor, *, collapse: bool = False
+    ) -> PosteriorAdapter:
         """The adapter made of what CTC trained; embeddings: (classes - 1, d), those that `head` was made with."""
-        adapter = cls(PosteriorAdapterShape(**asdict(projection.shape), n_tokens=len(embeddings)))
+        shape = PosteriorAdapterShape(**asdict(projection.shape), n_tokens=len(embeddings), collapse=collapse)
+        adapter = cls(shape)
         trained = {f"head.{name}": tensor for name, tensor in head.state_dict().items()}
         lengths = embeddings.float().norm(dim=-1)
         adapter.load_state_dict({**projection.state_dict(), **trained, "lengths": lengths})
@@ -221,11 +242,44 @@ class PosteriorAdapter(SpeechAdapter):
         return self.head(outputs), positions
 
     def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, F, d_encoder) frames -> (B, ceil(F / stack), d_model) mean embeddings and (B,) positions."""
+        """(B, F, d_encoder) frames -> (B, ceil(F / stack), d_model) mean embeddings and (B,) positions.
+
+        With `collapse`: (B, most tokens heard, d_model), zeros behind a row's own, and (B,) tokens heard.
+        """
         logits, positions = self.logits(features, lengths)
         posterior = logits.float().softmax(dim=-1)[..., 1:]
         weights = (posterior * self.lengths).to(logits.dtype)
-        return weights @ self.head.directions.to(logits.dtype), positions
+        vectors = weights @ self.head.directions.to(logits.dtype)
+        if not self.shape.collapse:
+            return vectors, positions
+        runs = token_runs(logits.argmax(dim=-1), positions)
+        shares = runs.float() @ posterior.sum(dim=-1, keepdim=True)
+        means = runs.float() @ vectors.float() / shares.clamp(min=torch.finfo(torch.float32).tiny)
+        return means.to(vectors.dtype), runs.any(dim=2).sum(dim=1).to(positions.device)
+
+    def starts(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """(B, F, d_encoder) frames -> (B, vectors): the position, of `stack` frames, at which each vector begins."""
+        if not self.shape.collapse:
+            return super().starts(features, lengths)
+        logits, positions = self.logits(features, lengths)
+        return token_runs(logits.argmax(dim=-1), positions).int().argmax(dim=2)
+
+
+def token_runs(best: Tensor, lengths: Tensor) -> Tensor:
+    """(B, T) likeliest classes, of which `lengths` (B,) are real -> (B, R, T) bool: positions of each run of one token.
+
+    R is the largest number of runs of a row. Blanks (class 0) are in no run; in a row of blanks alone all real
+    positions are one.
+    """
+    places = torch.arange(best.shape[1], device=best.device)
+    real = places < lengths.to(best.device)[:, None]
+    best = best.where(real, 0)
+    best = best.where((best != 0).any(dim=1, keepdim=True), real.to(best.dtype))
+    token = best != 0
+    before = nn.functional.pad(best, (1, 0))[:, :-1]
+    number = (token & (best != before)).cumsum(dim=1) - 1
+    n_runs = int(number.max()) + 1
+    return token[:, None] & (number[:, None] == torch.arange(n_runs, device=best.device)[:, None])
 
 
 Shape = AdapterShape | ConvAdapterShape | PosteriorAdapterShape
