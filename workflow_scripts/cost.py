@@ -17,7 +17,7 @@ import yaml
 
 from workflow_scripts.plan import FLOORS
 from workflow_scripts.planning.books import POSITIONS_PER_SECOND, PROMPT, TEMPLATE, Books
-from workflow_scripts.planning.online import features_online, prompt_seconds
+from workflow_scripts.planning.online import features_online, prompt_seconds, prompts_of
 from workflow_scripts.planning.study import Study
 from workflow_scripts.settings import INSTRUCTIONS, Config, ConfigError, read_study
 from workflow_scripts.settings.model_size import ModelSize
@@ -94,19 +94,22 @@ def costs(config: Config, rates: Rates) -> Iterator[Cost]:
     encoders = sorted({entry.encoder for entry in config.models.values() if getattr(entry, "encoder", None)})
     for name in encoders:
         one = size(name)
-        heard = [length for subset, length in speech.items() if not (online and subset == INSTRUCTIONS)]
-        operations, kept = 2 * encoder_parameters(one) * FRAMES * sum(heard), FRAMES * sum(heard) * one.d * 2
-        yield Cost(f"encode ({name})", len(heard), seconds("encoding", operations, len(heard)), True, kept,
-                   read=AUDIO_BYTES * sum(heard))  # fmt: skip
+        encoded = [length for subset, length in speech.items() if not (online and subset == INSTRUCTIONS)]
+        operations, kept = 2 * encoder_parameters(one) * FRAMES * sum(encoded), FRAMES * sum(encoded) * one.d * 2
+        yield Cost(f"encode ({name})", len(encoded), seconds("encoding", operations, len(encoded)), True, kept,
+                   read=AUDIO_BYTES * sum(encoded))  # fmt: skip
     asr = size(config.speech.asr.asset)
     clips = sum(asked.values()) + n_prompts
-    operations = 2 * encoder_parameters(asr) * FRAMES * total
-    decoded = 2 * (asr.parameters - encoder_parameters(asr)) * TRANSCRIPT_TOKENS_PER_SECOND * total
+    _, filtered = prompts_of(config, lambda source: source.wer_filter)
+    heard = total - speech.get(INSTRUCTIONS, 0) + (filtered if n_prompts else 0)
+    operations = 2 * encoder_parameters(asr) * FRAMES * heard
+    decoded = 2 * (asr.parameters - encoder_parameters(asr)) * TRANSCRIPT_TOKENS_PER_SECOND * heard
     hearing = seconds("encoding", operations, pieces) + decoded / rates["decoding"]
-    yield Cost("transcribe", pieces, hearing, True, kept=500.0 * clips, read=AUDIO_BYTES * total)
+    yield Cost("transcribe", pieces, hearing, True, kept=500.0 * clips, read=AUDIO_BYTES * heard)
 
     backbones = sorted({config.models[name].backbone for name in study.trained_models})
-    answered = 2 * n_prompts * (TEMPLATE + prompts.max_words), 2 * n_prompts * prompts.max_new_tokens
+    open_prompts, _ = prompts_of(config, lambda source: not source.is_answered)
+    answered = 2 * open_prompts * (TEMPLATE + prompts.max_words), 2 * open_prompts * prompts.max_new_tokens
     spent = sum(
         size(name).parameters * (answered[0] / rates["reading"] + answered[1] / rates["decoding"]) for name in backbones
     )

@@ -112,3 +112,40 @@ def test_an_ear_costs_no_passes_of_the_language_model_and_a_frozen_one_answers_s
     steps = [whole.training.recipes[name].checkpoint_steps for name in ("ear", "answers")]
     assert ear["train"].seconds / steps[0][-1] < lora["train"].seconds / steps[1][-1] / 10
     assert ear["answer"].seconds / len(steps[0]) < 0.7 * lora["answer"].seconds / len(steps[1])
+
+
+def test_prompts_whose_answers_come_with_the_data_cost_no_answering_and_unfiltered_ones_no_transcribing():
+    rates = read_rates(RATES, "cpu")
+    default = read_study(ROOT, [])
+    prompts = default.training.instructions
+
+    def found(**changes):
+        sources = [source.model_copy(update=changes) for source in prompts.sources]
+        training = default.training.model_copy(update={"instructions": prompts.model_copy(update={"sources": sources})})
+        return {one.stage: one for one in costs(default.model_copy(update={"training": training}), rates)}
+
+    given, own = found(), found(response=None, layout="question")
+    answering = "answer the training prompts"
+    assert given[answering].jobs == own[answering].jobs == 1
+    assert given[answering].seconds == pytest.approx(rates["start_seconds"]), "no model is run"
+    assert own[answering].seconds > 3600
+    filtered = found(wer_filter=True)
+    assert filtered["transcribe"].seconds > 3 * given["transcribe"].seconds
+    assert filtered["transcribe"].jobs == given["transcribe"].jobs, "the job writes the manifest all the same"
+
+
+def test_a_source_with_answers_costs_as_much_less_as_its_share():
+    rates = read_rates(RATES, "cpu")
+    quick = study("quick")
+    prompts = quick.training.instructions
+    source = prompts.sources[0].model_copy(update={"response": None, "layout": "question", "share": 1})
+
+    def answering(*sources):
+        training = quick.training.model_copy(
+            update={"instructions": prompts.model_copy(update={"sources": list(sources)})}
+        )
+        found = {one.stage: one for one in costs(quick.model_copy(update={"training": training}), rates)}
+        return found["answer the training prompts"].seconds - rates["start_seconds"]
+
+    given = source.model_copy(update={"response": "answer", "share": 3})
+    assert answering(source, given) == pytest.approx(answering(source) / 4)

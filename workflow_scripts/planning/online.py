@@ -2,11 +2,13 @@
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from workflow_scripts.planning.books import WORD_SECONDS, Books
 from workflow_scripts.planning.study import Study
 from workflow_scripts.settings import INSTRUCTIONS, Config
+from workflow_scripts.settings.training import PromptSource
 
 DECIDED = "MODGAP_FEATURES"
 """Environment variable by which the jobs of a run know what was decided when it began."""
@@ -14,15 +16,24 @@ SHARE = 0.5
 """Of the free disk that cached features may take."""
 
 
-def prompt_seconds(config: Config) -> float:
-    """Speech of all training prompts, estimated from the middle of each source's shortest and longest prompt."""
+def prompts_of(config: Config, chosen: Callable[[PromptSource], bool] = lambda _: True) -> tuple[float, float]:
+    """Training prompts of the chosen sources, and the seconds of speech that they are.
+
+    Seconds are estimated from the middle of each source's shortest and longest prompt.
+    """
     prompts = config.training.instructions
-    total = sum(source.share for source in prompts.sources)
+    each = (prompts.prompts + prompts.heldout) / sum(source.share for source in prompts.sources)
+    counted = [(each * source.share, source) for source in prompts.sources if chosen(source)]
     words = sum(
-        source.share / total * ((source.min_words or prompts.min_words) + (source.max_words or prompts.max_words)) / 2
-        for source in prompts.sources
+        count * ((source.min_words or prompts.min_words) + (source.max_words or prompts.max_words)) / 2
+        for count, source in counted
     )
-    return WORD_SECONDS * words * (prompts.prompts + prompts.heldout)
+    return sum(count for count, _ in counted), WORD_SECONDS * words
+
+
+def prompt_seconds(config: Config) -> float:
+    """Speech of all training prompts."""
+    return prompts_of(config)[1]
 
 
 def features_bytes(config: Config, books: Books) -> int:

@@ -53,6 +53,11 @@ class PromptSource(Settings):
             raise ValueError(f"response {self.response!r}: a sentence is answered with itself; remove response")
         return self
 
+    @property
+    def is_answered(self) -> bool:
+        """Whether the answers come with the data, so that the backbone answers nothing."""
+        return self.response is not None or self.layout == "sentence"
+
 
 class InstructionSettings(Settings):
     """The training prompts and the answers they are trained to get."""
