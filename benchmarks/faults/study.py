@@ -27,6 +27,8 @@ with wave.open(sys.argv[2], "wb") as out:
     out.writeframes(samples.tobytes())
 '''
 THINGS = ("river", "stone", "house", "bread", "night", "horse", "paper", "light", "glass", "storm", "field", "bridge")
+OPERATIONS = ("none", "no_op", "angle_bottom3", "angle_random3", "angle_bottom3_random_direction")
+"""Edits of the default study that are tried here too."""
 SPECIALS = ["<|endoftext|>", "<|startoftranscript|>", "<|en|>", "<|transcribe|>", "<|notimestamps|>"]
 
 
@@ -44,11 +46,13 @@ def write_study(folder: Path) -> Path:
     _write_questions(given / "data")
     _write_backbone(given / "backbone")
     _write_whisper(given / "whisper")
-    (folder / NAME).write_text(yaml.safe_dump(_settings(given.resolve()), sort_keys=False))
+    (folder / NAME).write_text(yaml.safe_dump(settings(given.resolve()), sort_keys=False))
     return folder
 
 
-def _settings(given: Path) -> dict:
+def settings(given: Path) -> dict:
+    """The study's config file, read after the default one, whatever that has; given: the folder of its assets."""
+    default = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
     subset = {"asset": "data", "layout": "questions", "max_new_tokens": 4, "questions": 5}
     return {
         "assets": {
@@ -57,7 +61,7 @@ def _settings(given: Path) -> dict:
         }
         | {"punkt-english": {"sources": [{"path": str(given / "data")}]}},
         "benchmark": {
-            "subsets": dict.fromkeys(("obqa", "mmlu", "nq", "advbench", "ifeval541", "repeat"))
+            "subsets": dict.fromkeys(default["benchmark"]["subsets"])
             | {
                 "short": subset | {"file": "short.csv", "scorer": "short_answer", "knowledge": True},
                 "pick": subset | {"file": "pick.csv", "scorer": "multiple_choice"},
@@ -65,8 +69,8 @@ def _settings(given: Path) -> dict:
         },
         "speech": {
             "voice": "tones",
-            "voices": {
-                "heart": None,
+            "voices": dict.fromkeys(default["speech"]["voices"])
+            | {
                 "tones": {
                     "engine": "command",
                     "command": [sys.executable, "-I", "-S", str(given / "say.py"), "{text}", "{out}"],
@@ -84,13 +88,20 @@ def _settings(given: Path) -> dict:
                     {"asset": "data", "file": "prompts.csv", "layout": "question", "field": "question", "share": 1.0}
                 ],
             },
-            "recipes": {
-                "small": {"adapter": {"stack": 1}, "ctc": {"epochs": 1}, "batch_size": 4, "checkpoint_steps": [0, 2]}
+            "recipes": dict.fromkeys(default["training"]["recipes"])
+            | {
+                "small": {
+                    "warmup": "ctc",
+                    "adapter": {"stack": 1},
+                    "learning_rate": {"lora": 1e-3},
+                    "batch_size": 4,
+                    "written_share": 0.5,
+                    "checkpoint_steps": [0, 2],
+                }
             },
         },
-        "models": {
-            "smollm2-lora": None,
-            "smollm2-full": None,
+        "models": dict.fromkeys(default["models"])
+        | {
             "tiny": {
                 "family": "composite",
                 "backbone": "backbone",
@@ -106,13 +117,13 @@ def _settings(given: Path) -> dict:
         "intervention": {
             "subset": "short",
             "operations": dict.fromkeys(
-                (
-                    *("length_bottom3", "length_all", "angle_sweep", "angle_bottom3", "replace_all"),
-                    *("angle_all_other_question", "oracle_transcript", "angle_all_random_direction"),
-                )
+                name for name in default["intervention"]["operations"] if name not in OPERATIONS
             ),
         },
-        "display": {"models": {"tiny": {"label": "Tiny"}}, "subsets": {}},
+        "display": {
+            name: dict.fromkeys(default["display"][name]) | own
+            for name, own in (("models", {"tiny": {"label": "Tiny"}}), ("subsets", {}))
+        },
     }
 
 

@@ -5,15 +5,18 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from benchmarks.faults import config, kills
 from benchmarks.faults.damage import damages, restore
 from benchmarks.faults.files import Kind, differing, try_kinds
 from benchmarks.faults.outcomes import BAD, holds_word, outcome_of_error, show
 from benchmarks.faults.running import build, run_apart, run_job
+from benchmarks.faults.study import settings
 from workflow_scripts.artifacts.files import read_json, write_text
 from workflow_scripts.artifacts.records import Record, RecordFile
 from workflow_scripts.artifacts.tables import NUMBER, TEXT, WHOLE, read_columns, write_columns
+from workflow_scripts.settings import read_study
 from workflow_scripts.step import Job
 
 STEP = """
@@ -60,6 +63,12 @@ def test_no_bad_value_is_silent_unclear_or_a_traceback():
     tried = list(config.try_study(name, files, every=97))
     assert len(tried) > 100 and len(config.BAD_VALUES) >= 17
     assert not [fault for fault in tried if fault.outcome in BAD]
+
+
+def test_the_small_study_is_valid_whatever_the_default_study_is(tmp_path):
+    write_text(tmp_path / "faults.yaml", yaml.safe_dump(settings(tmp_path / "given"), sort_keys=False))
+    found = read_study(config.ROOT, [str(tmp_path / "faults.yaml")])
+    assert list(found.models) == ["tiny"] and list(found.training.recipes) == ["small"]
 
 
 def test_a_value_that_is_taken_as_another_one_is_silent(monkeypatch):
