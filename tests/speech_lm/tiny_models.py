@@ -260,9 +260,8 @@ BUILDERS: dict[str, Callable[[], Tiny]] = {
     "gemma4_unified": gemma4_unified,
     "gemma3n": gemma3n,
     "dots3_note": dots3_note,
+    "apertus1p5": apertus1p5,
 }
-if hasattr(hf, "Apertus1p5Config"):  # since transformers 5.24
-    BUILDERS["apertus1p5"] = apertus1p5
 
 
 POSITIONS = {  # of a clip of 1 s, by each model's own rule

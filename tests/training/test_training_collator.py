@@ -91,7 +91,8 @@ def test_rows_are_the_queries_that_evaluation_builds(parts):
     question_id = data.instructions[4].id
     spoken, written = data[4], data[len(data) // 2 + 4]
     batch = collator([spoken, written])
-    embedded = lslm.embed(batch["input_ids"], batch["features"], batch["feature_lengths"], batch["speech_mask"])
+    speech = {name: batch[name] for name in ("features", "feature_lengths", "speech_mask")}
+    embedded, _, _ = lslm.embed(batch["input_ids"], **speech)
     seconds = len(spoken.features) / 50
     heard = speech_lm.encode_speech(Speech(None, 16_000, seconds, spoken.features))
     torch.testing.assert_close(embedded[0, : heard.length].detach(), heard.inputs["inputs_embeds"][0])
