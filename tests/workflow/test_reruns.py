@@ -257,6 +257,7 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
     "settings of a family": (change("settings/families/units.py", "UnitsModel"), NOTHING),
     "another voice": (change("speech/engines.py", "CommandEngine"), NOTHING),
     "settings of another voice": (change("settings/speech.py", "RecordedVoice"), NOTHING),
+    "how another voice finds its recordings": (change("speech/match_recordings.py", "match_recordings"), NOTHING),
     "a figure": (change("figures/plot_cka.py", "plot_cka"), {"plot[cka]"}),
     # --- core packages
     "which text is the reference": (

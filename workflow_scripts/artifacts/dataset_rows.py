@@ -1,7 +1,7 @@
-"""Rows of published data sets and of questions of your own: parquet, JSON lines or CSV, with where their audio lies.
+"""Rows of published data sets and of questions of your own, with where their audio lies.
 
-A parquet file keeps its audio inside: a row then carries a reference to its cell, `{"file", "row"}`, and `audio_cell`
-reads that one cell later. In JSON lines and CSV the field `audio` is a path, relative to the file's folder.
+Parquet files and tar shards (`artifacts.webdataset`) keep their audio inside: a row then carries a reference to it,
+and `audio_cell` reads that one later. In JSON lines and CSV the field `audio` is a path, relative to the file's folder.
 """
 
 import csv
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from workflow_scripts.artifacts.files import ArtifactError
+from workflow_scripts.artifacts.webdataset import read_member, tar_rows
 
 AUDIO = "audio"
 """Column of the audio."""
@@ -42,7 +43,7 @@ def matching_files(path: Path) -> list[Path]:
 def dataset_rows(path: Path) -> Iterator[tuple[int, Row]]:
     """(number, fields) of every row of the file or pattern; rows are counted from 1 over all files in name order.
 
-    `audio` is None, a path (text) or a reference to a parquet cell; `source_file` is the file's name.
+    `audio` is None, a path (text) or a reference for `audio_cell`; `source_file` is the file's name.
 
     Raises:
         ArtifactError: no such file, another format, or damage; names file and line.
@@ -58,15 +59,19 @@ def dataset_rows(path: Path) -> Iterator[tuple[int, Row]]:
 
 
 def audio_cell(folder: Path, reference: dict[str, Any]) -> Any:
-    """The audio of one parquet row as stored: `{"bytes", "path"}`, bytes, a path, or `{"array", "sampling_rate"}`.
+    """The audio of one row as stored: `{"bytes", "path"}`, bytes, a path, or `{"array", "sampling_rate"}`.
 
     Args:
-        folder: where the parquet file lies. reference: `{"file", "row"}` as `dataset_rows` gives it.
+        folder: where the file lies. reference: `{"file", "row"}` or `{"file", "offset", "size"}`, as `dataset_rows`
+            gives it.
 
     Raises:
         ArtifactError: the file or the row is not there any more.
     """
-    path, row = Path(folder) / reference["file"], reference["row"]
+    path = Path(folder) / reference["file"]
+    if "offset" in reference:
+        return read_member(path, reference["offset"], reference["size"])
+    row = reference["row"]
     _, starts = _opened(path)
     group = next((place for place, start in enumerate(starts) if start > row), len(starts)) - 1
     cells = _audio_of_group(path, group)
@@ -154,5 +159,5 @@ def _text(path: Path) -> str:
         raise ArtifactError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-READERS = {".parquet": _parquet_rows, ".jsonl": _json_rows, ".csv": _csv_rows}
+READERS = {".parquet": _parquet_rows, ".jsonl": _json_rows, ".csv": _csv_rows, ".tar": tar_rows}
 """Readers by suffix."""

@@ -22,7 +22,8 @@ class Utterance(Record):
     source_rate: int | None = Field(
         default=None, description="Rate in Hz that the voice gave, before resampling; None if dropped."
     )
-    transcript: str | None = Field(default=None, description="What the ASR heard.")
+    transcript: str | None = Field(default=None, description="What the ASR heard, or what came with the recording.")
+    transcript_given: bool = Field(default=False, description="Whether the transcript came with the recording.")
     wer: float | None = Field(default=None, ge=0, description="Word error rate of the transcript, normalised.")
     kept: bool
     reason: str = Field(default="", description="Why it was dropped; empty if kept.")
@@ -44,6 +45,6 @@ class Utterance(Record):
 
 
 SYNTHESIS = RecordFile("synthesis/1", Utterance)
-"""After synthesis, before the ASR: transcript and wer are None."""
+"""After synthesis, before the ASR: wer is None, and transcript unless it came with the recording."""
 UTTERANCES = RecordFile("utterances/1", Utterance)
 """After the ASR and the filters."""

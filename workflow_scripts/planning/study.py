@@ -77,8 +77,8 @@ class Study:
 
     def voice(self, subset: str) -> str:
         """The voice that speaks a subset, or the training prompts."""
-        entry = self.config.benchmark.subsets.get(subset)
-        return (entry.voice if entry is not None else None) or self.config.speech.voice
+        entry, speech = self.config.benchmark.subsets.get(subset), self.config.speech
+        return (speech.training_voice if entry is None else entry.voice) or speech.voice
 
     def conditions(self) -> dict[str, list[str]]:
         """Subsets of the same rows in other voices, by the first that counts in Overall, which leads its list."""

@@ -115,6 +115,8 @@ def _named(config: Config) -> Iterator[tuple[tuple[Any, ...], str, Mapping[str, 
     """Every name that stands for an entry elsewhere: its place, itself, and the entries there."""
     assets, answered = config.assets, config.answered_subsets()
     yield ("speech", "voice"), config.speech.voice, config.speech.voices
+    if config.speech.training_voice is not None:
+        yield ("speech", "training_voice"), config.speech.training_voice, config.speech.voices
     yield ("speech", "asr", "asset"), config.speech.asr.asset, assets
     for subset in config.evaluation.subsets or ():
         yield ("evaluation", "subsets"), subset, config.benchmark.subsets
@@ -166,6 +168,10 @@ def _formats(config: Config) -> Iterator[Problem]:
 
 
 def _files(config: Config) -> Iterator[tuple[tuple[Any, ...], str, str]]:
+    for name, voice in config.speech.voices.items():
+        recorded = recordings_of(voice)
+        if recorded is not None and recorded.file is not None:
+            yield ("speech", "voices", name, "file"), recorded.asset, recorded.file
     for name, subset in config.benchmark.subsets.items():
         yield ("benchmark", "subsets", name, "file"), subset.asset, subset.file
     for number, source in enumerate(config.training.instructions.sources):
@@ -206,7 +212,7 @@ def _subsets(config: Config) -> Iterator[Problem]:
                 )
         voice = config.speech.voices.get(subset.voice or config.speech.voice)
         behind = None if voice is None else recordings_of(voice)
-        recorded = None if behind is None else behind.asset
+        recorded = None if behind is None or behind.file is not None else behind.asset
         if recorded is not None and recorded != subset.asset:
             yield _problem(
                 ("benchmark", "subsets", name, "voice"),

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Union
 
 from pydantic import Field, model_validator
 
-from workflow_scripts.settings.base import Seed, Settings
+from workflow_scripts.settings.base import FileName, Seed, Settings
 
 
 class HibariVoice(Settings):
@@ -35,7 +35,7 @@ class CommandVoice(Settings):
 
 
 class RecordedVoice(Settings):
-    """Recordings that exist: one file per question id in a folder, or the audio in the rows of a data set."""
+    """Recordings that exist: a file per question id, the audio in the questions' own rows, or a collection."""
 
     engine: Literal["recorded"] = Field(description="Engine name.")
     folder: str | None = Field(
@@ -43,14 +43,31 @@ class RecordedVoice(Settings):
     )
     asset: str | None = Field(
         default=None,
-        description="Key of `assets` whose rows carry the audio of their questions (voicebench, questions).",
+        description="Key of `assets` whose rows carry the audio of their questions (voicebench, questions), or that "
+        "holds `file`.",
+    )
+    file: FileName | None = Field(
+        default=None,
+        description="File or pattern in the asset that lists recordings of any questions, found by id, else by the "
+        "same words: `train-*.parquet`, `metadata.csv` of an audio folder, `clips-*.tar` (WebDataset), a manifest.",
+    )
+    fields: dict[Literal["id", "text", "audio", "transcript"], str] = Field(
+        default={},
+        description="Names of the columns of `file` where they are others, such as {text: sentence}. A transcript "
+        "takes the place of the recogniser's. Audio inside parquet is always `audio`.",
     )
 
     @model_validator(mode="after")
     def _has_one_place(self) -> "RecordedVoice":
         if (self.folder is None) == (self.asset is None):
             raise ValueError("a recorded voice needs either `folder` or `asset`, where its audio is")
+        if (self.file is None and self.fields) or (self.file is not None and self.asset is None):
+            raise ValueError("`file` names what lists the recordings in an `asset`, `fields` its columns")
         return self
+
+    def column(self, field: str) -> str:
+        """Name of a column of `file`."""
+        return self.fields.get(field, field)
 
 
 class AlteredVoice(Settings):
@@ -109,6 +126,9 @@ class SpeechSettings(Settings):
 
     voices: dict[str, Voice] = Field(description="The voices by name.", min_length=1)
     voice: str = Field(description="The voice that reads the benchmark and the training prompts.")
+    training_voice: str | None = Field(
+        default=None, description="The voice that reads the training prompts; default: `voice`."
+    )
     asr: AsrSettings = Field(description="The recogniser.")
     window_seconds: float = Field(
         default=30,

@@ -31,7 +31,8 @@ def join_shards(questions: Path, parts: Sequence[Path], joined: Path, *, kind: s
         for row in rows:
             if row.id in place:
                 raise ArtifactError(
-                    f"{part}: {row.id!r} stands in {place[row.id][0]} too: shards of different splits; delete both"
+                    f"{part}: {row.id!r} stands in {place[row.id][0]} too: shards of different splits, of another seed "
+                    "or number; delete both"
                 )
             if kind != "answers" and row.audio is not None:
                 folder = part.parent.relative_to(Path(joined).parent)

@@ -15,6 +15,7 @@ from workflow_scripts.artifacts.questions import Question
 from workflow_scripts.settings.speech import AlteredVoice, CommandVoice, HibariVoice, RecordedVoice, Voice
 from workflow_scripts.speech.audio import BadAudioError, read_source
 from workflow_scripts.speech.conditions import add_noise, babble, change_speed, telephone_band, white_noise
+from workflow_scripts.speech.match_recordings import match_recordings
 from workflow_scripts.speech.recordings import SUFFIXES, decode_audio, find_recording
 
 BABBLE = (
@@ -101,15 +102,18 @@ class CommandEngine:
 
 
 class RecordedEngine:
-    """Audio that exists already, at any rate: in a folder, one file per id, or in the row of the question's source.
+    """Audio that exists already, at any rate: in a folder, one file per id, or where the question's source says.
 
     Args:
         recordings: folder of the voice's asset; None for a voice with a folder.
     """
 
+    match = staticmethod(match_recordings)
+
     def __init__(self, voice: RecordedVoice, subset: str, recordings: Path | None = None) -> None:
         self._folder = Path(voice.folder) / subset if voice.folder else None
         self._recordings = recordings
+        self._listed = voice.file
 
     def say(self, question: Question) -> tuple[np.ndarray, int]:
         """The recording; MissingRecordingError if there is none, BadAudioError if it is damaged."""
@@ -119,8 +123,9 @@ class RecordedEngine:
             return read_source(path)
         audio = question.source.get("audio")
         if audio is None:
+            place = f"row {question.source.get('row')} of {question.source.get('file')} has no audio"
             raise MissingRecordingError(
-                f"row {question.source.get('row')} of {question.source.get('file')} has no audio"
+                place if self._listed is None else f"{self._listed} has no recording with its id or its words"
             )
         folder = (self._recordings / question.source["file"]).parent
         value = audio_cell(folder, audio) if isinstance(audio, dict) else audio
@@ -171,6 +176,14 @@ ENGINES: Mapping[str, Callable[[Any, str, Path | None], Engine]] = {
     "altered": AlteredEngine,
 }
 """Engines by name; each is made of the settings of its voice, the key of the subset, and the folder of its asset."""
+
+
+def find_recordings(questions: list[Question], voice: Voice, recordings: Path | None) -> list[Question]:
+    """The questions, with their recordings if the voice has a collection of them (`match_recordings`)."""
+    recorded = getattr(voice, "base", voice)
+    if getattr(recorded, "file", None) is None:
+        return questions
+    return ENGINES[recorded.engine].match(questions, recordings, recorded)  # other voices do not depend on this code
 
 
 def make_engine(voice: Voice, subset: str, recordings: Path | None = None) -> Engine:

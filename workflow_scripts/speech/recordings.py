@@ -6,7 +6,7 @@
 
 import io
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,8 @@ def decode_audio(value: Any, folder: Path, name: str) -> tuple[np.ndarray, int]:
         if value.get("array") is not None:
             return _array(value["array"], value.get("sampling_rate"), name)
         value = value.get("bytes") or value.get("path")
+        if isinstance(value, str) and not stays_inside(value):
+            raise BadAudioError(f"{name}: path {value!r} leaves the folder of its data set")
     if isinstance(value, bytes | bytearray | memoryview):
         return read_source(io.BytesIO(bytes(value)), name)
     if isinstance(value, str | Path) and str(value):
@@ -44,6 +46,12 @@ def decode_audio(value: Any, folder: Path, name: str) -> tuple[np.ndarray, int]:
         samples = np.asarray(decoded.data)
         return _array(samples.T if samples.ndim == 2 else samples, decoded.sample_rate, name)
     raise BadAudioError(f"{name}: {type(value).__name__} is no audio; expected bytes, a path, an array or a decoder")
+
+
+def stays_inside(path: str) -> bool:
+    """Whether a path that a data set names is relative and without `..`."""
+    pure = PurePosixPath(path)
+    return not pure.is_absolute() and ".." not in pure.parts and "\\" not in path
 
 
 def find_recording(folder: Path, name: str) -> Path | None:

@@ -26,7 +26,7 @@ from workflow_scripts.artifacts.questions import QUESTIONS, Question
 from workflow_scripts.artifacts.utterances import SYNTHESIS, Utterance
 from workflow_scripts.settings.speech import Voice
 from workflow_scripts.speech.audio import SAMPLE_RATE, BadAudioError, prepare, write_flac
-from workflow_scripts.speech.engines import Engine, MissingRecordingError, make_engine
+from workflow_scripts.speech.engines import Engine, MissingRecordingError, find_recordings, make_engine
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +51,7 @@ class Job:
     def key(self, question: Question) -> str:
         """Identifies the wanted audio: equal keys, equal audio."""
         wanted = [self.voice.model_dump(mode="json"), self.subset, self.max_seconds, question.id, question.spoken]
+        wanted += [question.source.get("audio"), question.source.get("transcript")]
         return sha256_text(json.dumps(wanted, sort_keys=True))
 
 
@@ -78,7 +79,8 @@ def synthesize_speech(
         recordings: asset.json of a voice that is recorded in an asset; else None.
 
     Raises:
-        ArtifactError: no questions, or more than MAX_DROPPED_SHARE of them could not be spoken.
+        ArtifactError: no questions, more than MAX_DROPPED_SHARE of them could not be spoken, or a collection of
+            recordings that cannot be used (`match_recordings`).
     """
     chosen = TypeAdapter(Voice).validate_python(voice)
     asked = QUESTIONS.read(Path(questions))
@@ -87,9 +89,11 @@ def synthesize_speech(
     folder = Path(manifest).parent
     (folder / AUDIO_FOLDER).mkdir(parents=True, exist_ok=True)
     job = Job(chosen, subset, folder, max_seconds, retries, Path(recordings).parent if recordings else None)
+    asked = find_recordings(asked, chosen, job.recordings)
     partial = folder / PARTIAL_NAME
     done = _finished_before(partial, job, asked)
-    missing = [question for question in asked if question.id not in done]
+    # In the order in which the recordings lie in their files, which are read by whole groups of rows.
+    missing = sorted((question for question in asked if question.id not in done), key=_place)
     if done:
         logger.info("%s: %d of %d utterances are there already", subset, len(done), len(asked))
     with disk_full_named(partial), open(partial, "a", encoding="utf-8") as notes:
@@ -101,7 +105,11 @@ def synthesize_speech(
             notes.flush()
     utterances = [done[question.id] for question in asked]
     _check_dropped(utterances, manifest)
-    facts = provenance(chosen.model_dump(mode="json"), subset=subset, max_seconds=max_seconds, retries=retries)
+    given = sum(utterance.transcript_given for utterance in utterances)
+    facts = provenance(
+        chosen.model_dump(mode="json"),
+        **{"subset": subset, "max_seconds": max_seconds, "retries": retries, "transcripts_given": given},
+    )
     SYNTHESIS.write(Path(manifest), utterances, facts)
     partial.unlink()
 
@@ -122,6 +130,8 @@ def speak(question: Question, engine: Engine, job: Job) -> Utterance:
             continue
         path = f"{AUDIO_FOLDER}/{question.id}.flac"
         write_flac(job.folder / path, samples)
+        # What somebody wrote down of a recording is no transcript of it in noise.
+        transcript = question.source.get("transcript") if job.voice.engine == "recorded" else None
         return Utterance(
             id=question.id,
             audio=path,
@@ -129,10 +139,18 @@ def speak(question: Question, engine: Engine, job: Job) -> Utterance:
             seconds=len(samples) / SAMPLE_RATE,
             sample_rate=SAMPLE_RATE,
             source_rate=rate,
+            transcript=transcript,
+            transcript_given=transcript is not None,
             kept=True,
             attempts=attempt,
         )
     return _dropped(question, f"synthesis failed {job.retries + 1} times, last: {reason}", job.retries + 1)
+
+
+def _place(question: Question) -> tuple[str, int]:
+    """File of the question's recording and place in it; equal for questions that have none inside a file."""
+    audio = question.source.get("audio")
+    return (audio["file"], audio.get("row", audio.get("offset", 0))) if isinstance(audio, dict) else ("", 0)
 
 
 def _dropped(question: Question, reason: str, attempts: int) -> Utterance:

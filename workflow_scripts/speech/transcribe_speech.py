@@ -49,7 +49,8 @@ def transcribe_speech(
         wer_limit: greatest word error rate that is kept; None keeps all.
         device: see speech_lm.device.
 
-    Training prompts of sources without `wer_filter` are kept as they are: they are not transcribed.
+    Training prompts of sources without `wer_filter` are kept as they are: they are not transcribed. Transcripts that
+    came with recordings take the place of the recogniser's, and are judged in the same way.
 
     Raises:
         ArtifactError: questions and utterances differ, an audio file is damaged, or nothing is kept.
@@ -65,7 +66,9 @@ def transcribe_speech(
             "delete it and run again"
         )
     filtered = [utterance for utterance in utterances if utterance.id not in unfiltered]
-    heard = _hear(filtered, Path(synthesis).parent, Path(asr).parent, chosen, device)
+    given = {u.id: Transcript(u.transcript, "given") for u in filtered if u.transcript_given}
+    unheard = [utterance for utterance in filtered if utterance.id not in given]
+    heard = given | _hear(unheard, Path(synthesis).parent, Path(asr).parent, chosen, device)
     judged = [judge(utterance, spoken[utterance.id], heard.get(utterance.id), wer_limit) for utterance in utterances]
     kept = sum(utterance.kept for utterance in judged)
     if not kept:
@@ -76,17 +79,20 @@ def transcribe_speech(
     rates = [utterance.wer for utterance in judged if utterance.wer is not None]
     loops = sum(transcript.finish_reason == "length" for transcript in heard.values())
     logger.info(
-        "%d of %d utterances kept, %d transcribed; word error rate mean %.3f, median %.3f; %d transcripts reached the "
-        "token limit",
+        "%d of %d utterances kept, %d transcribed, %d of them by others; word error rate mean %.3f, median %.3f; "
+        "%d transcripts reached the token limit",
         kept,
         len(judged),
         len(rates),
+        len(given),
         float(np.mean(rates or np.nan)),
         float(np.median(rates or np.nan)),
         loops,
     )
     facts = provenance(
-        chosen.model_dump(mode="json"), wer_limit=wer_limit, window_seconds=WINDOW_SECONDS, transcripts_cut=loops
+        chosen.model_dump(mode="json"),
+        **{"wer_limit": wer_limit, "window_seconds": WINDOW_SECONDS},
+        **{"transcripts_cut": loops, "transcripts_given": len(given)},
     )
     UTTERANCES.write(Path(manifest), judged, facts)
 

@@ -1,0 +1,96 @@
+"""Samples of a WebDataset: in a tar shard, neighbouring members `<key>.flac`, `<key>.json` and `<key>.txt` are one.
+
+The shard is read where it lies and nothing is unpacked, so that no name inside it ever becomes a path.
+"""
+
+import itertools
+import json
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from workflow_scripts.artifacts.files import ArtifactError
+
+AUDIO_ENDINGS = ("flac", "wav", "ogg", "opus", "mp3", "aiff", "aif", "au", "caf", "w64")
+MAX_TEXT_BYTES = 1_000_000
+"""Of a .json or .txt member."""
+
+
+def tar_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """One row a sample: the fields of its .json, `text` of its .txt, `id` (else its key), and where its audio lies.
+
+    `audio` is `{"file", "offset", "size"}` for `read_member`, or None.
+
+    Raises:
+        ArtifactError: no uncompressed tar, cut off, a member that is no plain file, or text that cannot be read; names
+            shard and member.
+    """
+    try:
+        with tarfile.open(path, "r:") as archive:
+            members = (member for member in archive if not member.isdir())
+            for key, sample in itertools.groupby(members, lambda member: _split(member.name)[0]):
+                yield _row(path, archive, key, list(sample))
+    except (tarfile.TarError, OSError) as error:
+        raise ArtifactError(f"{path}: no readable tar file without compression ({error}); fetch it again") from None
+
+
+def read_member(path: Path, offset: int, size: int) -> bytes:
+    """The bytes of a member.
+
+    Raises:
+        ArtifactError: the shard is gone or shorter.
+    """
+    try:
+        with open(path, "rb") as shard:
+            shard.seek(offset)
+            found = shard.read(size)
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be read ({error.strerror}); fetch it again") from None
+    if len(found) < size:
+        raise ArtifactError(f"{path}: ends before byte {offset + size}: cut off or exchanged; fetch it again")
+    return found
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Key and last ending of a member: the key ends at the first point of the name behind the folders."""
+    path = PurePosixPath(name)
+    stem, _, ending = path.name.partition(".")
+    return str(path.parent / stem), ending.rpartition(".")[2].lower()
+
+
+def _row(path: Path, archive: tarfile.TarFile, key: str, sample: list[tarfile.TarInfo]) -> dict[str, Any]:
+    fields: dict[str, Any] = {"id": PurePosixPath(key).name}
+    audio = None
+    for member in sample:
+        if not member.isreg() or member.issparse():
+            raise ArtifactError(f"{path}: member {member.name!r} is no plain file; make the shard of plain files only")
+        ending = _split(member.name)[1]
+        if ending in AUDIO_ENDINGS:
+            if audio is not None:
+                raise ArtifactError(f"{path}: sample {key!r} has two recordings; give each a key of its own")
+            audio = {"file": path.name, "offset": member.offset_data, "size": member.size}
+        elif ending == "txt":
+            fields["text"] = _text(path, archive, member).strip()
+        elif ending == "json":
+            fields |= _fields(path, archive, member)
+    return fields | {"audio": audio}
+
+
+def _text(path: Path, archive: tarfile.TarFile, member: tarfile.TarInfo) -> str:
+    if member.size > MAX_TEXT_BYTES:
+        raise ArtifactError(f"{path}: member {member.name!r} has {member.size} bytes, text at most {MAX_TEXT_BYTES}")
+    try:
+        return archive.extractfile(member).read().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ArtifactError(f"{path}: member {member.name!r} is not UTF-8 text ({error.reason})") from None
+
+
+def _fields(path: Path, archive: tarfile.TarFile, member: tarfile.TarInfo) -> dict[str, Any]:
+    try:
+        found = json.loads(_text(path, archive, member))
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ArtifactError(f"{path}: member {member.name!r} is not JSON ({error})") from None
+    if not isinstance(found, dict):
+        raise ArtifactError(f"{path}: member {member.name!r} is {type(found).__name__} instead of an object {{...}}")
+    return found
