@@ -60,7 +60,7 @@ rule convert_asset:
         "../envs/models.yaml"
     threads: 1
     resources:
-        mem_mb=3000,
+        mem_mb=plan.books.converting,
         runtime=60,
     params:
         code=plan.code("assets/convert_asset.py", CONVERTERS=plan.formats),

@@ -16,7 +16,14 @@ from pathlib import Path
 import yaml
 
 from workflow_scripts.plan import FLOORS
-from workflow_scripts.planning.books import POSITIONS_PER_SECOND, PROMPT, TEMPLATE, Books
+from workflow_scripts.planning.books import (
+    FRAMES_PER_SECOND,
+    PROMPT,
+    TEMPLATE,
+    TOKENS_PER_SECOND,
+    Books,
+    positions_per_second,
+)
 from workflow_scripts.planning.online import features_online, prompt_seconds, prompts_of
 from workflow_scripts.planning.study import Study
 from workflow_scripts.settings import INSTRUCTIONS, Config, ConfigError, read_study
@@ -28,14 +35,11 @@ Rates = Mapping[str, float]
 CTC_CLASSES = 10_000
 """Tokens that the training texts hold, about: 9,408 in 3,000 prompts, 12,713 in 6,000."""
 ROOT = Path(__file__).parents[1]
-FRAMES = 50
-"""Encoder frames a second."""
 AUDIO_BYTES = 20_000
 """Of a second of 16 kHz FLAC (measured: 18,000 to 21,000)."""
 QUESTION_SECONDS = 8.0
 """Of a benchmark question, spoken (measured: 3 for NQ, 18 for OpenBookQA)."""
 ANSWER_BYTES = 1500
-TRANSCRIPT_TOKENS_PER_SECOND = 4
 RATES = ("start_seconds", "reading", "decoding", "training", "encoding", "speaking")
 
 
@@ -95,15 +99,16 @@ def costs(config: Config, rates: Rates) -> Iterator[Cost]:
     for name in encoders:
         one = size(name)
         encoded = [length for subset, length in speech.items() if not (online and subset == INSTRUCTIONS)]
-        operations, kept = 2 * encoder_parameters(one) * FRAMES * sum(encoded), FRAMES * sum(encoded) * one.d * 2
+        frames = FRAMES_PER_SECOND * sum(encoded)
+        operations, kept = 2 * encoder_parameters(one) * frames, frames * one.d * 2
         yield Cost(f"encode ({name})", len(encoded), seconds("encoding", operations, len(encoded)), True, kept,
                    read=AUDIO_BYTES * sum(encoded))  # fmt: skip
     asr = size(config.speech.asr.asset)
     clips = sum(asked.values()) + n_prompts
     _, filtered = prompts_of(config, lambda source: source.wer_filter)
     heard = total - speech.get(INSTRUCTIONS, 0) + (filtered if n_prompts else 0)
-    operations = 2 * encoder_parameters(asr) * FRAMES * heard
-    decoded = 2 * (asr.parameters - encoder_parameters(asr)) * TRANSCRIPT_TOKENS_PER_SECOND * heard
+    operations = 2 * encoder_parameters(asr) * FRAMES_PER_SECOND * heard
+    decoded = 2 * (asr.parameters - encoder_parameters(asr)) * TOKENS_PER_SECOND * heard
     hearing = seconds("encoding", operations, pieces) + decoded / rates["decoding"]
     yield Cost("transcribe", pieces, hearing, True, kept=500.0 * clips, read=AUDIO_BYTES * heard)
 
@@ -132,7 +137,6 @@ def encoder_parameters(size: ModelSize) -> int:
 def _training(config: Config, study: Study, size: Sizes, rates: Rates, online: bool) -> Cost:
     prompts, jobs = config.training.instructions, len(study.trained_models)
     seconds = prompt_seconds(config) / (prompts.prompts + prompts.heldout)
-    length = TEMPLATE + POSITIONS_PER_SECOND * seconds + prompts.max_new_tokens
     operations = encoded = kept = read = 0.0
     largest = 0.0
     for name in study.trained_models:
@@ -142,14 +146,16 @@ def _training(config: Config, study: Study, size: Sizes, rates: Rates, online: b
         trained = entry.strategy == "full"
         adapter = recipe.adapter.hidden_size * (recipe.adapter.stack * encoder.d + one.d)
         if recipe.objective == "ctc":  # the language model is not run
-            operations += (6 * adapter + 4 * CTC_CLASSES * one.d) * samples * POSITIONS_PER_SECOND * seconds
+            stacked = samples * seconds * FRAMES_PER_SECOND / recipe.adapter.stack
+            operations += (6 * adapter + 4 * CTC_CLASSES * one.d) * stacked
         else:
+            length = TEMPLATE + positions_per_second(recipe.adapter) * seconds + prompts.max_new_tokens
             operations += (6 if trained else 4) * one.parameters * samples * length
         saved = 4 * adapter + (2 * one.parameters if trained else 0)
         kept += saved * len(recipe.checkpoint_steps)
         largest = max(largest, 12 * (adapter + (one.parameters if trained else 0)))
-        read += samples * seconds * (AUDIO_BYTES if online else FRAMES * encoder.d * 2)
-        encoded += 2 * encoder_parameters(encoder) * FRAMES * seconds * samples * online
+        read += samples * seconds * (AUDIO_BYTES if online else FRAMES_PER_SECOND * encoder.d * 2)
+        encoded += 2 * encoder_parameters(encoder) * FRAMES_PER_SECOND * seconds * samples * online
     spent = operations / rates["training"] + encoded / rates["encoding"] + jobs * rates["start_seconds"]
     return Cost("train", jobs, spent, True, kept=kept, temporary=largest, read=read)
 

@@ -86,6 +86,36 @@ def test_eight_cores_and_16_gb_are_not_overbooked_by_the_default_study():
     assert 8 // large.threads(wildcards) == 1 and large.answers(wildcards) > 7400 * 0.9
 
 
+def test_a_sources_own_longest_prompt_counts_and_answers_that_come_with_the_data_need_no_model():
+    found, wildcards = books(), Wildcards(backbone="smollm2-135m-instruct")
+    prompts = found.config.training.instructions
+
+    def with_sources(**changes):
+        sources = [one.model_copy(update=changes) for one in prompts.sources]
+        instructions = prompts.model_copy(update={"sources": sources})
+        training = found.config.training.model_copy(update={"instructions": instructions})
+        other = Books(found.config.model_copy(update={"training": training}))
+        other.number = 2
+        return other
+
+    assert with_sources(max_words=60).training(Wildcards(model="smollm2-lora")) > 1.5 * found.training(
+        Wildcards(model="smollm2-lora")
+    )
+    given = with_sources(layout="question", response="answer")
+    assert given.instructions(wildcards) == 900 < found.instructions(wildcards)
+
+
+def test_an_ear_books_no_passes_of_the_language_model_and_collapsed_speech_fewer_positions():
+    default = Books(read_study(ROOT, []))
+    default.number = 2
+    ear, lora = (default.training(Wildcards(model=name)) for name in ("coder-adapter", "coder-lora"))
+    assert ear == pytest.approx(5011, rel=0.25), "measured, in MB"
+    recipes = default.config.training.recipes
+    adapter = recipes["answers"].adapter.model_copy(update={"collapse": False})
+    recipes["answers"] = recipes["answers"].model_copy(update={"adapter": adapter})
+    assert default.training(Wildcards(model="coder-lora")) > 1.5 * lora > 3 * ear / 2
+
+
 def test_memory_of_jobs_on_a_gpu_is_what_passes_through_it():
     on_gpu = books("paper.yaml", on_gpu=True)
     assert on_gpu.training(Wildcards(model="llama-8b-lora")) == pytest.approx(2450 + 2 * 8030, rel=0.01)

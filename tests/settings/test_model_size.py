@@ -7,10 +7,12 @@ import yaml
 
 from workflow_scripts.settings.model_size import (
     answering_bytes,
+    converting_bytes,
     encoding_bytes,
     model_size,
     reading_bytes,
     training_bytes,
+    transcribing_bytes,
     warm_up_bytes,
 )
 
@@ -76,6 +78,9 @@ def test_memory_is_estimated_within_a_quarter_of_what_a_study_took(job, peak_mb)
 def test_memory_of_lora_on_a_larger_model_is_estimated_within_a_quarter_of_its_peak(samples, peak_gb):
     size = recorded("qwen2.5-coder-1.5b-instruct")
     assert training_bytes(size, samples, 250, 60, 2, full=False) / 1e9 == pytest.approx(peak_gb, rel=0.25)
+    assert converting_bytes(size) / 1e9 == pytest.approx(4.83, rel=0.05), "from GGUF, in the default study"
+    transcribed = transcribing_bytes(recorded("whisper-base"), 32 * 1500, 2)
+    assert transcribed / 1e9 == pytest.approx(2.0, rel=0.05), "32 clips of up to 30 s, in the default study"
     assert answering_bytes(size, 40 * (80 + 24), 2) / 1e9 == pytest.approx(7.4, rel=0.25), "measured in the same study"
 
 

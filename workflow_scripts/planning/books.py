@@ -14,15 +14,19 @@ from typing import Any
 from workflow_scripts.artifacts.shards import shard_names
 from workflow_scripts.settings import INSTRUCTIONS, Config, ConfigError
 from workflow_scripts.settings.model_size import (
+    PROCESS,
     ModelSize,
     answering_bytes,
+    converting_bytes,
     encoding_bytes,
     loading_bytes,
     model_size,
     reading_bytes,
     training_bytes,
+    transcribing_bytes,
     warm_up_bytes,
 )
+from workflow_scripts.settings.training import AdapterSettings, RecipeSettings
 
 Count = Callable[[ModelSize], int]
 
@@ -31,8 +35,8 @@ LARGE = 300_000_000
 """Parameters from which a model takes `ALL_CORES`; smaller ones run side by side on a core each."""
 ALL_CORES = 8
 """Snakemake lowers it to the cores that it was given."""
-POSITIONS_PER_SECOND = 10
-"""Of speech in the paper's adapter: 50 frames a second, five to a position."""
+FRAMES_PER_SECOND, TOKENS_PER_SECOND = 50, 4
+"""Of an encoder, and of a transcript of speech."""
 WORD_SECONDS = 0.4
 TEMPLATE = 40
 """Positions of a chat template."""
@@ -40,6 +44,11 @@ PROMPT = 160
 """Positions of a question in its template, on average over a batch of long ones (ours)."""
 INSTRUCTION_POSITIONS = 8192
 """Of a batch of training prompts, the limit of `training.answer_instructions`."""
+
+
+def positions_per_second(adapter: AdapterSettings) -> float:
+    """Positions that the language model reads for a second of speech."""
+    return TOKENS_PER_SECOND if adapter.collapse else FRAMES_PER_SECOND / adapter.stack
 
 
 class Books:
@@ -127,6 +136,8 @@ class Books:
     def instructions(self, wildcards: Any) -> int:
         """Answers to the training prompts."""
         settings, rows = self.config.training.instructions, self.config.evaluation.batch_size
+        if all(source.is_answered for source in settings.sources):
+            return self._remember(2 * PROCESS // 10**6, "answers that come with the data")  # no model is loaded
         prompt = TEMPLATE + 2 * settings.max_words
         positions = min(INSTRUCTION_POSITIONS, rows * prompt) + rows * settings.max_new_tokens
         size = self._model_size(wildcards)
@@ -150,39 +161,55 @@ class Books:
 
     def features(self, wildcards: Any) -> int:
         """Encoder output of a batch of clips."""
-        return self._encoding(wildcards, wildcards.encoder, 16, self.config.speech.window_seconds)
+        return self._encoding(wildcards, wildcards.encoder, 16, self.config.speech.window_seconds, encoding_bytes)
 
     def transcripts(self, wildcards: Any) -> int:
         """Transcripts of a batch of clips."""
         asr = self.config.speech.asr
-        return self._encoding(wildcards, asr.asset, asr.batch_size, self.config.speech.max_seconds)
+        window = self.config.speech.max_seconds
+        return self._encoding(wildcards, asr.asset, asr.batch_size, window, transcribing_bytes)
 
-    def _encoding(self, wildcards: Any, asset: str, batch: int, window: float) -> int:
+    def _encoding(
+        self, wildcards: Any, asset: str, batch: int, window: float, needed: Callable[[ModelSize, int, int], int]
+    ) -> int:
         subset = getattr(wildcards, "subset", INSTRUCTIONS)  # shards of the training prompts have none
         seconds = max(window, min(self.config.speech.max_seconds, self._longest(subset)))
-        frames = int(batch * 50 * seconds)
-        return self._mb(wildcards, "encoder", self.size(asset), lambda one: encoding_bytes(one, frames, self.number))
+        frames = int(batch * FRAMES_PER_SECOND * seconds)
+        return self._mb(wildcards, "encoder", self.size(asset), lambda one: needed(one, frames, self.number))
+
+    def converting(self, wildcards: Any) -> int:
+        """A model turned into another format."""
+        return self._mb(wildcards, "conversion", self.size(wildcards.asset), converting_bytes)
 
     def _longest(self, subset: str) -> float:
         """Seconds of a long clip: known for training prompts, whose words are limited."""
+        longest = self.config.speech.max_seconds
         if subset == INSTRUCTIONS:
-            return WORD_SECONDS * self.config.training.instructions.max_words
-        return self.config.speech.max_seconds
+            prompts = self.config.training.instructions
+            words = max(source.max_words or prompts.max_words for source in prompts.sources)
+            longest = min(longest, WORD_SECONDS * words)
+        return longest
+
+    def _ctc(self, wildcards: Any, recipe: RecipeSettings, batch: int, what: str) -> int:
+        """CTC on a batch: of stacked frames, before they are collapsed."""
+        positions = int(batch * self._longest(INSTRUCTIONS) * FRAMES_PER_SECOND / recipe.adapter.stack)
+        size = self._model_size(wildcards)
+        return self._mb(wildcards, what, size, lambda one: warm_up_bytes(one, positions, self.number))
 
     def warm_up(self, wildcards: Any) -> int:
         """The CTC warm-up of an adapter."""
-        batch = self.config.training.recipes[wildcards.recipe].ctc.batch_size
-        positions = int(batch * self._longest(INSTRUCTIONS) * POSITIONS_PER_SECOND)
-        size = self._model_size(wildcards)
-        return self._mb(wildcards, "warm-up", size, lambda one: warm_up_bytes(one, positions, self.number))
+        recipe = self.config.training.recipes[wildcards.recipe]
+        return self._ctc(wildcards, recipe, recipe.ctc.batch_size, "warm-up")
 
     def training(self, wildcards: Any) -> int:
         """Training of a model, all its processes."""
         entry, prompts = self.config.models[wildcards.model], self.config.training.instructions
         recipe = self.config.training.recipes[entry.recipe]
         micro = recipe.micro_batch_size or recipe.batch_size // entry.processes
+        if recipe.objective == "ctc":  # the language model is not run
+            return self._ctc(wildcards, recipe, micro, "training")
         answer = prompts.max_new_tokens
-        length = int(TEMPLATE + POSITIONS_PER_SECOND * self._longest(INSTRUCTIONS) + answer)
+        length = int(TEMPLATE + positions_per_second(recipe.adapter) * self._longest(INSTRUCTIONS) + answer)
         full = entry.strategy == "full"
 
         def count(one: ModelSize) -> int:

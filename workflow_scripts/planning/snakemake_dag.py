@@ -25,6 +25,7 @@ class Job:
         params: values now, by name; `code` is a text.
         recorded: `repr` of the params that its outputs were made with; None if there is no record.
         code: what `Plan.code` gave the rule; None for a rule without.
+        books: what it books when it is asked: `mem_mb`, `_cores` and others.
     """
 
     rule: str
@@ -34,11 +35,17 @@ class Job:
     params: dict[str, Any]
     recorded: frozenset[str] | None
     code: Callable[[Any], str] | None
+    books: Callable[[], dict[str, int]]
 
 
 @contextlib.contextmanager
-def study(snakefile: Path, configfiles: Sequence[Path] = ()) -> Iterator[tuple[Any, list[Job]]]:
+def study(
+    snakefile: Path, configfiles: Sequence[Path] = (), *, cores: int = 1, memory_mb: int | None = None
+) -> Iterator[tuple[Any, list[Job]]]:
     """The `Plan` and the jobs of a workflow in the present folder; nothing is run or written.
+
+    Args:
+        cores, memory_mb: what all jobs together may book; no limit of memory if None.
 
     Raises:
         RuntimeError: this version of Snakemake keeps its jobs elsewhere; names what is missing.
@@ -47,10 +54,11 @@ def study(snakefile: Path, configfiles: Sequence[Path] = ()) -> Iterator[tuple[A
     from snakemake.settings.enums import Quietness, RerunTrigger
     from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, ResourceSettings
 
+    limits = {} if memory_mb is None else {"mem_mb": memory_mb}
     triggers = frozenset(RerunTrigger.parse_choice(name) for name in TRIGGERS)
     with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
         workflow_api = api.workflow(
-            resource_settings=ResourceSettings(cores=1),
+            resource_settings=ResourceSettings(cores=cores, resources=limits),
             config_settings=ConfigSettings(configfiles=list(configfiles)),
             snakefile=snakefile,
         )
@@ -88,4 +96,5 @@ def _job(job: Any, workflow: Any) -> Job:
         params=dict(job.params.items()),
         recorded=frozenset.union(*known) if known else None,
         code=dict(job.rule.params.items()).get("code"),
+        books=lambda: {name: value for name, value in job.resources.items() if isinstance(value, int)},
     )

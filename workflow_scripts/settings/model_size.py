@@ -112,6 +112,16 @@ def encoding_bytes(size: ModelSize, frames: int, number: int) -> int:
     return PROCESS + size.parameters * number + frames * (LAYER_TEMPORARIES * size.d + 2 * size.inner) * number
 
 
+def transcribing_bytes(size: ModelSize, frames: int, number: int) -> int:
+    """The same with its decoder running: keys and values of every frame, in as many layers as the encoder has."""
+    return encoding_bytes(size, frames, number) + frames * size.layers * size.kv * number
+
+
+def converting_bytes(size: ModelSize) -> int:
+    """A model turned into another format: its weights in bfloat16, and one table of embeddings in float32."""
+    return PROCESS + 2 * size.parameters + 4 * size.vocab * size.d
+
+
 def training_bytes(
     size: ModelSize, samples: int, length: int, answer: int, number: int, *, full: bool, share: int = 1
 ) -> int:
