@@ -107,6 +107,26 @@ def test_a_folder_of_recordings_is_heard_by_id(tmp_path):
     assert all(one.kept for one in speak(tmp_path, {"engine": "recorded", "folder": str(tmp_path / "voice")}))
 
 
+def test_transcripts_beside_the_questions_are_taken_by_a_voice_that_reads_the_same_file(tmp_path):
+    rows = [
+        {
+            "id": f"r{n}",
+            "prompt": f"who is number {n}",
+            "reference": "Ada",
+            "audio": f"{n}.wav",
+            "transcript": f"who {n}",
+        }
+        for n in range(3)
+    ]
+    for row in rows:
+        record(tmp_path / row["audio"], 300)
+    path = write(tmp_path, "csv", rows)
+    assert not list(problems(path, "short_answer"))
+    build(path, 3, "short_answer")
+    found = speak(tmp_path, {"engine": "recorded", "asset": "mine", "file": "questions.csv"})
+    assert [(one.transcript, one.transcript_given) for one in found] == [(f"who {n}", True) for n in range(3)]
+
+
 def test_a_split_is_chosen_and_one_that_does_not_exist_is_named(tmp_path):
     rows = [
         {"id": f"r{n}", "prompt": f"who is {n}", "reference": "Ada", "split": "dev" if n else "test"} for n in range(4)

@@ -17,7 +17,7 @@ from workflow_scripts.scoring.prompt_options import options_in_prompt
 
 FIELDS = (
     *("id", "prompt", "reference", "options", "audio", "spoken", "speaker", "skill", "split", "scorer"),
-    *("instructions", "instruction_id_list", "kwargs", "source_file"),
+    *("instructions", "instruction_id_list", "kwargs", "transcript", "source_file"),
 )
 SEPARATOR = "|"
 """Between the entries of `reference` and `options` in a CSV cell."""

@@ -79,7 +79,7 @@ def transcribe_speech(
     rates = [utterance.wer for utterance in judged if utterance.wer is not None]
     loops = sum(transcript.finish_reason == "length" for transcript in heard.values())
     logger.info(
-        "%d of %d utterances kept, %d transcribed, %d of them by others; word error rate mean %.3f, median %.3f; "
+        "%d of %d utterances kept, %d with a transcript, %d of them given; word error rate mean %.3f, median %.3f; "
         "%d transcripts reached the token limit",
         kept,
         len(judged),
