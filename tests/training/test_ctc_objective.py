@@ -10,6 +10,7 @@ from workflow_scripts.settings.families.composite import TrainedModel
 from workflow_scripts.settings.training import RecipeSettings
 from workflow_scripts.speech_lm.trainable.checkpoint import load_lslm
 from workflow_scripts.training import ctc_objective
+from workflow_scripts.training import train_model as training_module
 from workflow_scripts.training.ctc import ctc_nll
 from workflow_scripts.training.initial_model import new_lslm
 from workflow_scripts.training.train_model import train_model
@@ -59,6 +60,20 @@ def test_the_language_model_is_run_for_held_out_losses_only(train, tmp_path, mon
     train(tmp_path, checkpoint_steps=[0, 2])
 
 
+def test_products_are_in_the_number_format_that_the_log_names(train, tmp_path, monkeypatch):
+    seen = []
+
+    def noted(logits, lengths, classes):
+        seen.append(logits.dtype)
+        return ctc_nll(logits, lengths, classes)
+
+    monkeypatch.setattr(ctc_objective, "ctc_nll", noted)
+    for bf16 in (True, False):
+        monkeypatch.setattr(training_module, "multiplies_bfloat16", lambda device, bf16=bf16: bf16)
+        train(tmp_path / str(bf16), checkpoint_steps=[0, 1])
+    assert seen == [torch.bfloat16, torch.float32]
+
+
 def test_a_step_is_the_gradient_of_the_batch_mean_however_it_is_split(train, tmp_path, monkeypatch):
     seen = []
 
@@ -67,6 +82,7 @@ def test_a_step_is_the_gradient_of_the_batch_mean_however_it_is_split(train, tmp
         return ctc_nll(logits, lengths, classes)
 
     monkeypatch.setattr(ctc_objective, "ctc_nll", counted)
+    monkeypatch.setattr(training_module, "multiplies_bfloat16", lambda device: False)
     whole = train(tmp_path / "whole", checkpoint_steps=[0, 2])
     split = train(tmp_path / "split", checkpoint_steps=[0, 2], micro_batch_size=2)
     assert seen == [4] * 2 + [2] * 4

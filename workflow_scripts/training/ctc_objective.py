@@ -49,7 +49,9 @@ class CtcTrainer(LSLMTrainer):
         Raises:
             FloatingPointError: the loss is not finite; names step and remedy.
         """
-        logits, positions = model.adapter.logits(inputs["features"], inputs["feature_lengths"])
+        # Trainer puts autocast around the model's own forward pass, which is not called here.
+        with self.accelerator.autocast():
+            logits, positions = model.adapter.logits(inputs["features"], inputs["feature_lengths"])
         classes = [row[row != IGNORED_LABEL].tolist() for row in inputs["labels"]]
         nll, n_labels = ctc_nll(logits, positions, classes)
         loss = nll / num_items_in_batch

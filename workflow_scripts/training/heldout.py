@@ -1,8 +1,9 @@
 """The learning curve's held-out side: answer loss per token of prompts that are never trained on."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 from torch.utils.data import Dataset
@@ -26,11 +27,18 @@ class FormLoss:
 
 
 def heldout_losses(
-    lslm: LSLM, dataset: InstructionDataset, collator: Collator, *, batch_size: int, bf16: bool
+    lslm: LSLM,
+    dataset: InstructionDataset,
+    collator: Collator,
+    *,
+    batch_size: int,
+    bf16: bool,
+    known: Mapping[str, FormLoss] = MappingProxyType({}),
 ) -> Iterator[FormLoss]:
     """Loss of the spoken, then of the written form of all instructions of `dataset`; the model's mode is restored.
 
     bf16: matrix products in bfloat16, as in training. No random numbers are drawn.
+    known: losses by form that need not be computed again: those of written prompts where the language model is frozen.
     """
     n = len(dataset) // 2
     device = next(lslm.parameters()).device
@@ -38,6 +46,9 @@ def heldout_losses(
     lslm.eval()
     try:
         for form, indices in (("speech", range(n)), ("text", range(n, 2 * n))):
+            if form in known:
+                yield known[form]
+                continue
             nll, n_tokens = _total(lslm, dataset, indices, collator, batch_size, device, bf16)
             if not math.isfinite(nll):
                 raise FloatingPointError(

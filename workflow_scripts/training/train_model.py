@@ -139,9 +139,13 @@ def train_model(
     stored = AutoConfig.from_pretrained(backbone, local_files_only=True, trust_remote_code=False).dtype
     heldout_collator = make_collator(template, settings.adapter.stack, train_end=False)
 
+    known: dict[str, FormLoss] = {}
+
     def evaluate() -> list[FormLoss]:
-        options = {"batch_size": HELDOUT_BATCH, "bf16": args.bf16}
+        options = {"batch_size": HELDOUT_BATCH, "bf16": args.bf16, "known": known}
         found = list(heldout_losses(lslm, by_split[HELDOUT], heldout_collator, **options))
+        if entry.frozen:
+            known.update({loss.form: loss for loss in found if loss.form == "text"})
         split_again(lslm)
         return found
 
