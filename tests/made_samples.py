@@ -183,6 +183,8 @@ def write_made_manifest(path: Path) -> Path:
         "wall_seconds": {"training": 1234.5, "evaluation": 600.0, "report": 3.0},
         "assets": {BACKBONE: {"name": BACKBONE, "licence": "Apache-2.0", "source": {"packages": ["smol==1.0"]}}},
         "utterances": {"nq": {"spoken": 12, "kept": 11, "hours": 0.01, "mean_wer": 0.125, "reasons_dropped": []}},
+        "checkpoints": {},
+        "samples": {},
         "packages": {"torch": "2.13.0", "numpy": "2.3.0"},
         "sha256": dict.fromkeys(sources, "ab" * 32),
     }

@@ -150,8 +150,8 @@ def _outcome(end: End, kind: Kind, folder: Path, pristine: Path, noted: bool) ->
     if end.status:
         # A checkpoint is one thing of several files: naming its folder is enough.
         names = [str(kind.path)] + ([CHECKPOINT] if str(kind.path).startswith(CHECKPOINT) else [])
-        # A config that is cut off is often valid, and what is missing is missed by the next file.
-        names += [NAME] if kind.path.name == "config.yaml" else []
+        # A config that is cut off is often valid, and what is missing is missed by the other file.
+        names += ["config.yaml", NAME] if kind.path.name in ("config.yaml", NAME) else []
         return outcome_of_error(end.message, names), end.message
     if different := differing(folder, pristine, leave_out=(kind.path,)):
         return ("silent" if noted else "taken"), f"differ: {', '.join(map(str, different[:3]))}"

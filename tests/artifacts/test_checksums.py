@@ -148,8 +148,9 @@ def test_notes_lie_beside_the_results_and_a_damaged_note_is_as_none():
     path = _write("results/a/x.csv", "1")
     note = Path("results/.checksums/a/x.csv.json")
     assert json.loads(note.read_text())["written"] == sha256_file(Path(path))
-    note.write_text("{")
-    _run(lambda s: None, inputs=[path])
+    for damaged in ("{", "null", "[1]"):
+        note.write_text(damaged)
+        _run(lambda s: None, inputs=[path])
 
 
 def test_files_outside_the_working_directory_keep_no_notes(tmp_path, monkeypatch):

@@ -165,6 +165,25 @@ def test_a_flipped_bit_anywhere_is_an_error_that_names_the_file_or_changes_nothi
     assert refused >= len(inside)
 
 
+def test_what_h5py_says_of_a_damaged_file_names_it_and_a_fault_of_the_reader_stays_one(tmp_path, features):
+    path, _ = features
+    whole = path.read_bytes()
+    named = 0
+    for place in np.random.default_rng(6).integers(0, len(whole), size=120).tolist():
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 16]) + whole[place + 1 :])
+        try:
+            with hdf5.open_checked(path, "features/1") as file:
+                got = {name: dict(file.get(name).attrs) for name in ("ids", "offsets", "seconds", "features")}
+                assert all(name in file and got[name] is not None for name in got)
+        except ArtifactError as error:
+            assert str(path) in str(error)
+            named += 1
+    assert named
+    path.write_bytes(whole)
+    with pytest.raises(TypeError, match="not subscriptable"), hdf5.open_checked(path, "features/1") as file:
+        file.get("nothing")[0]
+
+
 def test_nan_states_name_question_form_and_layer(tmp_path):
     arguments, samples = states_arguments(np.random.default_rng(3))
     samples[1].text[2, 0, 1] = 0x7FC0

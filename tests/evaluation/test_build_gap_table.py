@@ -310,7 +310,8 @@ def test_forms_scored_on_other_questions_are_refused_with_both_files(tmp_path):
 
 def test_the_same_scores_twice_are_refused(tmp_path):
     first = write(tmp_path, "a", "text", [1, 0])
-    copy = tmp_path / "copy.scores.json"
+    copy = tmp_path / "copy" / "text.scores.json"
+    copy.parent.mkdir()
     copy.write_bytes(first.read_bytes())
     with pytest.raises(ArtifactError, match="the same model, checkpoint, subset and form"):
         build(tmp_path, [first, copy], overall=["a"], knowledge=[])

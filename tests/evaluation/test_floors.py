@@ -61,6 +61,12 @@ def ask(files, out, monkeypatch, seed=0):
     return [ANSWERS.read(out / f"{form}.jsonl") for form in ("silence", "other")]
 
 
+def test_silence_of_other_questions_is_refused_by_name(files, tmp_path, monkeypatch):
+    write_features(files["silent"], ["z"], [0.1], [5], 3, [(0, np.zeros((5, 3), np.float32))], {})
+    with pytest.raises(ArtifactError, match=r"silent: 12 id\(s\) of .*manifest are missing"):
+        ask(files, tmp_path, monkeypatch)
+
+
 def test_silence_is_heard_by_every_question_and_other_audio_is_never_its_own(files, tmp_path, monkeypatch):
     quiet, other = ask(files, tmp_path, monkeypatch)
     assert {record.answer for record in quiet} == {"S:-1"}
@@ -144,6 +150,13 @@ def test_floors_stand_beside_the_spoken_score_with_paired_differences(tmp_path):
     assert row("above_silence")["value"] == 50 and row("above_silence")["low"] > 0
     assert row("above_other")["value"] == 0 and row("above_other")["low"] < 0 < row("above_other")["high"]
     assert select(table, form="silence", measure="unparsed").value.item() == 0.25
+
+
+def test_scores_of_another_form_in_the_place_of_a_forms_file_are_refused_by_name(tmp_path):
+    path = tmp_path / "other.scores.json"
+    path.write_bytes(write(tmp_path, "a", "text", [1, 0]).read_bytes())
+    with pytest.raises(ArtifactError, match=r"other\.scores\.json: holds scores of form 'text'"):
+        build_floor_table([path], tmp_path / "floors.csv")
 
 
 def test_a_missing_floor_is_named(tmp_path):

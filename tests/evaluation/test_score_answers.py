@@ -201,6 +201,13 @@ def test_odd_answers_pass_through_files_and_get_a_score(asked, tmp_path, answer)
     assert found.questions[0].unparsed == (not answer.strip(" \t\n\u2028\u200b"))
 
 
+def test_answers_of_another_form_in_the_place_of_a_forms_file_are_refused_by_name(asked, tmp_path):
+    text, speech = (write(tmp_path, form, RIGHT) for form in ("text", "speech"))
+    speech.write_bytes(text.read_bytes())
+    with pytest.raises(ArtifactError, match=r"speech\.00-of-01\.answers\.jsonl: holds answers of form 'text'"):
+        score(asked, [text, speech])
+
+
 def test_an_id_that_is_answered_twice_is_refused(asked, tmp_path):
     with pytest.raises(ArtifactError, match="id 'q0' appears twice; ids must be unique"):
         ANSWERS.write(tmp_path / "x.jsonl", [record("q0", "text", "a"), record("q0", "text", "b")], {})

@@ -53,6 +53,13 @@ def test_page_holds_every_models_last_gap_and_every_edit(results, tmp_path):
         assert f"| {row.model} | {row.edit} | {row.n} | {row.b} | {row.c} |" in page
 
 
+@pytest.mark.parametrize("content", ["null", "[]", "{}", '{"schema": "manifest/1"}'])
+def test_a_manifest_that_is_none_is_named(results, tmp_path, content):
+    (results / "report/manifest.json").write_text(content)
+    with pytest.raises(ArtifactError, match=r"report/manifest\.json: (no manifest|settings, .* missing)"):
+        write_reference(results, tmp_path / "target", FIGURES)
+
+
 def test_a_figure_of_tables_that_the_study_does_not_make_is_left_out(results, tmp_path):
     path = results / "report" / "manifest.json"
     content = json.loads(path.read_text())

@@ -98,7 +98,8 @@ def _read_note(path: Path) -> dict[str, Any]:
     """The note of a file; empty if there is none that can be read."""
     if (note := _note_path(path)) is not None:
         with contextlib.suppress(OSError, ValueError):
-            return dict(json.loads(note.read_text(encoding="utf-8")))
+            found = json.loads(note.read_text(encoding="utf-8"))
+            return found if isinstance(found, dict) else {}
     return {}
 
 

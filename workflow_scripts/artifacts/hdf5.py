@@ -113,6 +113,27 @@ def open_checked(path: Path, schema: str) -> Iterator[h5py.File]:
         if getattr(error, "errno", None) is not None:
             raise
         raise ArtifactError(f"{path}: damaged or a field is missing ({error}); delete it and run again") from error
+    except (RuntimeError, TypeError, AttributeError) as error:
+        # h5py gives None for what it cannot read, and a RuntimeError where HDF5 cannot go on.
+        if _can_be_walked(path):
+            raise
+        raise ArtifactError(f"{path}: damaged ({error}); delete it and run again") from error
+
+
+def _can_be_walked(path: Path) -> bool:
+    """Whether all names and attributes of an HDF5 file can be read; values are not read."""
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            groups = [file]
+            for group in groups:  # it grows; visititems would pass over what it cannot open
+                dict(group.attrs)
+                things = [group[name] for name in group]
+                groups += [thing for thing in things if isinstance(thing, h5py.Group)]
+                for thing in things:
+                    dict(thing.attrs)
+    except (OSError, RuntimeError, KeyError):
+        return False
+    return True
 
 
 def reopened(path: Path) -> h5py.File:

@@ -75,6 +75,7 @@ def answer_floors(
     source = open_speech(manifest, features)
     check_ids(manifest, asked.ids, features or manifest, source.ids)
     quiet = SilentAudio(source) if silent is None else CachedFeatures(silent)
+    check_ids(manifest, asked.ids, silent or manifest, quiet.ids)
     heard = {SILENCE: (quiet, asked.ids), OTHER: (source, other_questions(asked, seed, manifest))}
     loaded = open_model(
         model,

@@ -84,6 +84,8 @@ def join_shards(
         form, shard = facts.get("form"), facts.get("shard")
         if form not in found:
             raise ArtifactError(f"{path}: form {form!r} is none of {list(forms)}; delete it and run again")
+        if path.name.partition(".")[0] != form:
+            raise ArtifactError(f"{path}: holds answers of form {form!r}; delete it and run again")
         for record in records:
             if record.form != form:
                 raise ArtifactError(f"{path}: {record.id!r} has form {record.form!r}, the header says {form!r}")

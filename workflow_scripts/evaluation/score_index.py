@@ -82,13 +82,15 @@ def read_scores(paths: Iterable[Path]) -> dict[tuple[str, str], Subsets]:
     """Score files by (model, checkpoint), whatever the order of the paths.
 
     Raises:
-        ArtifactError: two files hold the same scores, or forms, checkpoints or models differ in the questions of a
-            subset; names both files and the first ids.
+        ArtifactError: a file's name says another form than it holds, two files hold the same scores, or forms,
+            checkpoints or models differ in the questions of a subset; names both files and the first ids.
     """
     found: dict[tuple[str, str], Subsets] = defaultdict(lambda: defaultdict(dict))
     first: dict[str, FormScores] = {}
     for path in sorted(paths):
         file = ScoreFile.read(path)
+        if path.name.partition(".")[0] != file.form:
+            raise ArtifactError(f"{path}: holds scores of form {file.form!r}; delete it and run again")
         scores = _form_scores(path, file)
         forms = found[file.model, file.checkpoint][file.subset]
         if file.form in forms:

@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from workflow_scripts.artifacts.checkpoints import CheckpointIndex
-from workflow_scripts.artifacts.files import read_json, sha256_file, write_text
+from workflow_scripts.artifacts.files import ArtifactError, read_json, sha256_file, write_text
 from workflow_scripts.artifacts.provenance import provenance
 from workflow_scripts.artifacts.questions import QUESTIONS
 from workflow_scripts.artifacts.utterances import UTTERANCES
 
 SCHEMA = "manifest/1"
+PARTS = ("hardware", "packages", "assets", "checkpoints", "samples", "utterances", "wall_seconds", "sha256")
+"""Beside what every record of provenance has."""
 
 
 def build_manifest(
@@ -49,6 +51,20 @@ def build_manifest(
         "sha256": {str(path): sha256_file(path) for path in tables},
     }
     write_text(Path(manifest), json.dumps(content, indent=1, sort_keys=True, default=str) + "\n")
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """The content of a manifest.
+
+    Raises:
+        ArtifactError: it is missing, cut off, of another schema, or lacks a part.
+    """
+    content = read_json(Path(path), "the manifest step")
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        raise ArtifactError(f"{path}: no manifest of schema {SCHEMA!r}; delete it and run again")
+    if missing := [name for name in ("settings", "code_version", "libraries", *PARTS) if name not in content]:
+        raise ArtifactError(f"{path}: {', '.join(missing)} missing; delete it and run again")
+    return content
 
 
 def hardware() -> dict[str, Any]:

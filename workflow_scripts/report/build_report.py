@@ -13,8 +13,9 @@ from typing import Any
 
 import jinja2
 
-from workflow_scripts.artifacts.files import read_json, require, write_text
+from workflow_scripts.artifacts.files import require, write_text
 from workflow_scripts.artifacts.tables import read_table
+from workflow_scripts.report.build_manifest import read_manifest
 from workflow_scripts.report.headline import headlines
 from workflow_scripts.report.labels import Labels
 from workflow_scripts.report.learning import learning_table
@@ -66,7 +67,7 @@ def build_report(
     """
     labels = Labels(display)
     titles = labels.subsets(subsets)
-    study = read_json(Path(manifest), "the manifest step")
+    study = read_manifest(Path(manifest))
     paths = {Path(path).stem: Path(path) for path in tables}
     shown = {name: read_judgements(paths[name]) for name in JUDGEMENTS if name in paths}
     shown |= {name: read_shown_table(paths[name], titles) for name in TABLES if name in paths}

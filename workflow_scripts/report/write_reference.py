@@ -15,10 +15,11 @@ from typing import Any, Protocol
 import pandas as pd
 from PIL import Image
 
-from workflow_scripts.artifacts.files import read_json, require, write_text
+from workflow_scripts.artifacts.files import require, write_text
 from workflow_scripts.artifacts.tables import TABLES as STORED
 from workflow_scripts.artifacts.tables import last_checkpoints, read_table, select, write_table
 from workflow_scripts.measures.labels import label
+from workflow_scripts.report.build_manifest import read_manifest
 from workflow_scripts.report.headline import Headline, headlines
 from workflow_scripts.report.numbers import fixed, with_interval
 from workflow_scripts.report.twin_table import HEADER as TWIN_HEADER
@@ -67,7 +68,7 @@ def write_reference(
     Raises:
         ArtifactError: the run is not finished; names the missing file.
     """
-    manifest = read_json(results / "report/manifest.json", "snakemake all")
+    manifest = read_manifest(results / "report/manifest.json")
     for folder in ("tables", "figures"):
         shutil.rmtree(target / folder, ignore_errors=True)
         (target / folder).mkdir(parents=True)

@@ -21,8 +21,6 @@ _WAV_SIZES = re.compile(r"^data : (\d+) \(should be (\d+)\)", re.MULTILINE)
 _STREAMED = 0x7FFF0000
 """Sizes from here on stand for "unknown" in the headers of programs that stream."""
 
-_REMEDY = "delete the synthesis.jsonl beside its folder and run again"
-
 
 class BadAudioError(ValueError):
     """Audio that cannot be used; the message is the reason that is recorded with the dropped question."""
@@ -107,7 +105,7 @@ def read_flac(path: Path, seconds: float | None = None) -> np.ndarray:
     try:
         samples, _ = soundfile.read(path, dtype="float32")
     except soundfile.LibsndfileError as error:
-        raise ArtifactError(f"{path}: cannot be read ({error}); {_REMEDY}") from None
+        raise ArtifactError(f"{path}: cannot be read ({error}); {_remedy(path)}") from None
     return samples
 
 
@@ -116,11 +114,15 @@ def check_flac(path: Path, seconds: float | None = None) -> int:
     try:
         facts = soundfile.info(path)
     except (soundfile.LibsndfileError, OSError) as error:
-        raise ArtifactError(f"{path}: cannot be read ({error}); {_REMEDY}") from None
+        raise ArtifactError(f"{path}: cannot be read ({error}); {_remedy(path)}") from None
     if facts.samplerate != SAMPLE_RATE or facts.channels != 1:
-        raise ArtifactError(
-            f"{path}: {facts.samplerate} Hz with {facts.channels} channel(s), expected 16000 Hz mono; {_REMEDY}"
-        )
+        found = f"{facts.samplerate} Hz with {facts.channels} channel(s)"
+        raise ArtifactError(f"{path}: {found}, expected 16000 Hz mono; {_remedy(path)}")
     if seconds is not None and facts.frames != round(seconds * SAMPLE_RATE):
-        raise ArtifactError(f"{path}: {facts.duration:.3f} s long, the manifest says {seconds:.3f} s; {_REMEDY}")
+        raise ArtifactError(f"{path}: {facts.duration:.3f} s long, the manifest says {seconds:.3f} s; {_remedy(path)}")
     return facts.frames
+
+
+def _remedy(path: Path) -> str:
+    """Audio and its file name come from the synthesis.jsonl beside its folder, which may be what is damaged."""
+    return f"delete {Path(path).parent.parent / 'synthesis.jsonl'} and run again"
