@@ -175,9 +175,9 @@ def test_option_probabilities_that_fit_no_question_name_it(tmp_path, asked):
         update={"options": OptionRecord(letters=[-1.0], texts=[-1.0], text_tokens=[1])}
     )
     rest = [record(name, "text", "x") for name in ("q1", "q2", "q3")]
-    ANSWERS.write(tmp_path / "t.jsonl", [bad, *rest], {"form": "text", "shard": "00-of-01", "dropped": []})
+    ANSWERS.write(tmp_path / "text.jsonl", [bad, *rest], {"form": "text", "shard": "00-of-01", "dropped": []})
     with pytest.raises(ArtifactError, match=r"question 'q0' of s: the right option 'Paris' is none of ''"):
-        score(asked, [tmp_path / "t.jsonl"], forms=("text",))
+        score(asked, [tmp_path / "text.jsonl"], forms=("text",))
 
 
 @pytest.mark.parametrize(
