@@ -48,6 +48,7 @@ rule measure_responses:
         features=plan.analysed_features,
         text=plan.first_answers("text"),
         speech=plan.first_answers("speech"),
+        words=plan.lens_times,
         model=plan.checkpoint_index,
         backbone=plan.asset("backbone"),
         encoder=plan.asset("encoder"),
@@ -73,9 +74,6 @@ rule measure_responses:
         checkpoint="{checkpoint}",
         shards=[study.shards(subset)[0] for subset in study.analysed_subsets],
         settings=config["responses"],
-        lens=lambda wildcards: study.is_first_or_last(
-            wildcards.model, wildcards.checkpoint
-        ),
         entry=plan.entry,
         system_prompt=config["system_prompt"],
         seed=config["seed"],

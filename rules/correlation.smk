@@ -62,6 +62,7 @@ rule judge_claims:
         checkpoints="results/correlation/checkpoints.csv",
         regression="results/correlation/regression.csv",
         comparisons="results/correlation/comparisons.csv",
+        words="results/correlation/word_reading.csv",
         patching=study.patching_tables()[1:],
     output:
         claims="results/tables/claims.csv",
@@ -162,6 +163,7 @@ rule build_response_table:
         table="results/correlation/responses.csv",
         positions="results/correlation/response_positions.csv",
         lens="results/correlation/lens.csv",
+        words="results/correlation/word_reading.csv",
     log:
         "logs/correlation/build_response_table.log",
     benchmark:
@@ -174,6 +176,8 @@ rule build_response_table:
         runtime=20,
     params:
         code=plan.code("correlation/build_response_table.py"),
+        draws=config["chance"]["draws"],
+        seed=config["seed"],
     message:
         "Divergence between forms by checkpoint and response position"
     script:

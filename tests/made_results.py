@@ -9,6 +9,7 @@ import math
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from workflow_scripts.correlation.judge_claims import judge_claims
 from workflow_scripts.correlation.regress_gap import regress_gap
 from workflow_scripts.evaluation.build_gap_table import DIFFERENCES, REFERENCES
 from workflow_scripts.measures.registry import MEASURES
+from workflow_scripts.measures.word_reading import NEXT, OWN
 from workflow_scripts.settings.patching import EVERY_CLASS
 
 STEPS = (0, 20, 50, 90, 140, 200)
@@ -96,6 +98,7 @@ def _tables(models: tuple[str, ...]) -> dict[str, bytes]:
             "responses": _response_rows(made, rng),
             "response_positions": _position_rows(made),
             "lens": _lens_rows(made),
+            "word_reading": _word_rows(made),
             "tests": _test_rows(made, rng),
             "patching": _patching_rows(made),
             "patching_profiles": _profile_rows(made),
@@ -109,7 +112,12 @@ def _tables(models: tuple[str, ...]) -> dict[str, bytes]:
             responses=made.table("responses"),
         )
         tables = [made.table(name) for name in ("layers", "checkpoints", "regression", "comparisons", "claims")]
-        judge_claims(*tables, models=made.facts, patching=made.table("patching_profiles"))
+        judge_claims(
+            *tables,
+            models=made.facts,
+            words=made.table("word_reading"),
+            patching=made.table("patching_profiles"),
+        )
         for path in made.logs:
             write_table(path, [*_log_rows(rng)], "training_log")
         return {str(path.relative_to(folder)): path.read_bytes() for path in made.folder.rglob("*.csv")}
@@ -259,6 +267,18 @@ def _lens_rows(made: Made) -> Iterator[Row]:
             gain = (0.1 + 0.1 * bool(key["step"])) * layer / 30
             row = key | {"layer": layer, "n": 12, "recall": 0.2 + gain, "control": 0.2, "difference": gain}
             yield row | {"difference_low": gain - 0.05, "difference_high": gain + 0.05}
+
+
+def _word_rows(made: Made) -> Iterator[Row]:
+    for key in checkpoints_of(made):
+        for layer, offset in (
+            product(range(0, 31, 6), (-0.4, -0.1, 0.0, 0.1, 0.4)) if key["step"] in (STEPS[0], STEPS[-1]) else ()
+        ):
+            for target, peak in ((OWN, 0.1), (NEXT, -0.1)):
+                rise = learnt(key["step"]) * layer / 30 * math.exp(-(((offset - peak) / 0.3) ** 2))
+                row = key | {"target": target, "layer": layer, "offset": offset, "n": 12, "words": 80, "skipped": 0}
+                yield row | {"measure": "recall", "value": 0.1 + 0.5 * rise, "null": 0.1, "null_sd": 0.03, "p": 0.01}
+                yield row | {"measure": "log_rank", "value": 2.5 - rise, "null": 2.5, "null_sd": 0.1, "p": 0.01}
 
 
 def _patched(made: Made) -> Iterator[Row]:

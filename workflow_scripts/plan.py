@@ -164,6 +164,10 @@ class Plan:
         """Utterances of a subset in its voice."""
         return f"results/speech/{self.study.voice(subset)}/{subset}/manifest.jsonl"
 
+    def times(self, subset: str) -> str:
+        """When each word of a subset is spoken."""
+        return f"results/speech/{self.study.voice(subset)}/{subset}/word_times.jsonl"
+
     def features(self, encoder: str, subset: str) -> str:
         """Encoder output of a subset."""
         return f"results/speech/{self.study.voice(subset)}/{subset}/{encoder}.features.h5"
@@ -174,7 +178,13 @@ class Plan:
 
     def word_times(self, wildcards: Any) -> str:
         """When each word of the job's subset is spoken."""
-        return f"results/speech/{self.study.voice(wildcards.subset)}/{wildcards.subset}/word_times.jsonl"
+        return self.times(wildcards.subset)
+
+    def lens_times(self, wildcards: Any) -> list[str]:
+        """When the words of every analysed subset are spoken, if the job puts its checkpoint under the logit lens."""
+        if not self.study.is_first_or_last(wildcards.model, wildcards.checkpoint):
+            return []
+        return [self.times(subset) for subset in self.study.analysed_subsets]
 
     def model_features(self, wildcards: Any) -> str | list[str]:
         """Encoder output that the job's model reads; none for a model that takes the audio itself."""

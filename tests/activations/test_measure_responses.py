@@ -1,6 +1,7 @@
 """Divergence between forms: 0 for equal queries, by hand, the model's own loss, null, undefined cases."""
 
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -8,14 +9,19 @@ import pytest
 import torch
 
 from tests.tiny_study import CHECKPOINT, write_tiny_study
-from workflow_scripts.activations.measure_responses import content_ids, measure_responses, respond, token_cosines
+from workflow_scripts.activations.measure_responses import measure_responses, respond, token_cosines
+from workflow_scripts.activations.read_lens import content_ids
 from workflow_scripts.artifacts.answers import ANSWERS, AnswerRecord
 from workflow_scripts.artifacts.files import ArtifactError
+from workflow_scripts.artifacts.questions import QUESTIONS
 from workflow_scripts.artifacts.responses import read_responses
 from workflow_scripts.artifacts.tables import read_table, select
+from workflow_scripts.artifacts.utterances import UTTERANCES
+from workflow_scripts.artifacts.word_times import WORD_TIMES, TimedWord, WordTimes
 from workflow_scripts.correlation.build_response_table import build_response_table, lens_rows
 from workflow_scripts.measures.divergence import kl_divergence, log_softmax
-from workflow_scripts.speech_lm.probing.forced_responses import forced_responses, lens_hits
+from workflow_scripts.speech_lm.probing.forced_responses import forced_responses
+from workflow_scripts.speech_lm.probing.logit_lens import LOWEST_RANK, lens_ranks
 from workflow_scripts.speech_lm.shard_queries import read_spoken_shard
 
 
@@ -50,15 +56,32 @@ def write_answers(folder, ids, form, token_ids):
     return path
 
 
+def write_times(study, folder):
+    """The words of every question, one behind the other with equal lengths."""
+    path = folder / "word_times.jsonl"
+    lengths = {row.id: row.seconds for row in UTTERANCES.read(study.manifest)}
+    rows = []
+    for question in QUESTIONS.read(study.questions):
+        spans = [match.span() for match in re.finditer(r"\w+", question.prompt)]
+        step = lengths[question.id] / len(spans)
+        words = [
+            TimedWord(text=question.prompt[slice(*span)], span=span, seconds=(k * step, (k + 1) * step))
+            for k, span in enumerate(spans)
+        ]
+        rows.append(WordTimes(id=question.id, words=words))
+    WORD_TIMES.write(path, rows, {})
+    return path
+
+
 def run(study, folder, text=(40, 41, 42), speech=(50,), ids=("q0", "q2", "q3", "q4"), lens=False, **settings):
     files = [write_answers(folder, ids, form, list(tokens)) for form, tokens in (("text", text), ("speech", speech))]
     measure_responses(
         *([path] for path in (study.questions, study.manifest, study.features, *files)),
+        [write_times(study, folder)] if lens else [],
         *(study.model, study.backbone, study.encoder, folder / "responses.h5"),
         checkpoint=CHECKPOINT,
         shards=["00-of-01"],
         settings={"questions": 8, "positions": 5, **settings},
-        lens=lens,
         system_prompt=None,
         seed=7,
         entry={"name": "tiny-lora", "family": "composite"},
@@ -107,8 +130,22 @@ def test_the_lens_finds_planted_rows_of_the_output_head_and_not_others(loaded):
     head = lm.lm_head.weight.detach().float()
     states = torch.zeros(2, 3, lm.hidden_size)
     states[0, 1], states[1, 2] = 50 * head[7] / head[7].norm(), 50 * head[9] / head[9].norm()
-    assert lens_hits(lm, states, [0, 1], [7, 9], k=1).tolist() == [[True, False], [False, True]]
-    assert lens_hits(lm, states, [0], [7, 9], k=10**6).all()
+    ranks = lens_ranks(lm, states, [7, 9])
+    assert ranks[0, 1, 0] == ranks[1, 2, 1] == 1 and (ranks[0, 1, 1], ranks[1, 2, 0]) > (1, 1)
+    assert (ranks[0, 0] == len(head)).all(), "of a zero state nothing is recalled"
+
+
+def test_ranks_are_those_of_a_sorted_vocabulary_up_to_the_lowest(loaded, monkeypatch):
+    lm, _ = loaded
+    states = torch.randn(2, 70, lm.hidden_size, generator=torch.Generator().manual_seed(0))
+    tokens = [3, 90, 200]
+    with torch.no_grad():
+        logits = lm.model.lm_head(lm.final_norm(states))
+    expected = 1 + (logits[..., None, :] > logits[..., tokens, None]).sum(dim=-1)
+    np.testing.assert_array_equal(lens_ranks(lm, states, tokens), expected.numpy())
+    monkeypatch.setattr("workflow_scripts.speech_lm.probing.logit_lens.LOWEST_RANK", 11)
+    np.testing.assert_array_equal(lens_ranks(lm, states, tokens), np.minimum(expected.numpy(), 11))
+    assert LOWEST_RANK > 100
 
 
 def test_content_words_are_long_and_distinct(loaded):
@@ -153,7 +190,8 @@ def test_a_study_is_measured_and_tabulated(study, tmp_path):
     # q3 has no reference answer; the untuned model differs from the checkpoint in its adapter only.
     assert np.isnan(found.divergence["reverse", "reference"][2]).all()
     assert np.nanmax(found.divergence["forgetting", "text"]) < 1e-6
-    build_response_table([tmp_path / "responses.h5"], tmp_path / "t.csv", tmp_path / "p.csv", tmp_path / "l.csv")
+    tables = [tmp_path / f"{name}.csv" for name in "tplw"]
+    build_response_table([tmp_path / "responses.h5"], *tables, draws=9, seed=0)
     (row,) = read_table(tmp_path / "t.csv", "responses").to_dict("records")
     assert row["kl_forward_text"] == pytest.approx(np.nanmean(found.divergence["forward", "text"]), rel=1e-4)
     assert row["response_cosine"] == pytest.approx(found.similarity[:, 1:].mean(), rel=1e-4)

@@ -1,10 +1,10 @@
-"""Claims on where speech becomes text: planted profiles of runs are read as they were planted."""
+"""Claims on where speech becomes text: planted profiles and readings of runs are read as they were planted."""
 
 import pandas as pd
 
 from workflow_scripts.artifacts.patches import ALL, SPEECH_ONLY, TEXT_ONLY, TO_SPEECH, TO_TEXT
 from workflow_scripts.artifacts.tables import TABLES, typed
-from workflow_scripts.correlation.judge_claims import fusion_claims
+from workflow_scripts.correlation.judge_claims import fusion_claims, reading_claims
 
 CLAIMS = ["speech becomes text late", "speech becomes text abruptly", "the last position is the bottleneck"]
 
@@ -43,3 +43,27 @@ def test_two_runs_are_too_few_and_a_run_without_questions_is_none():
     rows = [row for row in profiles(22, 0.1, 0.3, 0.02) if row["model"] != "c"]
     assert verdicts(rows) == ["underpowered"] * 3
     assert verdicts([{"model": "a", "n": 0, "note": "no question right in one form only"}]) == ["underpowered"] * 3
+
+
+def read(own, following, **changed):
+    rows = []
+    for run, shift in (("a", -0.02), ("b", 0.0), ("c", 0.02)):
+        for target, excess in (("own", own), ("next", following)):
+            for step, layer in ((0, 5), (0, 10), (9, 0), (9, 5), (9, 10)):
+                late = step and layer
+                one = {"model": run, "checkpoint": f"step-{step}", "step": step, "layer": layer, "target": target}
+                one |= {"measure": "recall", "offset": 0.0, "n": 8, "null": 0.2, "value": 0.2 + late / 7.5 * excess}
+                rows.append(one | {"value": one["value"] + shift * bool(late)} | changed)
+    found = {row["claim"]: row for row in reading_claims(typed(pd.DataFrame(rows), TABLES["word_reading"]))}
+    return list(found.values())
+
+
+def test_words_written_down_in_time_are_judged_at_the_last_checkpoint_over_the_layers_above_0():
+    own, following = read(0.3, 0.0)
+    assert (own["verdict"], following["verdict"]) == ("supported", "not supported")
+    assert (own["n_runs"], own["n"]) == (3, 24) and abs(own["estimate"] - 0.3 * (5 + 10) / 15) < 1e-9
+
+
+def test_other_offsets_and_ranks_are_no_evidence_that_words_are_written_down():
+    for changed in ({"offset": 0.4}, {"measure": "log_rank"}):
+        assert [row["verdict"] for row in read(0.3, 0.3, **changed)] == ["underpowered"] * 2

@@ -315,6 +315,8 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
     "a measure of questions": (change("measures/neighbours.py", "mutual_knn"), {"measure_similarity"}),
     "a label of a measure": (replace("measures/registry.py", 'label="mutual kNN"', 'label="kNN"'), LABELLED),
     "divergences": (change("measures/divergence.py", "kl_divergence"), {"measure_responses"}),
+    "where a word is read": (change("measures/word_reading.py", "positions_of"), {"measure_responses"}),
+    "exchanged words": (change("measures/word_reading.py", "exchanged"), {"build_response_table"}),
     # --- single steps
     "training prompts": (change("benchmark/build_instructions.py", "source_quotas"), {"build_instructions"}),
     "what a patch is": (change("patching/sweep.py", "MOST_ROWS"), {"patch_states"}),

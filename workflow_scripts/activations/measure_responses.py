@@ -8,13 +8,10 @@ the reference answer and the model's own answers to the text and to the speech, 
     similarity         cosine of the states of the same answer token after text and after speech, by layer, on the same
                        prefix; its null takes another question's answer from the same batch, token by token
 
-Where asked for, the logit lens: the final norm and the vocabulary product on the states of the speech positions; recall
-of the question's content words among the `LENS_K` most likely tokens at any position, and, as control, of another
-question's. One batch is in memory at a time.
+Where asked for, the logit lens at the speech positions (`read_lens`). One batch is in memory at a time.
 """
 
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,11 +19,13 @@ from typing import Any
 
 import numpy as np
 
+from workflow_scripts.activations.read_lens import Looked, check_times, read_lens
 from workflow_scripts.artifacts.answers import ANSWERS
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.logs import progress
 from workflow_scripts.artifacts.provenance import provenance
 from workflow_scripts.artifacts.responses import Responses, write_responses
+from workflow_scripts.artifacts.word_times import WORD_TIMES
 from workflow_scripts.measures.divergence import kl_divergence, log_softmax
 from workflow_scripts.scoring.question_formats import reference_answer
 from workflow_scripts.settings.analysis import ResponseSettings
@@ -34,7 +33,7 @@ from workflow_scripts.speech_lm.decoding.batching import batches
 from workflow_scripts.speech_lm.families.base import DecoderSpeechLM
 from workflow_scripts.speech_lm.families.composite import load_composite
 from workflow_scripts.speech_lm.opening.open_model import open_model
-from workflow_scripts.speech_lm.probing.forced_responses import ForcedResponse, forced_responses, lens_hits
+from workflow_scripts.speech_lm.probing.forced_responses import ForcedResponse, forced_responses
 from workflow_scripts.speech_lm.shard_queries import SpokenShard, read_spoken_shard
 
 logger = logging.getLogger(__name__)
@@ -43,8 +42,6 @@ PREFIXES = ("reference", "text", "speech")
 SHARED = "text"
 """The prefix of forgetting and of the similarity of states: every question has it."""
 BATCH, MAX_POSITIONS = 16, 4096
-LENS_K, LETTERS = 10, 5
-"""Ranks that count as recalled, and letters of a word that counts as content."""
 
 Item = tuple[SpokenShard, int, dict[str, list[int]]]
 
@@ -55,6 +52,7 @@ def measure_responses(
     features: Sequence[Path],
     text: Sequence[Path],
     speech: Sequence[Path],
+    words: Sequence[Path],
     model: Path,
     backbone: Path,
     encoder: Path,
@@ -63,7 +61,6 @@ def measure_responses(
     checkpoint: str,
     shards: Sequence[str],
     settings: Mapping[str, Any],
-    lens: bool,
     system_prompt: str | None,
     seed: int,
     entry: Mapping[str, Any],
@@ -73,11 +70,11 @@ def measure_responses(
     Args:
         questions, manifest, features: of every analysed subset. text, speech: the checkpoint's own answers to the first
             shard of each, in the same order; shards: the names of these shards.
-        lens: whether the logit lens is applied too: it costs more than all the rest.
+        words: when their words are spoken, for the logit lens, which costs more than all the rest; empty for none.
         seed: of the split into shards.
 
     Raises:
-        ArtifactError: files do not hold the same questions.
+        ArtifactError: files do not hold the same questions, or word times of another prompt.
     """
     chosen = ResponseSettings.model_validate(settings)
     trained = open_model(model, checkpoint, entry, backbone=backbone, encoder=encoder, system_prompt=system_prompt)
@@ -85,18 +82,22 @@ def measure_responses(
         backbone=backbone.parent, checkpoint=None, encoder=None, system_prompt=system_prompt, name="base"
     )
     items: list[Item] = []
-    for *files, written, spoken, shard in zip(questions, manifest, features, text, speech, shards, strict=True):
+    looked: list[Looked] = []
+    timed = words or [None] * len(shards)
+    for *files, written, spoken, times, shard in zip(
+        questions, manifest, features, text, speech, timed, shards, strict=True
+    ):
         asked = read_spoken_shard(*files, shard, seed)
         items += _items(asked, written, spoken, trained.lm.tokenizer, chosen)
+        if times is not None:
+            looked += _looked(asked, times, min(chosen.questions, chosen.lens_questions))
     content = respond(trained.lm, base, items, chosen.positions)
-    recall: dict[str, np.ndarray] = {}
-    if lens:
+    if words:
         layers = np.unique(np.linspace(0, trained.lm.n_layers, chosen.lens_layers).round().astype(int))
-        looked = [item for item in items if item[1] < chosen.lens_questions]
-        found = lens_recall(trained.lm, looked, layers.tolist(), LENS_K)
-        recall = {"layers": layers, "recall": found[0], "control": found[1]}
+        lens, read = read_lens(trained.lm, looked, layers.tolist())
+        content = replace(content, lens=lens, words=read)
     facts = trained.facts | {"seed": seed, "provenance": provenance(dict(settings) | {"system_prompt": system_prompt})}
-    write_responses(responses, replace(content, attributes=facts, lens=recall))
+    write_responses(responses, replace(content, attributes=facts))
     logger.info("%d questions, up to %d response positions", len(items), chosen.positions)
 
 
@@ -113,6 +114,17 @@ def _items(asked: SpokenShard, written: Path, spoken: Path, tokenizer: Any, chos
         ids = [] if reference is None else tokenizer(reference, add_special_tokens=False)["input_ids"]
         prefixes = {"reference": ids, **{form: answers[form][question.id] for form in ("text", "speech")}}
         found.append((asked, number, {name: list(ids[: chosen.positions]) for name, ids in prefixes.items() if ids}))
+    return found
+
+
+def _looked(asked: SpokenShard, path: Path, questions: int) -> list[Looked]:
+    """The first questions with their word times."""
+    times = {one.id: one for one in WORD_TIMES.read(path)}
+    first = asked.ids[:questions]
+    if missing := [name for name in first if name not in times]:
+        raise ArtifactError(f"{path}: no word times of question(s) {missing[:5]}; delete it and run again")
+    found = [Looked(asked, place, times[name]) for place, name in enumerate(first)]
+    check_times(found, path)
     return found
 
 
@@ -165,32 +177,6 @@ def _untuned(
     return {place: one[0] for place, one in zip(places, found)}
 
 
-def lens_recall(
-    lm: DecoderSpeechLM, items: Sequence[Item], layers: Sequence[int], k: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Recall of the content words of each spoken question, and of the next question's, at any of its speech positions.
-
-    (N, layers) each; NaN for a question without content words. Words that both questions have do not count as control.
-    """
-    recall, control = (np.full((len(items), len(layers)), np.nan) for _ in range(2))
-    for number, (asked, place, _) in enumerate(items):
-        other = asked.questions[(place + 1) % len(asked.questions)].spoken
-        mine = content_ids(asked.questions[place].spoken, lm.tokenizer)
-        theirs = [token for token in content_ids(other, lm.tokenizer) if token not in mine]
-        (states,) = lm.states([asked.spoken(lm, place)])
-        for values, targets in ((recall, mine), (control, theirs)):
-            if targets:
-                values[number] = lens_hits(lm, states, layers, targets, k).mean(axis=1)
-    return recall, control
-
-
-def content_ids(text: str, tokenizer: Any) -> list[int]:
-    """First sub-token, with a space before it, of each distinct word of at least `LETTERS` letters, sorted."""
-    words = sorted({word for word in re.findall(r"[^\W\d_]+", text) if len(word) >= LETTERS})
-    found = (tokenizer(" " + word, add_special_tokens=False)["input_ids"] for word in words)
-    return sorted({next((i for i in ids if tokenizer.decode([i]).strip()), ids[0]) for ids in found if ids})
-
-
 def token_cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Mean over answer tokens of the cosine of states (L+1, K, d), as many tokens as both have: (L+1,) float64.
 
@@ -211,11 +197,11 @@ if __name__ == "__main__":
         lambda s: measure_responses(
             *(
                 [Path(path) for path in s.input[name]]
-                for name in ("questions", "manifest", "features", "text", "speech")
+                for name in ("questions", "manifest", "features", "text", "speech", "words")
             ),
             *(Path(s.input[name]) for name in ("model", "backbone", "encoder")),
             Path(s.output.responses),
-            **{name: s.params[name] for name in ("checkpoint", "shards", "settings", "lens")},
+            **{name: s.params[name] for name in ("checkpoint", "shards", "settings")},
             **{name: s.params[name] for name in ("system_prompt", "seed", "entry")},
         ),
     )

@@ -16,7 +16,6 @@ Readings (suffix of a measure; without suffix: ours, for comparison on the same 
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -89,7 +88,7 @@ def _question(
     lm: SpeechLM, spoken: Query, written: Query, padded: Query | None, layers: list[int]
 ) -> dict[str, np.ndarray]:
     chosen: dict[str, Any] = {} if len(layers) == lm.n_layers + 1 else {"layers": layers}
-    [whole_speech], [whole_text] = (lm.states([_whole(query)], **chosen) for query in (spoken, written))
+    [whole_speech], [whole_text] = (lm.states([query.whole()], **chosen) for query in (spoken, written))
     speech, text = whole_speech[:, slice(*spoken.span)], whole_text[:, slice(*written.span)]
     pairs = {
         "": (speech, text),
@@ -110,11 +109,6 @@ def _question(
         for suffix, (one, other) in pairs.items()
         for name, values in scores(_stored(one), _stored(other)).items()
     }
-
-
-def _whole(query: Query) -> Query:
-    """The query with its whole prompt as span."""
-    return replace(query, span=(0, query.length), tokens=("",) * query.length, token_ids=None, char_spans=None)
 
 
 def _normed(lm: SpeechLM, states: Tensor) -> Tensor:

@@ -2,6 +2,9 @@
 
 `/ids`, `/subsets (N,)`; `/{measure}/{prefix} (N, K)` in nats, NaN behind the end of a prefix or where there is none;
 `/lens/{layers, recall, control}`, where the logit lens was applied, (n, layers) for the questions looked at;
+`/words`, of the same questions, `{own, next}_{recall, log_rank} (n, n, layers, offsets)`, row = speech, column = words,
+NaN between subsets; `{own, next}_words (n, offsets)`; `layers`, `offsets` in seconds, `positions (n,)`, `subsets (n,)`,
+`reasons (n,)` why one is left out;
 `/similarity (N, L+1)` of the answer's token states and `/similarity_null (N, L+1)` with another question's answer.
 """
 
@@ -28,6 +31,7 @@ class Responses:
     similarity_null: np.ndarray
     attributes: Mapping[str, Any]
     lens: dict[str, np.ndarray] = field(default_factory=dict)
+    words: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def write_responses(path: Path, content: Responses) -> None:
@@ -37,8 +41,9 @@ def write_responses(path: Path, content: Responses) -> None:
         file["subsets"] = np.array([name.encode() for name in content.subsets], dtype="S80")
         for (measure, prefix), values in content.divergence.items():
             file[f"divergence/{measure}/{prefix}"] = np.asarray(values, dtype=np.float32)
-        for name, values in content.lens.items():
-            file[f"lens/{name}"] = np.asarray(values)
+        for group, found in (("lens", content.lens), ("words", content.words)):
+            for name, values in found.items():
+                file[f"{group}/{name}"] = np.asarray(values)
         file["similarity"] = np.asarray(content.similarity, dtype=np.float32)
         file["similarity_null"] = np.asarray(content.similarity_null, dtype=np.float32)
 
@@ -57,5 +62,5 @@ def read_responses(path: Path) -> Responses:
             similarity=file["similarity"][:],
             similarity_null=file["similarity_null"][:],
             attributes=dict(file.attrs),
-            lens={name: data[:] for name, data in file.get("lens", {}).items()},
+            **{group: {name: data[:] for name, data in file.get(group, {}).items()} for group in ("lens", "words")},
         )

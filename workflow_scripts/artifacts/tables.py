@@ -27,9 +27,9 @@ Columns = Mapping[str, str]
 _TYPES = {
     TEXT: """model twin checkpoint subset form measure quantity cascade strategy backbone warmup start outcome predictor
         pool first second term verdict note prefix claim rule switch reading edit against kind name operation selection
-        metric path control of change id question reference input answer direction positions condition voice""",
+        metric path control of change id question reference input answer direction positions condition voice target""",
     WHOLE: """step n layer draws best_layer speech_layer text_layer n_checkpoints n_runs position k b c net unedited
-        exhausted changed_answers cases window depth skipped""",
+        exhausted changed_answers cases window depth skipped words""",
     TRUTH: "with_log_step default swept right decided",
 }
 """Types of columns by name; a name has one type in all tables but for those of `_columns`. All others hold floats."""
@@ -92,6 +92,9 @@ TABLES: Mapping[str, Columns] = {
     "response_positions": _columns("model checkpoint step measure prefix position n mean p80 p95"),
     "lens": _columns(
         "model checkpoint step layer n recall control difference difference_low difference_high", control=NUMBER
+    ),
+    "word_reading": _columns(
+        "model checkpoint step target layer offset measure value null null_sd p n words skipped note"
     ),
     "claims": _columns(
         "claim outcome measure statistic estimate low high n_runs n_checkpoints n verdict rule note", statistic=TEXT

@@ -1,10 +1,18 @@
-"""responses.csv, response_positions.csv and lens.csv: divergence between forms by checkpoint and position.
+"""responses.csv, response_positions.csv, lens.csv and word_reading.csv: what measure_responses found, by checkpoint.
 
 A question's divergence is its mean over positions; a checkpoint's the mean over questions of a subset, then over
 subsets. The tail counts: the 80th and 95th percentile over positions of all questions stand beside the mean.
+
+word_reading.csv: words under the logit lens while they are spoken (`activations.read_lens`). target: the word itself
+(`own`) or the one after it (`next`); offset: seconds between a word's time and where the lens is read; measure: recall
+among the ten most likely tokens, or mean log10 rank. value: mean over questions; null, null_sd, p: with the words of
+other questions of the subset (`measures.word_reading.exchanged`); words: how many were looked for; skipped: questions
+without value, why in note.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +21,29 @@ import numpy as np
 from workflow_scripts.artifacts.checkpoints import checkpoint_step
 from workflow_scripts.artifacts.responses import Responses, read_responses
 from workflow_scripts.artifacts.tables import write_table
+from workflow_scripts.measures.pair_null import plan_pairs
 from workflow_scripts.measures.reading import mean_over_layers, nan_mean
+from workflow_scripts.measures.word_reading import HIGHER_IS_BETTER, TARGETS, exchanged
 from workflow_scripts.statistics.means import difference_interval
 
 
-def build_response_table(responses: Sequence[Path], table: Path, positions: Path, lens: Path) -> None:
-    """Write the tables from the responses files of all checkpoints."""
-    rows, by_position, looked = [], [], []
+def build_response_table(
+    responses: Sequence[Path], table: Path, positions: Path, lens: Path, words: Path, *, draws: int, seed: int
+) -> None:
+    """Write the tables from the responses files of all checkpoints; `draws` of the null of word_reading.csv."""
+    rows, by_position, looked, read = [], [], [], []
     for path in responses:
         content = read_responses(path)
         checkpoint = str(content.attributes["checkpoint"])
         key = {"model": str(content.attributes["model"]), "checkpoint": checkpoint, "step": checkpoint_step(checkpoint)}
         rows.append(key | checkpoint_row(content))
         looked += [key | row for row in lens_rows(content)]
+        read += [key | row for row in word_rows(content.words, draws, seed)]
         by_position += [key | row for row in position_rows(content)]
     write_table(table, sorted(rows, key=_order), "responses")
     write_table(positions, sorted(by_position, key=_order), "response_positions")
     write_table(lens, sorted(looked, key=_order), "lens")
+    write_table(words, sorted(read, key=_order), "word_reading")
 
 
 def checkpoint_row(content: Responses) -> dict[str, Any]:
@@ -81,6 +95,28 @@ def lens_rows(content: Responses) -> list[dict[str, Any]]:
     return rows
 
 
+def word_rows(words: Mapping[str, np.ndarray], draws: int, seed: int) -> Iterator[dict[str, Any]]:
+    """A row for each target, measure, layer and offset; nothing where the lens was not applied.
+
+    Words are exchanged between questions of a subset with like numbers of positions and words.
+    """
+    if not len(words.get("subsets", ())):
+        return
+    reasons = Counter(reason.decode() for reason in words["reasons"] if reason)
+    note = "; ".join(f"{reason}: {number}" for reason, number in sorted(reasons.items()))
+    for target in TARGETS:
+        counts = words[f"{target}_words"]
+        bins = plan_pairs(words["positions"], counts.max(axis=1), draws, seed, words["subsets"])
+        for measure, better in HIGHER_IS_BETTER.items():
+            found = exchanged(words[f"{target}_{measure}"].astype(np.float64), bins, better)
+            for (i, layer), (j, offset) in product(enumerate(words["layers"]), enumerate(words["offsets"])):
+                row = {name: float(getattr(found, name)[i, j]) for name in ("value", "null", "null_sd", "p")}
+                row |= {"target": target, "measure": measure, "layer": int(layer), "offset": float(offset)}
+                n = int(found.n[i, j])
+                row |= {"n": n, "words": int(counts[:, j].sum()), "skipped": len(counts) - n, "note": note}
+                yield row
+
+
 def _over_subsets(values: np.ndarray, subsets: Sequence[str]) -> float:
     names = np.array(subsets)
     means = [nan_mean(np.float64(values[names == name])) for name in sorted(set(subsets))]
@@ -98,6 +134,8 @@ if __name__ == "__main__":
         snakemake,
         lambda s: build_response_table(
             [Path(path) for path in s.input.responses],
-            *(Path(s.output[name]) for name in ("table", "positions", "lens")),
+            *(Path(s.output[name]) for name in ("table", "positions", "lens", "words")),
+            draws=s.params.draws,
+            seed=s.params.seed,
         ),
     )

@@ -18,11 +18,12 @@ import pandas as pd
 from scipy.stats import rankdata
 
 from workflow_scripts.artifacts.patches import SPEECH_ONLY, TO_SPEECH
-from workflow_scripts.artifacts.tables import read_table, select, without_repeated_starts, write_table
+from workflow_scripts.artifacts.tables import last_checkpoints, read_table, select, without_repeated_starts, write_table
 from workflow_scripts.correlation.points import LOG_STEP, OUTCOMES
 from workflow_scripts.correlation.regress_gap import PAPER_PAIRS
 from workflow_scripts.correlation.samples import ALL
 from workflow_scripts.measures.registry import CALIBRATED, MEASURES, predictors
+from workflow_scripts.measures.word_reading import NEXT, OWN
 from workflow_scripts.statistics.means import student_interval
 from workflow_scripts.statistics.run_validation import MIN_RUNS
 
@@ -43,11 +44,12 @@ def judge_claims(
     claims: Path,
     *,
     models: Mapping[str, Mapping[str, Any]],
+    words: Path | None = None,
     patching: Path | None = None,
 ) -> None:
     """Write claims.csv from the tables of this stage; `models`: a run's `warmup` ("none" or not) and `start`.
 
-    patching: patching_profiles.csv, None where states were not exchanged.
+    words: word_reading.csv, None for none. patching: patching_profiles.csv, None where states were not exchanged.
     """
     by_layer = _of_runs(read_table(layers, "layers"), models)
     points = _of_runs(read_table(checkpoints, "checkpoints"), models)
@@ -55,6 +57,9 @@ def judge_claims(
     rows += regression_claims(read_table(regression, "regression"), read_table(comparisons, "comparisons"))
     cold = [name for name, facts in models.items() if facts["warmup"] == "none"]
     rows += spontaneity_claims(points[points["model"].isin(cold)])
+    if words is not None:
+        read = read_table(words, "word_reading")
+        rows += reading_claims(read[read["model"].isin(list(models))])
     if patching is not None:
         profiles = read_table(patching, "patching_profiles")
         rows += fusion_claims(profiles[profiles["model"].isin(list(models))])
@@ -123,6 +128,20 @@ def fusion_claims(profiles: pd.DataFrame) -> Iterator[dict[str, Any]]:
         ("the last position is the bottleneck", "mean over layers of the share restored, - that of template", alone),
     ):
         yield _judged(claim, "patching", statistic, own, len(last), n, +1)
+
+
+def reading_claims(words: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """Words under the logit lens while they are spoken, last checkpoint of each run, mean over the layers above 0."""
+    rows = select(words, measure="recall", offset=0.0)
+    rows = last_checkpoints(rows[rows["layer"] > 0])
+    statistic = "recall at 10 minus that of another question's words, mean over layers"
+    for claim, target in (
+        ("a word is written down while it is spoken", OWN),
+        ("the next word is written down while a word is spoken", NEXT),
+    ):
+        runs = select(rows, target=target).assign(excess=lambda own: own["value"] - own["null"]).groupby("model")
+        excess, n = runs["excess"].mean(), int(runs["n"].max().sum())
+        yield _judged(claim, "logit lens", statistic, excess, len(excess), n, +1)
 
 
 def regression_claims(regression: pd.DataFrame, comparisons: pd.DataFrame) -> Iterator[dict[str, Any]]:
@@ -245,6 +264,7 @@ if __name__ == "__main__":
             *(Path(s.input[name]) for name in ("layers", "checkpoints", "regression", "comparisons")),
             Path(s.output.claims),
             models=s.params.models,
+            words=Path(s.input.words),
             patching=Path(s.input.patching[0]) if s.input.patching else None,
         ),
     )

@@ -147,6 +147,19 @@ FIGURES: Mapping[str, Figure] = {
         category="Similarity",
         label="Logit lens by depth",
     ),
+    "word_reading": Figure(
+        function="plot_word_reading:plot_word_reading",
+        inputs={"word_reading": "results/correlation/word_reading.csv"},
+        columns={"word_reading": "model checkpoint step target layer offset measure value null null_sd n"},
+        title="Words under the lens while they are spoken",
+        caption="Share of words whose first token is among the ten most likely ones of the logit lens at the speech "
+        "positions where the word is spoken, last checkpoint: the word itself, and the word that follows it. Grey: the "
+        "words of other questions at the same relative times (mean and two standard deviations). Words that questions "
+        "share are left out. Left: by layer. Right: at the layer where the word itself stands highest above grey, by "
+        "how much later than the word the lens is read. n: questions.",
+        category="Similarity",
+        label="Logit lens in time",
+    ),
     "response_kl": Figure(
         function="plot_response_kl:plot_response_kl",
         inputs={

@@ -57,6 +57,7 @@ def result_files(study: Study) -> list[str]:
         "results/correlation/responses.csv",
         "results/correlation/response_positions.csv",
         "results/correlation/lens.csv",
+        "results/correlation/word_reading.csv",
         "results/correlation/answers_regression.csv",
         "results/correlation/cka.csv",
         *JUDGEMENTS,

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,7 @@ class Query:
     char_spans: per span position, character range in the query text (text) or None (speech).
     seconds: audio length (speech) or None (text).
     form: "text" or "speech".
+    starts: seconds at which each speech position begins, ascending; None where not known, and for text.
     """
 
     inputs: dict[str, Tensor]
@@ -68,6 +69,7 @@ class Query:
     char_spans: tuple[tuple[int, int], ...] | None
     seconds: float | None
     form: str
+    starts: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         start, end = self.span
@@ -75,6 +77,13 @@ class Query:
             raise ValueError(f"span {self.span} does not lie inside a query of {self.length} positions")
         if len(self.tokens) != end - start:
             raise ValueError(f"{len(self.tokens)} labels for a span of {end - start} positions")
+        if self.starts is not None and len(self.starts) != end - start:
+            raise ValueError(f"{len(self.starts)} times for a span of {end - start} positions")
+
+    def whole(self) -> Query:
+        """The query with its whole prompt as span."""
+        blank = ("",) * self.length
+        return replace(self, span=(0, self.length), tokens=blank, token_ids=None, char_spans=None, starts=None)
 
 
 @dataclass(frozen=True, eq=False)

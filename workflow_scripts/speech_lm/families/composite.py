@@ -83,16 +83,17 @@ class CompositeSpeechLM(DecoderSpeechLM):
         embeds = torch.cat([frame[:, : len(before)], spoken, frame[:, len(before) :]], dim=1)
         n_positions = spoken.shape[1]
         step = self.lslm.adapter.shape.stack / FRAMES_PER_SECOND
-        starts = self.lslm.adapter.starts(features, lengths)[0].tolist()
+        starts = tuple(step * start for start in self.lslm.adapter.starts(features, lengths)[0].tolist())
         return Query(
             inputs={"inputs_embeds": embeds},
             length=embeds.shape[1],
             span=(len(before), len(before) + n_positions),
-            tokens=tuple(f"{start * step:.2f}s" for start in starts),
+            tokens=tuple(f"{start:.2f}s" for start in starts),
             token_ids=None,
             char_spans=None,
             seconds=seconds,
             form="speech",
+            starts=starts,
         )
 
     def _features(self, speech: Speech) -> Tensor:

@@ -101,15 +101,17 @@ class UnitsSpeechLM(DecoderSpeechLM):
         before, after = self.template.ids
         ids = [*before, *self.begin, *(self.unit_ids[int(unit)] for unit in units[starts]), *self.end, *after]
         first = len(before) + len(self.begin)
+        seconds = tuple((starts / self.quantizer.rate).tolist())
         return Query(
             inputs={"input_ids": torch.tensor([ids])},
             length=len(ids),
             span=(first, first + len(starts)),
-            tokens=tuple(f"{start / self.quantizer.rate:.2f}s" for start in starts),
+            tokens=tuple(f"{start:.2f}s" for start in seconds),
             token_ids=None,
             char_spans=None,
             seconds=speech.seconds,
             form="speech",
+            starts=seconds,
         )
 
     def decode_answer(self, token_ids: Sequence[int]) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -52,8 +51,7 @@ def template_confounds(lm: SpeechLM, text: str, clip: Speech) -> list[str]:
 
 def _embeddings(lm: SpeechLM, query: Query) -> list[Any]:
     """The input of the first layer at every position, the frame around the span included: comparable objects."""
-    whole = replace(query, span=(0, query.length), tokens=("",) * query.length, token_ids=None, char_spans=None)
-    return [tuple(row) for row in lm.states([whole], layers=[0])[0][0].float().tolist()]
+    return [tuple(row) for row in lm.states([query.whole()], layers=[0])[0][0].float().tolist()]
 
 
 def _ids(query: Query) -> list[int]:

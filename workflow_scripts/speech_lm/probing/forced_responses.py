@@ -11,9 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from workflow_scripts.speech_lm.anatomy import vocabulary_logits
 from workflow_scripts.speech_lm.decoding.tree_mask import PADDING, PROMPT, causal, tree_mask
 from workflow_scripts.speech_lm.decoding.vocabulary import precise_logits
 from workflow_scripts.speech_lm.families.base import DecoderSpeechLM
@@ -74,23 +72,3 @@ def forced_responses(
             found[-1].append(ForcedResponse(logits, stacked[:, start:end].numpy()))
             start = end
     return found
-
-
-@torch.no_grad()
-def lens_hits(lm: DecoderSpeechLM, states: Tensor, layers: Sequence[int], targets: Sequence[int], k: int) -> np.ndarray:
-    """Logit lens: is a token among the k most likely ones at any position? (layers, targets) bool.
-
-    `states` (L+1, T, d) of a query's span; the final norm and the vocabulary product are applied to the state itself.
-    """
-    hits = np.zeros((len(layers), len(targets)), dtype=bool)
-    for line, layer in enumerate(layers):
-        for part in states[layer].split(64):
-            normed = lm.final_norm(part.to(lm.device, lm.dtype))
-            logits = vocabulary_logits(lm.model, normed).float()
-            if k >= logits.shape[1]:
-                hits[line] = True
-                continue
-            # Better than the first token that is out: where all logits are equal (a zero state), nothing is recalled.
-            out = logits.topk(k + 1, dim=1).values[:, -1:]
-            hits[line] |= (logits[:, list(targets)] > out).any(dim=0).cpu().numpy()
-    return hits
