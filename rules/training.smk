@@ -116,6 +116,7 @@ rule train_model:
             "training/start_training.py",
             FEATURES=plan.features_kind,
             OBJECTIVES=plan.objective,
+            DISTILLATIONS=plan.distillation,
         ),
         name="{model}",
         model=lookup(dpath="{model}", within=config["models"]),

@@ -98,7 +98,7 @@ class Plan:
         }
         if self.config.patching is not None and self.config.patching.layers:
             layers["patching.layers"] = self.config.patching.layers
-        if (distill := self.config.models[wildcards.model].distill) is not None:
+        if (distill := self.config.models[wildcards.model].distill) is not None and distill.layers:
             layers[f"models.{wildcards.model}.distill.layers"] = distill.layers
         return layers
 
@@ -241,6 +241,11 @@ class Plan:
     def objective(self, wildcards: Any) -> str:
         """What a model's training lowers: entry of `training.objectives.OBJECTIVES`."""
         return self.config.training.recipes[self.config.models[wildcards.model].recipe].objective
+
+    def distillation(self, wildcards: Any) -> list[str]:
+        """What a model is taught beside: entry of `training.objectives.DISTILLATIONS`, if any."""
+        distill = self.config.models[wildcards.model].distill
+        return [] if distill is None else [distill.loss]
 
     def backbone_answers(self, form: str) -> Callable[[Any], str]:
         """Input function: what the job's backbone answered to the same shard in one written form."""

@@ -1,4 +1,4 @@
-"""twins.csv: what an alignment loss changed, question by question."""
+"""twins.csv: what distillation changed, question by question."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The reference page's table on training with an alignment loss."""
+"""The reference page's table on distillation."""
 
 import pandas as pd
 

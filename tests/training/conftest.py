@@ -9,9 +9,14 @@ import torch
 
 from tests.tiny_study import write_tiny_study
 from workflow_scripts.artifacts.answers import ANSWERS, AnswerRecord
-from workflow_scripts.artifacts.features import write_features
+from workflow_scripts.artifacts.checkpoints import CheckpointIndex
+from workflow_scripts.artifacts.features import FeatureReader, write_features
 from workflow_scripts.artifacts.questions import QUESTIONS, Question
 from workflow_scripts.artifacts.utterances import UTTERANCES, Utterance
+from workflow_scripts.settings.families.composite import TrainedModel
+from workflow_scripts.settings.training import RecipeSettings
+from workflow_scripts.training.initial_model import new_lslm
+from workflow_scripts.training.train_model import train_model
 
 torch.set_num_threads(1)
 D_ENCODER = 16
@@ -128,3 +133,32 @@ def recipe():
 @pytest.fixture(scope="session")
 def model_entry():
     return model_values
+
+
+@pytest.fixture
+def train_distilled(instructions, recipe, model_entry):
+    """Trains the tiny model with a loss beside the answers; gives the checksums of its checkpoints."""
+
+    def run(folder, distill=None, entry=None, **changes):
+        train_model(
+            *instructions.paths(),
+            None,
+            folder / "checkpoints.json",
+            folder / "log.csv",
+            name="tiny",
+            model=model_entry(**({} if distill is None else {"distill": distill}), **(entry or {})),
+            recipe=recipe(**changes),
+            system_prompt=None,
+        )
+        index = CheckpointIndex.read(folder / "checkpoints.json")
+        return {made.name: made.sha256 for made in index.checkpoints}
+
+    return run
+
+
+@pytest.fixture
+def tiny_lslm(instructions, recipe, model_entry):
+    reader = FeatureReader(instructions.features)
+    settings = RecipeSettings.model_validate(recipe())
+    model = new_lslm(instructions.backbone, reader.width, TrainedModel.model_validate(model_entry()), settings, None)
+    return model.float()

@@ -6,38 +6,14 @@ import re
 import pytest
 import torch
 
-from workflow_scripts.artifacts.checkpoints import CheckpointIndex
-from workflow_scripts.artifacts.features import FeatureReader
 from workflow_scripts.artifacts.files import ArtifactError
-from workflow_scripts.settings.families.composite import DistillSettings, TrainedModel
-from workflow_scripts.settings.training import RecipeSettings
+from workflow_scripts.settings.families.composite import DistillSettings
 from workflow_scripts.speech_lm.anatomy import decoder_of
 from workflow_scripts.speech_lm.hooks import hook_count
+from workflow_scripts.training.alignment_loss import AlignmentLoss, aligned_cosine
 from workflow_scripts.training.collator import Collator
 from workflow_scripts.training.dataset import Instruction, Sample
-from workflow_scripts.training.distill import Distillation, aligned_cosine
-from workflow_scripts.training.initial_model import new_lslm
-from workflow_scripts.training.train_model import train_model
 from workflow_scripts.training.trainer import LSLMTrainer
-
-
-@pytest.fixture
-def train(instructions, recipe, model_entry):
-    def run(folder, distill=None, **changes):
-        train_model(
-            *instructions.paths(),
-            None,
-            folder / "checkpoints.json",
-            folder / "log.csv",
-            name="tiny",
-            model=model_entry(**({} if distill is None else {"distill": distill})),
-            recipe=recipe(**changes),
-            system_prompt=None,
-        )
-        index = CheckpointIndex.read(folder / "checkpoints.json")
-        return {entry.name: entry.sha256 for entry in index.checkpoints}
-
-    return run
 
 
 def random(*shape, seed=0):
@@ -50,7 +26,7 @@ def test_planted_tokens_give_cosine_one_and_the_gradient_reaches_the_speech_only
     speech[[1, 3, 5, 8]] = 2.5 * text.detach()
     speech.requires_grad_()
     found = aligned_cosine(speech, text)
-    assert float(found) == pytest.approx(1)
+    assert float(found.detach()) == pytest.approx(1)
     aligned_cosine(speech + 0.1, text).backward()
     assert text.grad is None and speech.grad[[1, 3, 5, 8]].abs().sum() > 0
     assert (speech.grad[[0, 2, 4, 6, 7]] == 0).all(), "only positions on the path are pulled"
@@ -62,7 +38,7 @@ def test_zero_vectors_count_as_nothing():
 
 def batch(frames=(12, 25)):
     """Two spoken samples and a written one."""
-    collator = Collator((1, 2), (3,), 1, 5, with_written=True)
+    collator = Collator((1, 2), (3,), 1, 5, written="prompt")
     samples = [
         Sample(Instruction(f"q{n}", (1, 2, *range(10, 10 + n), 3), (7, 8), True, n), random(n, 16, seed=n).numpy())
         for n in frames
@@ -77,54 +53,44 @@ def test_the_batch_holds_the_written_queries_of_spoken_samples():
         assert made["written_ids"][row][made["written_mask"][row]].tolist() == list(range(10, 10 + n))
 
 
-@pytest.fixture
-def lslm(instructions, recipe, model_entry):
-    reader = FeatureReader(instructions.features)
-    settings = RecipeSettings.model_validate(recipe())
-    model = new_lslm(instructions.backbone, reader.width, TrainedModel.model_validate(model_entry()), settings, None)
-    return model.float()
-
-
 @pytest.mark.parametrize("layers", [[0], [1], [2], [0, 1, 2]])
-def test_the_gradient_reaches_the_adapter_from_every_layer(lslm, layers):
+def test_the_gradient_reaches_the_adapter_from_every_layer(tiny_lslm, layers):
     made = batch()
-    distillation = Distillation(lslm, DistillSettings(weight=1.0, layers=layers))
-    written = {name: made.pop(name) for name in ("written_ids", "written_mask")}
-    standing = hook_count(decoder_of(lslm.language_model).layers)
-    lslm.train()
-    with distillation.recording() as states:
-        lslm(**made)
-    loss = distillation.loss(states, made["speech_mask"], written)
+    distillation = AlignmentLoss(tiny_lslm, DistillSettings(weight=1.0, layers=layers))
+    standing = hook_count(decoder_of(tiny_lslm.language_model).layers)
+    tiny_lslm.train()
+    _, loss = distillation.run(tiny_lslm, made)
     loss.backward()
-    assert 0 < float(loss.detach()) < 4 and lslm.training
-    assert float(lslm.adapter.up.weight.grad.abs().sum()) > 0
-    assert distillation.read() == pytest.approx(float(loss.detach()) / 2) and distillation.read() is None
-    assert hook_count(decoder_of(lslm.language_model).layers) == standing
+    assert 0 < float(loss.detach()) < 4 and tiny_lslm.training
+    assert float(tiny_lslm.adapter.up.weight.grad.abs().sum()) > 0
+    assert distillation.read().tolist() == pytest.approx([float(loss.detach()), 2, 12 + 25])
+    assert distillation.read().tolist() == [0, 0, 0]
+    assert hook_count(decoder_of(tiny_lslm.language_model).layers) == standing
 
 
-def test_training_lowers_the_alignment_loss_more_than_training_without_does(train, tmp_path, caplog):
+def test_training_lowers_the_alignment_loss_more_than_training_without_does(train_distilled, tmp_path, caplog):
     def losses(weight, folder):
         caplog.clear()
         with caplog.at_level(logging.INFO):
-            train(tmp_path / folder, {"weight": weight, "layers": [0, 1, 2]}, checkpoint_steps=[0, 40])
-        return [float(found) for found in re.findall(r"alignment loss ([\d.]+)", caplog.text)]
+            train_distilled(tmp_path / folder, {"weight": weight, "layers": [0, 1, 2]}, checkpoint_steps=[0, 40])
+        return [float(found) for found in re.findall(r"distillation ([\d.]+)", caplog.text)]
 
     pulled, barely = losses(5.0, "pulled"), losses(1e-6, "barely")
     assert pulled[-1] < 0.85 * pulled[0]
     assert pulled[-1] < 0.9 * barely[-1]
 
 
-def test_off_is_bit_equal_and_on_is_not(train, tmp_path):
+def test_off_is_bit_equal_and_on_is_not(train_distilled, tmp_path):
     """An absent entry, None, and a trainer that never heard of the option give the same weights."""
-    off, on = train(tmp_path / "off"), train(tmp_path / "on", {"weight": 1.0, "layers": [1]})
+    off, on = train_distilled(tmp_path / "off"), train_distilled(tmp_path / "on", {"weight": 1.0, "layers": [1]})
     assert off["step-000000"] == on["step-000000"]
     assert off["step-000006"] != on["step-000006"]
 
 
 @pytest.mark.parametrize("micro", [None, 2])
-def test_a_killed_run_resumes_to_the_same_bits(train, tmp_path, monkeypatch, micro):
+def test_a_killed_run_resumes_to_the_same_bits(train_distilled, tmp_path, monkeypatch, micro):
     distill = {"weight": 0.5, "layers": [0, 2]}
-    whole = train(tmp_path / "whole", distill, micro_batch_size=micro)
+    whole = train_distilled(tmp_path / "whole", distill, micro_batch_size=micro)
     compute = LSLMTrainer.compute_loss
 
     def killed_in_step_six(self, *arguments, **options):
@@ -135,12 +101,12 @@ def test_a_killed_run_resumes_to_the_same_bits(train, tmp_path, monkeypatch, mic
     with monkeypatch.context() as patch:
         patch.setattr(LSLMTrainer, "compute_loss", killed_in_step_six)
         with pytest.raises(KeyboardInterrupt):
-            train(tmp_path / "killed", distill, micro_batch_size=micro)
-    assert train(tmp_path / "killed", distill, micro_batch_size=micro) == whole
+            train_distilled(tmp_path / "killed", distill, micro_batch_size=micro)
+    assert train_distilled(tmp_path / "killed", distill, micro_batch_size=micro) == whole
 
 
-def test_a_layer_that_does_not_exist_is_named_before_training(train, tmp_path):
+def test_a_layer_that_does_not_exist_is_named_before_training(train_distilled, tmp_path):
     with pytest.raises(ArtifactError, match=r"distill.layers has 3, but the language model has states 0 \.\. 2"):
-        train(tmp_path, {"weight": 1.0, "layers": [1, 3]})
+        train_distilled(tmp_path, {"weight": 1.0, "layers": [1, 3]})
     with pytest.raises(ValueError, match="must be different"):
         DistillSettings(weight=1.0, layers=[1, 1])

@@ -227,7 +227,7 @@ def test_listing_more_cases_edits_nothing_again(finished):
     assert counts["compare_edits"] == 1 and "edit_answers" not in counts
 
 
-def test_a_run_with_an_alignment_loss_adds_one_training_run_only(finished):
+def test_a_distilled_run_adds_one_training_run_only(finished):
     def distilled(config):
         entry = config["models"]["smollm2-lora"] | {"distill": {"weight": 1.0, "layers": [5, 10]}}
         config["models"]["pulled"] = entry

@@ -296,6 +296,7 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
         of(OPENING, *TRAINED) | (RUNNING - OPENING) | {"train_model", "warm_up_adapter"},
     ),
     "the trainer": (change("training/trainer.py", "LSLMTrainer"), {"train_model"}),
+    "a loss that no model is taught by": (change("training/response_loss.py", "answer_kl"), set()),
     "the warm-up's loss": (change("training/ctc.py", "ctc_nll"), {"warm_up_adapter"}),
     "word error rates": (
         change("scoring/word_errors.py", "word_error_rate"),

@@ -10,7 +10,7 @@ from tests.small_study import small_values
 from tests.workflow.workflow_copy import Workflow
 from workflow_scripts.planning.results import result_files
 from workflow_scripts.planning.study import Study
-from workflow_scripts.settings import parse_config
+from workflow_scripts.settings import parse_config, read_study
 
 pytestmark = pytest.mark.xdist_group("dag")
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,12 +46,20 @@ def test_subsets_that_are_not_answered_still_keep_their_questions_out_of_the_tra
     assert counts["answer_questions"] == 2 * 5 * 2 and counts["dump_states"] == 2 * 5
 
 
-def test_a_model_with_an_alignment_loss_is_compared_with_the_same_training_without_it():
+def test_a_distilled_model_is_compared_with_the_same_training_without_it():
     values = small_values()
     values["models"]["pulled"] = values["models"]["smollm2-lora"] | {"distill": {"weight": 1.0, "layers": [5, 10]}}
     assert Study(parse_config(values)).twins() == {"pulled": "smollm2-lora"}
     values["models"]["pulled"]["seed"] = 7
     assert Study(parse_config(values)).twins() == {}
+
+
+def test_the_runs_of_the_distillation_study_have_their_twins():
+    """A key that the default LoRA run gets and its twins do not would leave them without one."""
+    files = [ROOT / "studies" / name for name in ("distill.yaml", "distill_seeds.yaml")]
+    twins = Study(read_study(ROOT, files)).twins()
+    ends = ("", "-1", "-2")
+    assert twins == {f"coder-lora-{loss}{end}": f"coder-lora{end}" for loss in ("cosine", "kl") for end in ends}
 
 
 def test_subsets_of_the_same_rows_in_other_voices_are_conditions_of_one_another():

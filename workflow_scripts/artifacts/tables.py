@@ -47,8 +47,10 @@ TRAINING_LOG = _columns(
     n_samples=WHOLE,
     n_tokens=WHOLE,
 )
-"""step: optimiser steps done; split: train (since the last row) or heldout; form: speech, text or all; loss_per_token:
-nats per target token; learning_rate: the language model's after the step; seconds: of training so far, all restarts."""
+"""step: optimiser steps done; split: train (since the last row) or heldout; form: speech, text, all, or distill;
+loss_per_token: nats per target token, of distill its own loss (KL in nats, or 1 - cosine) without weight, averaged over
+a sample's positions and then over spoken samples; learning_rate: the language model's after the step; seconds: of
+training so far, all restarts."""
 WARMUP_LOG = _columns(
     "epoch step ctc_loss wer n_train n_impossible n_heldout learning_rate seconds",
     **dict.fromkeys(("epoch", "n_train", "n_impossible", "n_heldout"), WHOLE),

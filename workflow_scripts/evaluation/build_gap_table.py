@@ -62,7 +62,7 @@ def build_gap_table(
         overall, knowledge: subsets of the two means; an empty `knowledge` gives no knowledge rows.
         backbones: model -> key of its untuned backbone; models without one, and public models
             whose backbone was not scored, are not in decline.csv.
-        twins: model trained with an alignment loss -> the same without it.
+        twins: distilled model -> the same training without it.
         frozen: models whose written answers are their backbone's: their erosion is 0, without interval.
 
     Raises:

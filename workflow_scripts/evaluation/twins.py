@@ -1,4 +1,4 @@
-"""Rows of twins.csv: what the alignment loss changed, beside the same training without it (ours).
+"""Rows of twins.csv: what distillation changed, beside the same training without it (ours).
 
 A model and its twin differ in `distill` only: same data, warm-up, order and seed. Changes are paired over questions,
 with the intervals of gap.csv. They hold for this pair of runs; what runs differ by themselves, seeds tell.

@@ -197,7 +197,7 @@ class Study:
         return {name: getattr(self.config.models[name], "hub", None) or name for name in self.models}
 
     def twins(self) -> dict[str, str]:
-        """Each model trained with an alignment loss, and the first whose entry differs from it in nothing else."""
+        """Each distilled model, and the first whose entry differs from it in nothing else."""
         entries = {name: self.config.models[name] for name in self.trained_models}
         alike = {
             name: [other for other, own in entries.items() if own == entry.model_copy(update={"distill": None})]

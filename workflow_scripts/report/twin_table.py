@@ -1,4 +1,4 @@
-"""The reference page's table on training with an alignment loss: gap, forgetting and alignment beside the twin's."""
+"""The reference page's table on distillation: gap, forgetting and alignment beside the twin's."""
 
 from collections.abc import Iterator
 

@@ -204,11 +204,11 @@ def page(
 
 
 def _twin_section(cells: Sequence[Sequence[str]]) -> list[str]:
-    """The section on training with an alignment loss; nothing if no model has a twin."""
+    """The section on distillation; nothing if no model has a twin."""
     if not cells:
         return []
     return [
-        "## Training with an alignment loss",
+        "## Distillation",
         "",
         *_wrapped(
             "Last checkpoint, beside the same training without that loss (`distill`). Changes with 95 % intervals are "

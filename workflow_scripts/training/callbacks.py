@@ -31,12 +31,12 @@ class CheckpointCallback(TrainerCallback):
         meter: LossMeter,
         curve: LearningCurve,
         together: bool = False,
-        alignment: Callable[[], float | None] | None = None,
+        distilled: Callable[[], tuple[float, int, int] | None] = lambda: None,
     ) -> None:
         """export(step) writes a checkpoint folder; evaluate() gives the held-out losses; log_every: steps.
 
         together: every process exports and evaluates, because the model is split over them; else only one does.
-        alignment() gives the mean alignment loss since the last time, for the log.
+        distilled() gives loss, samples and positions of the distillation since the last time, if there is one.
         """
         self.steps = frozenset(steps)
         self.last = max(steps)
@@ -46,7 +46,7 @@ class CheckpointCallback(TrainerCallback):
         self.meter = meter
         self.curve = curve
         self.together = together
-        self.alignment = alignment
+        self.distilled = distilled
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -76,6 +76,9 @@ class CheckpointCallback(TrainerCallback):
         losses = self.meter.read()
         for form, (loss, n_samples, n_tokens) in losses.items():
             self._row(step, "train", form, loss, n_samples, n_tokens, rate)
+        if (distilled := self.distilled()) is not None:
+            self._row(step, "train", "distill", *distilled, rate)
+            logger.info("step %d: distillation %.4f per sample", step, distilled[0])
         now = time.monotonic()
         n_samples = losses["all"][1] if losses else 0
         left = (now - self._first_time) / max(step - self._first_step, 1) * (self.last - step)
@@ -88,8 +91,6 @@ class CheckpointCallback(TrainerCallback):
             n_samples / max(now - self._reported, 1e-9),
             left,
         )
-        if self.alignment is not None and (aligned := self.alignment()) is not None:
-            logger.info("step %d: alignment loss %.4f (1 - cosine along the path)", step, aligned)
         self._reported = now
 
     def _checkpoint(self, step: int, rate: float, writes: bool) -> None:

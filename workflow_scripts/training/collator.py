@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -43,7 +44,7 @@ class Collator:
         end_id: token that ends the model's turn.
         stack: encoder frames per speech position.
         train_end: False leaves the end token out of the labels: loss per answer token, as evaluation counts it.
-        with_written: adds the written prompts of the spoken samples, for the alignment loss.
+        written: what is added of the spoken samples in writing, for distillation: their prompts, or answers too.
     """
 
     prefix: tuple[int, ...]
@@ -51,7 +52,7 @@ class Collator:
     end_id: int
     stack: int
     train_end: bool = True
-    with_written: bool = False
+    written: Literal["prompt", "answered"] | None = None
 
     def __call__(self, samples: Sequence[Sample]) -> dict[str, Tensor]:
         """`input_ids`, `labels` (B, T) and `speech_mask` (B, T); with speech also `features`, `feature_lengths`."""
@@ -70,20 +71,26 @@ class Collator:
         spoken = [sample.features for sample in samples if sample.features is not None]
         if spoken:
             batch["features"], batch["feature_lengths"] = padded_features(spoken)
-            if self.with_written:
+            if self.written is not None:
                 batch |= self._written([sample for sample in samples if sample.features is not None])
         return batch
 
     def _written(self, samples: Sequence[Sample]) -> dict[str, Tensor]:
-        """`written_ids` (S, T) right-padded and `written_mask` (S, T), true at the tokens of the query itself."""
+        """`written_ids` (S, T) right-padded, and `written_mask` (S, T), true at the tokens of the query itself, or with
+        answers `written_labels` (S, T), those of the spoken row.
+        """
         prompts = [sample.instruction.prompt_ids for sample in samples]
-        width = round_up(max(map(len, prompts)), POSITIONS_STEP)
+        answers = [self._answer(sample) if self.written == "answered" else [] for sample in samples]
+        width = round_up(max(len(p) + len(a) for p, a in zip(prompts, answers)), POSITIONS_STEP)
         ids = torch.full((len(samples), width), _PLACEHOLDER)
         mask = torch.zeros((len(samples), width), dtype=torch.bool)
-        for row, prompt in enumerate(prompts):
-            ids[row, : len(prompt)] = torch.tensor(prompt)
+        labels = torch.full((len(samples), width), IGNORED_LABEL)
+        for row, (prompt, answer) in enumerate(zip(prompts, answers)):
+            stop = len(prompt) + len(answer)
+            ids[row, :stop] = torch.tensor([*prompt, *answer])
             mask[row, len(self.prefix) : len(prompt) - len(self.suffix)] = True
-        return {"written_ids": ids, "written_mask": mask}
+            labels[row, len(prompt) : stop] = torch.tensor(answer)
+        return {"written_ids": ids} | ({"written_labels": labels} if any(answers) else {"written_mask": mask})
 
     def _prompt(self, sample: Sample) -> tuple[list[int], tuple[int, int]]:
         """Prompt ids and the range of the speech positions (empty for a written prompt)."""

@@ -1,13 +1,17 @@
-"""What training lowers, by the recipe's `objective`: which batches are made, and which trainer reads them."""
+"""What training lowers, by the recipe's `objective` (which batches are made, which trainer reads them), and what is taught
+beside it, by the model's `distill.loss`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from workflow_scripts.artifacts.questions import Question
+from workflow_scripts.training.alignment_loss import AlignmentLoss
 from workflow_scripts.training.collator import Collator
 from workflow_scripts.training.ctc import CtcVocabulary
 from workflow_scripts.training.ctc_objective import CtcCollator, CtcTrainer
+from workflow_scripts.training.distill import Distillation
+from workflow_scripts.training.response_loss import ResponseLoss
 from workflow_scripts.training.trainer import LSLMTrainer
 
 
@@ -33,3 +37,10 @@ def _ctc(collator: Collator, tokenizer: Any, prompts: Sequence[Question]) -> Obj
 OBJECTIVES: Mapping[str, Callable[[Collator, Any, Sequence[Question]], Objective]] = {"answers": _answers, "ctc": _ctc}
 """By `objective`, each from the collator of answers, the tokenizer and the training prompts: a run on answers does not
 depend on the code of CTC."""
+
+DISTILLATIONS: Mapping[str, type[Distillation]] = {
+    "cosine": AlignmentLoss,
+    "forward_kl": ResponseLoss,
+    "reverse_kl": ResponseLoss,
+}
+"""By `distill.loss`."""

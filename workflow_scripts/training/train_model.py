@@ -13,7 +13,7 @@ import logging
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from transformers import AutoConfig, AutoTokenizer, PrinterCallback, TrainingArguments
 
@@ -30,10 +30,9 @@ from workflow_scripts.training.callbacks import CheckpointCallback
 from workflow_scripts.training.collator import Collator
 from workflow_scripts.training.curve import LearningCurve
 from workflow_scripts.training.dataset import HELDOUT, TRAIN, InstructionDataset, kept_questions, load_instructions
-from workflow_scripts.training.distill import Distillation
 from workflow_scripts.training.heldout import FormLoss, heldout_losses
 from workflow_scripts.training.initial_model import SWAMPING_SHARE, new_lslm, swamped_matrices
-from workflow_scripts.training.objectives import OBJECTIVES
+from workflow_scripts.training.objectives import DISTILLATIONS, OBJECTIVES
 from workflow_scripts.training.online import open_features
 from workflow_scripts.training.sampler import MixedBatchSampler
 from workflow_scripts.training.sharding import shard, split_again
@@ -88,7 +87,8 @@ def train_model(
         split: InstructionDataset(load_instructions(found, answers, reader, template), reader)
         for split, found in asked.items()
     }
-    collator = make_collator(template, settings.adapter.stack, with_written=entry.distill is not None)
+    taught = None if entry.distill is None else DISTILLATIONS[entry.distill.loss]
+    collator = make_collator(template, settings.adapter.stack, written=taught and taught.written)
     objective = OBJECTIVES[settings.objective](collator, tokenizer, asked[TRAIN])
     lslm = new_lslm(backbone, reader.width, entry, settings, warmup, objective.heard_tokens)
     _, adapter_rate = settings.rates(entry.strategy)
@@ -131,7 +131,7 @@ def train_model(
         args,
         sampler=sampler,
         adapter_learning_rate=adapter_rate,
-        distillation=None if entry.distill is None else Distillation(lslm, entry.distill),
+        distillation=taught and taught(lslm, entry.distill),
         train_dataset=by_split[TRAIN],
         data_collator=objective.collator,
     )
@@ -167,7 +167,7 @@ def train_model(
             together=trainer.sharded,
             meter=trainer.meter,
             curve=learning_curve,
-            alignment=None if trainer.distillation is None else trainer.distillation.read,
+            distilled=trainer.distilled,
         )
     )
     log_run(lslm, sampler, args, by_split)
@@ -180,7 +180,11 @@ def train_model(
 
 
 def make_collator(
-    template: ChatTemplate, stack: int, *, train_end: bool = True, with_written: bool = False
+    template: ChatTemplate,
+    stack: int,
+    *,
+    train_end: bool = True,
+    written: Literal["prompt", "answered"] | None = None,
 ) -> Collator:
     """The collator of a chat template.
 
@@ -191,7 +195,7 @@ def make_collator(
     if end is None:
         raise ArtifactError(f"{template.model_name}: the tokenizer has no eos_token, which has to end the answers")
     prefix, suffix = template.ids
-    return Collator(prefix, suffix, end, stack, train_end, with_written)
+    return Collator(prefix, suffix, end, stack, train_end, written)
 
 
 def training_arguments(output: Path, settings: RecipeSettings, entry: TrainedModel) -> TrainingArguments:

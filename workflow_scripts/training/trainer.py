@@ -20,7 +20,7 @@ from transformers import Trainer, TrainingArguments
 
 from workflow_scripts.speech_lm.trainable.checkpoint import whole_tensors
 from workflow_scripts.speech_lm.trainable.lslm import LSLM
-from workflow_scripts.training.distill import WRITTEN, Distillation
+from workflow_scripts.training.distill import Distillation
 from workflow_scripts.training.sampler import MixedBatchSampler
 from workflow_scripts.training.sharding import is_sharded, load_optimizer_part, place, save_optimizer_part
 
@@ -74,7 +74,7 @@ class LSLMTrainer(Trainer):
     ) -> None:
         """args.learning_rate is the language model's; `sampler` yields whole optimiser steps (see there).
 
-        distillation: the alignment loss; batches then hold the written prompts too (`Collator.with_written`).
+        distillation: a loss beside that of the answers; batches then hold what it reads (`Collator.written`).
         """
         super().__init__(model, args, **options)
         self.sampler = sampler
@@ -84,6 +84,13 @@ class LSLMTrainer(Trainer):
         self.meter = LossMeter(self._over_processes)
         # Makes Trainer count the label tokens of the whole step, over micro-batches and processes.
         self.model_accepts_loss_kwargs = True
+
+    def distilled(self) -> tuple[float, int, int] | None:
+        """Mean loss of the distillation per sample, samples and positions since the last reading; None without any."""
+        if self.distillation is None:
+            return None
+        total, n_samples, n_positions = self._over_processes(self.distillation.read()).tolist()
+        return (total / n_samples, int(n_samples), int(n_positions)) if n_samples else None
 
     def _over_processes(self, sums: Tensor) -> Tensor:
         if self.args.world_size == 1:
@@ -112,28 +119,22 @@ class LSLMTrainer(Trainer):
     ) -> Any:
         """Sum of the label costs over the number of label tokens of the whole optimiser step.
 
-        With distillation, plus its weight times the alignment loss, averaged over the step's spoken samples.
+        With distillation, plus its weight times its loss, averaged over the step's spoken samples.
 
         Raises:
             FloatingPointError: the loss is not finite; names step and remedy.
         """
-        alignment = None
-        if self.distillation is not None:
-            written = {name: inputs.pop(name) for name in WRITTEN if name in inputs}
-            with self.distillation.recording() as states:
-                output = model(**inputs)
-            if written:
-                alignment = self.distillation.loss(states, output.speech_mask, written)
-        else:
-            output = model(**inputs)
+        output, distilled = (
+            (model(**inputs), None) if self.distillation is None else self.distillation.run(model, inputs)
+        )
         # Gradients are averaged over processes, hence the factor.
         loss = output.token_nll.sum() / num_items_in_batch * self.args.world_size
         if self.sharded and "features" not in inputs:
             # Every process must have a gradient for the same parameters, also where a micro-batch is all written.
             loss = loss + 0.0 * sum(parameter.sum() for parameter in self.model.adapter.parameters())
-        if alignment is not None:
+        if distilled is not None:
             weight = self.distillation.settings.weight * self.args.world_size / self.sampler.n_spoken
-            loss = loss + weight * alignment
+            loss = loss + weight * distilled
         if not torch.isfinite(loss):
             raise FloatingPointError(
                 f"the loss is {loss.item()} at step {self.state.global_step + 1}; lower the recipe's learning_rate or "

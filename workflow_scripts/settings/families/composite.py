@@ -12,17 +12,35 @@ from workflow_scripts.settings.training import Strategy
 
 
 class DistillSettings(Settings):
-    """An alignment loss beside the answer loss: cosine of speech positions and their text tokens along the path."""
+    """A loss beside the answer loss, by which the same model after the written question teaches it after the spoken."""
 
-    weight: float = Field(gt=0, description="Weight of the alignment loss; the answer loss has weight 1.")
-    layers: list[int] = Field(
+    loss: Literal["cosine", "forward_kl", "reverse_kl"] = Field(
+        default="cosine",
+        description="`cosine`: of speech states and their text tokens along the path. `forward_kl`: KL of the answer's "
+        "distribution after the written question from that after the spoken one; `reverse_kl`: the other way round.",
+    )
+    weight: float = Field(gt=0, description="Weight of this loss; the answer loss has weight 1.")
+    layers: list[int] | None = Field(
+        default=None,
         min_length=1,
-        description="State indices l at which it is taken: 0 = embeddings, l = input of layer l, L = output.",
+        description="State indices l at which the cosine is taken: 0 = embeddings, l = input of layer l, L = output. "
+        "Needed by `cosine`, and its alone.",
+    )
+    positions: int | None = Field(
+        default=None, gt=0, description="First positions of the answer that a KL is taken at; default: all of them."
     )
 
     @model_validator(mode="after")
-    def _layers_differ(self) -> "DistillSettings":
-        if len(set(self.layers)) < len(self.layers) or min(self.layers) < 0:
+    def _loss_has_what_it_reads(self) -> "DistillSettings":
+        of_states = self.loss == "cosine"
+        if of_states != (self.layers is not None):
+            raise ValueError(
+                f"loss {self.loss!r} with layers {self.layers}: the cosine is taken at layers, a KL at none; "
+                f"{'name some' if of_states else 'remove layers'}"
+            )
+        if of_states and self.positions is not None:
+            raise ValueError(f"loss 'cosine' with positions {self.positions}: those are a KL's; remove positions")
+        if self.layers and (len(set(self.layers)) < len(self.layers) or min(self.layers) < 0):
             raise ValueError(f"layers {self.layers} must be different and not negative")
         return self
 
@@ -53,7 +71,7 @@ class TrainedModel(ModelSettings):
         description="Split weights, gradients and optimiser state over the processes (FSDP), for full fine-tuning of "
         "models that one GPU cannot hold.",
     )
-    distill: DistillSettings | None = Field(default=None, description="Train alignment too; default: answers only.")
+    distill: DistillSettings | None = Field(default=None, description="A loss beside the answers'; default: none.")
 
     not_opened: ClassVar[frozenset[str]] = frozenset(
         {"backbone", "encoder", "strategy", "recipe", "seed", "start", "processes", "shard", "distill"}
