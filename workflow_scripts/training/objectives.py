@@ -1,5 +1,5 @@
-"""What training lowers, by the recipe's `objective` (which batches are made, which trainer reads them), and what is taught
-beside it, by the model's `distill.loss`."""
+"""What training lowers: by the recipe's `objective`, which batches are made and which trainer reads them; by the
+model's `distill.loss`, what is taught beside it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
