@@ -127,6 +127,32 @@ rule build_skill_table:
         "../workflow_scripts/evaluation/build_skill_table.py"
 
 
+rule build_tag_table:
+    input:
+        questions=[plan.questions(subset) for subset in study.subsets],
+        manifests=[plan.manifest(subset) for subset in study.subsets],
+        scores=study.files(SCORES, last=True),
+    output:
+        table="results/evaluation/tags.csv",
+    log:
+        "logs/evaluation/tags.log",
+    benchmark:
+        "results/rule_times/evaluation/tags.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=60,
+    params:
+        code=plan.code("evaluation/build_tag_table.py", SCORERS=study.scorers),
+        seed=config["seed"],
+    message:
+        "Gap by kind of question"
+    script:
+        "../workflow_scripts/evaluation/build_tag_table.py"
+
+
 rule build_condition_table:
     input:
         questions=[plan.questions(subset) for subset in study.subsets],

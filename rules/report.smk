@@ -3,6 +3,7 @@ rule build_tables:
         gap="results/evaluation/gap.csv",
         decline="results/evaluation/decline.csv",
         cascade="results/evaluation/cascade.csv",
+        tags="results/evaluation/tags.csv",
         checkpoints="results/correlation/checkpoints.csv",
         tests="results/intervention/tests.csv",
         cases="results/intervention/cases.csv",

@@ -92,6 +92,7 @@ def _tables(models: tuple[str, ...]) -> dict[str, bytes]:
             "cascade": _cascade_rows(made),
             "twins": (),
             "conditions": _condition_rows(made),
+            "tags": _tag_rows(made),
             "layers": _layer_rows(made),
             "checkpoints": _checkpoint_rows(made, rng),
             "cka": _cka_rows(made),
@@ -193,6 +194,18 @@ def _cascade_rows(made: Made) -> Iterator[Row]:
                     if (name, subset) != ("same_wrong", "nq"):
                         row = key | {"subset": subset, "cascade": cascade, "measure": name, "n": 156}
                         yield row | around(value, 0.1) | more
+
+
+def _tag_rows(made: Made) -> Iterator[Row]:
+    """Of last checkpoints; the rare tag is not tested, and repeating has no loss."""
+    for model in made.models:
+        for subset, tag in (("nq", "negation"), ("nq", "number"), ("repeat", "negation")):
+            for measure, gap in {"score": 20.0, "loss": 0.5}.items():
+                if (subset, measure) != ("repeat", "loss"):
+                    row = {"model": model, "checkpoint": f"step-{STEPS[-1]:06d}", "step": STEPS[-1], "subset": subset}
+                    row |= {"tag": tag, "measure": measure, "n": 12, "n_rest": 28, "rest": gap / 2} | around(gap, 0.25)
+                    ends = {"difference": gap / 2, "difference_low": gap / 4, "difference_high": gap}
+                    yield row | ({} if tag == "number" else ends | {"p": 0.01, "p_holm": 0.02})
 
 
 CONDITIONS = ("nq", "nq_babble5", "nq_telephone")

@@ -1,10 +1,17 @@
 """Tables of scores beyond the paper's: last checkpoints, intervals beside numbers, absent forms left out."""
 
+import pandas as pd
 import pytest
 
 from tests.made_results import write_made_tables
 from workflow_scripts.artifacts.tables import read_table
-from workflow_scripts.report.score_tables import answer_table, cascade_table, choice_table, references_table
+from workflow_scripts.report.score_tables import (
+    answer_table,
+    cascade_table,
+    choice_table,
+    references_table,
+    tag_table,
+)
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +42,16 @@ def test_truncation_and_language_stand_by_form_with_overall_first(made):
     first = table.iloc[:3].set_index("form")["truncated"]
     assert first.to_dict() == {"text": "5.0 [4.0, 6.0]", "speech": "20.0 [19.0, 21.0]", "ASR text": "5.0 [4.0, 6.0]"}
     assert table["other_language"].eq("2.0 [1.0, 3.0]").all() and set(table["n"]) == {156, 24}
+
+
+def test_kinds_of_questions_have_both_gaps_and_how_they_differ_from_the_rest(made):
+    table = tag_table(read_table(made.table("tags"), "tags"))
+    assert [*zip(table["subset"], table["tag"])][:3] == [("nq", "negation"), ("nq", "number"), ("repeat", "negation")]
+    tested, rare, no_loss = (table.iloc[k] for k in range(3))
+    assert (tested.score_gap, tested.score_difference, tested.n) == ("20.0 [19.8, 20.2]", "10.0 [5.0, 20.0]", 12)
+    assert (tested.loss_difference, tested.loss_p_holm, tested.loss_n) == ("0.25 [0.12, 0.50]", 0.02, 12)
+    assert rare.score_difference == "" and pd.isna(rare.score_p_holm) and rare.score_gap
+    assert pd.isna(no_loss.loss_n), "a subset without losses"
 
 
 def test_cascades_are_pooled_and_both_named(made):

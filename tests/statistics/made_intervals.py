@@ -1,6 +1,7 @@
 """Made data sets of every situation in which an interval is computed, each with the truth: `test_every_interval`."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -9,8 +10,10 @@ from workflow_scripts.evaluation.score_index import FormScores
 from workflow_scripts.scoring.registry import find_scorer
 from workflow_scripts.scoring.scorer import Score, plain_mean
 from workflow_scripts.statistics.agreement import agreement_intervals
+from workflow_scripts.statistics.group_tests import groups_interval
 from workflow_scripts.statistics.logistic import logistic_fit
 from workflow_scripts.statistics.means import (
+    Mean,
     crossed_interval,
     difference_interval,
     mean_of,
@@ -282,7 +285,24 @@ def answers(runs) -> Covered:
         yield fit.low[0], fit.high[0], 0.49 * x.std()  # the population's slope, a little below that within a run
 
 
+def groups(n, loss) -> Covered:
+    """Difference of the gaps of two groups of questions, the smaller one a quarter: in answers or in nats."""
+    rng = np.random.default_rng(n)
+    for _ in range(DATA_SETS):
+        gaps = []
+        for size, lost in ((n // 4, 0.3), (n - n // 4, 0.1)):
+            if loss:
+                gaps.append(Mean(0.0, rng.gamma(2.0, lost, size) - 2 * lost, None, paired=True))
+                gaps[-1] = replace(gaps[-1], value=float(gaps[-1].values.mean()))
+            else:
+                gaps.append(gap_of(*map(form, flips(rng, size, lost, 0.05))))
+        yield *groups_interval(*gaps), 0.0 if loss else 20.0
+
+
 CASES = {
+    "groups n=40": (groups, (40, False)),
+    "groups n=100": (groups, (100, False)),
+    "groups of losses n=80": (groups, (80, True)),
     "paired n=40": (paired, (40, 0.03, 0.01)),
     "paired n=20": (paired, (20, 0.05, 0.02)),
     "paired n=100": (paired, (100, 0.2, 0.1)),

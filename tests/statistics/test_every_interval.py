@@ -46,6 +46,8 @@ WRITTEN = {
     "points low": ("overall gap",),  # rows of gap.csv
     "cascade low": ("agreement", "kappa", "error overlap", "share"),
     "twins change_low": ("fall", "loss gap"),
+    "tags low": ("paired", "loss gap"),
+    "tags difference_low": ("groups",),
     "conditions low": ("paired", "share", "word errors", "loss gap", "conditions", "losses of conditions"),
     "regression slope_low": ("slope",),
     "regression r2_low": ("R2 of points",),

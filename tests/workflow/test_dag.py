@@ -38,6 +38,7 @@ AGGREGATES = {
     "build_gap_table": 1,
     "build_floor_table": 1,
     "build_skill_table": 1,
+    "build_tag_table": 1,
     "build_alignment_table": 1,
     "regress_gap": 1,
     "build_response_table": 1,

@@ -168,7 +168,7 @@ RUNNING = OPENING | {"answer_questions_base", "answer_instructions", "measure_re
 """Rules that run a language model."""
 TRAINED = ("smollm2-lora", "smollm2-full")
 SCORES = {"score_answers", "score_answers_base", "score_floors"}
-SCORE_TABLES = {"build_floor_table", "build_gap_table", "build_skill_table"}
+SCORE_TABLES = {"build_floor_table", "build_gap_table", "build_skill_table", "build_tag_table"}
 LABELLED = {"build_report", "build_tables"} | of(
     ["plot"],
     *(
@@ -322,6 +322,8 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
     "training prompts": (change("benchmark/build_instructions.py", "source_quotas"), {"build_instructions"}),
     "what a patch is": (change("patching/sweep.py", "MOST_ROWS"), {"patch_states"}),
     "what patches restore": (change("statistics/mediation.py", "HALF"), {"compare_patches"}),
+    "kinds of questions": (change("evaluation/question_tags.py", "WER_BINS"), {"build_tag_table"}),
+    "exchanged tags": (change("statistics/group_tests.py", "exchange_p"), {"build_tag_table"}),
     "edits": (change("intervention/operations.py", "ZERO_NORM"), {"edit_answers"}),
     "tests of edits": (change("intervention/compare_edits.py", "judge"), {"compare_edits"}),
     "layers and chance": (change("correlation/build_alignment_table.py", "cka_rows"), {"build_alignment_table"}),

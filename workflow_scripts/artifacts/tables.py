@@ -27,9 +27,10 @@ Columns = Mapping[str, str]
 _TYPES = {
     TEXT: """model twin checkpoint subset form measure quantity cascade strategy backbone warmup start outcome predictor
         pool first second term verdict note prefix claim rule switch reading edit against kind name operation selection
-        metric path control of change id question reference input answer direction positions condition voice target""",
+        metric path control of change id question reference input answer direction positions condition voice tag
+        target""",
     WHOLE: """step n layer draws best_layer speech_layer text_layer n_checkpoints n_runs position k b c net unedited
-        exhausted changed_answers cases window depth skipped words""",
+        exhausted changed_answers cases window depth skipped n_rest words""",
     TRUTH: "with_log_step default swept right decided",
 }
 """Types of columns by name; a name has one type in all tables but for those of `_columns`. All others hold floats."""
@@ -67,6 +68,10 @@ TABLES: Mapping[str, Columns] = {
     "cascade": _columns("model checkpoint step subset cascade measure value low high null n"),
     "twins": _columns(
         "model twin checkpoint step subset n quantity with without change change_low change_high", change=NUMBER
+    ),
+    "tags": _columns(
+        """model checkpoint step subset tag measure n value low high n_rest rest difference difference_low
+        difference_high p p_holm"""
     ),
     "conditions": _columns("model checkpoint step subset condition voice form measure value low high n"),
     # correlation

@@ -38,6 +38,7 @@ def result_files(study: Study) -> list[str]:
         "results/speech/disagreements.csv",
         "results/evaluation/gap.csv",
         "results/evaluation/skills.csv",
+        "results/evaluation/tags.csv",
         *(
             f"results/audit/{name}/{table}.csv"
             for name in sorted(study.config.audits)

@@ -17,7 +17,7 @@ from workflow_scripts.measures.labels import label
 from workflow_scripts.report.labels import Labels
 from workflow_scripts.report.latex import write_latex
 from workflow_scripts.report.numbers import plain_interval, types
-from workflow_scripts.report.score_tables import answer_table, cascade_table, choice_table, references_table
+from workflow_scripts.report.score_tables import answer_table, cascade_table, choice_table, references_table, tag_table
 from workflow_scripts.report.table import TABLES
 
 CHECKPOINT = ["model", "checkpoint"]
@@ -116,7 +116,7 @@ def build_tables(tables: Mapping[str, Path], outputs: Mapping[str, Path], displa
     """Write every table to `outputs["<name>_csv"]` and `outputs["<name>_tex"]`.
 
     Args:
-        tables: paths of gap, decline, cascade, checkpoints, tests and cases.
+        tables: paths of gap, decline, cascade, tags, checkpoints, tests and cases.
         display: DisplaySettings as plain values.
     """
     labels = Labels(display)
@@ -128,6 +128,7 @@ def build_tables(tables: Mapping[str, Path], outputs: Mapping[str, Path], displa
         "references": references_table(read["decline"]),
         "multiple_choice": choice_table(gap),
         "answers_by_form": answer_table(gap),
+        "gap_by_tag": tag_table(read["tags"]),
         "cascade_agreement": cascade_table(read["cascade"]),
         "table9_alignment": alignment_table(checkpoints),
         "local_and_global": local_table(checkpoints),

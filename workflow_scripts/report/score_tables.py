@@ -1,4 +1,5 @@
-"""Tables of scores that the paper does not have: references of the decline, multiple choice, answers, and cascades.
+"""Tables of scores that the paper does not have: references of the decline, multiple choice, answers, kinds of
+questions, and cascades.
 
 All are of the last checkpoint of each model; every number has its 95 % interval or n beside it.
 """
@@ -66,6 +67,21 @@ def cascade_table(cascade: pd.DataFrame) -> pd.DataFrame:
     order = pd.Categorical(table["cascade"], list(CASCADES), ordered=True)
     table = table.assign(order=order).sort_values(["model", "order"])
     return table.assign(cascade=table["cascade"].map(CASCADES))
+
+
+def tag_table(tags: pd.DataFrame) -> pd.DataFrame:
+    """Gap of the questions with a tag, and its difference from that of the rest, in score and in loss."""
+    key = ["model", "subset", "tag"]
+    shown = []
+    for measure, digits in {"score": 1, "loss": 2}.items():
+        rows = select(tags, measure=measure)
+        gaps, differences = (
+            [plain_interval(*cell, digits=digits) for cell in zip(*(rows[name] for name in names))]
+            for names in (("value", "low", "high"), ("difference", "difference_low", "difference_high"))
+        )
+        columns = {"gap": gaps, "difference": differences, "p_holm": rows["p_holm"], "n": rows["n"]}
+        shown.append(rows[key].assign(**{f"{measure}_{name}": cells for name, cells in columns.items()}))
+    return shown[0].merge(shown[1], on=key, how="left").rename(columns={"score_n": "n"})
 
 
 def _side_by_side(rows: pd.DataFrame, key: Sequence[str], **digits: int) -> pd.DataFrame:

@@ -192,6 +192,23 @@ TABLES: Mapping[str, Table] = {
         | N,
         label="Truncated and other answers",
     ),
+    "gap_by_tag": Table(
+        title="Gap by kind of question",
+        caption="Gap of the questions with a tag, and its difference from the gap of all others: text - speech in "
+        "points, speech - text in nats per token of the reference, averaged over questions. Negation, number, several "
+        "entities: by words, as docs/scoring.md says; speech: thirds of a subset by length; WER: of the transcript. "
+        "p: against as many questions drawn at random, Holm over the tags of a subset. Last checkpoints, 95 % "
+        "intervals; fewer than 5 questions on a side: not tested. n of the loss: questions with a reference.",
+        columns=MODEL
+        | _of("text", subset="Subset", tag="Tag")
+        | _of("interval", score_gap="Gap, points", score_difference="difference from the rest")
+        | {"score_p_holm": Column("p (Holm)", digits=3)}
+        | N
+        | _of("interval", loss_gap="Gap, nats", loss_difference="difference from the rest")
+        | {"loss_p_holm": Column("p (Holm)", digits=3)}
+        | _of("count", loss_n="n (loss)"),
+        label="Gap by kind of question",
+    ),
     "cascade_agreement": Table(
         title="Agreement with cascades",
         caption="Does the tuned model fail on speech where a recogniser and a text model fail? Cohen's kappa of "
