@@ -70,7 +70,11 @@ def cascade_table(cascade: pd.DataFrame) -> pd.DataFrame:
 
 
 def tag_table(tags: pd.DataFrame) -> pd.DataFrame:
-    """Gap of the questions with a tag, and its difference from that of the rest, in score and in loss."""
+    """Gap of the questions with a tag, and its difference from that of the rest, in score and in loss.
+
+    Tags that all questions of a subset have are left out.
+    """
+    tags = tags[tags["n_rest"] > 0]
     key = ["model", "subset", "tag"]
     shown = []
     for measure, digits in {"score": 1, "loss": 2}.items():
