@@ -151,6 +151,16 @@ def test_without_word_times_the_file_says_undefined_everywhere(tmp_path, planted
     assert json.loads(found.attributes["undefined"])["path_score_cosine"] == 0
 
 
+def test_times_of_positions_that_are_not_equally_spaced_are_undefined(tmp_path, planted):
+    text, speech, paths = planted
+    states = write_planted(tmp_path / "states.h5", speech, text, attributes={"evenly_spaced": False})
+    words = one_word_a_token(tmp_path / "times.jsonl", at_frames(paths))
+    align_tokens(states, tmp_path / "alignment.h5", draws=2, seed=0, examples=0, words=words)
+    found = read_measurements(tmp_path / "alignment.h5", ALIGNMENT)
+    assert all(np.isnan(found.measures[name].raw).all() for name in TIME_MEASURES)
+    assert np.isfinite(found.measures["path_score_cosine"].raw).all()
+
+
 def test_a_file_of_other_questions_or_of_a_longer_prompt_is_refused(tmp_path, planted):
     text, speech, paths = planted
     states = write_planted(tmp_path / "states.h5", speech, text)

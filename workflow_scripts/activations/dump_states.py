@@ -9,8 +9,8 @@ Of the first questions of the subset, a second file holds APS and Sim under read
 """
 
 import logging
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ class QueryShapes:
         seconds: audio length.
         lengths: positions of the longer of the two queries, template included.
         tokens, char_spans: label and character range in the prompt of each text position.
+        evenly_spaced: whether speech positions, where their times are known, follow each other in equal steps.
     """
 
     T_s: list[int]
@@ -54,6 +55,7 @@ class QueryShapes:
     lengths: list[int]
     tokens: list[tuple[str, ...]]
     char_spans: list[tuple[tuple[int, int], ...]]
+    evenly_spaced: bool = True
 
 
 def dump_states(
@@ -135,7 +137,7 @@ def write_shard_states(
         lm.hidden_size,
         stream_states(lm, asked, shapes.lengths, settings.batch_size, settings.layers),
         settings.compression,
-        facts,
+        {**facts, "evenly_spaced": shapes.evenly_spaced},
         settings.layers,
     )
     T_t = sum(len(labels) for labels in shapes.tokens)
@@ -146,6 +148,7 @@ def query_shapes(lm: SpeechLM, asked: SpokenShard) -> QueryShapes:
     """Shapes of all queries. Spoken inputs are encoded here and again in their batch: keeping them would make memory
     grow with the number of questions, and the adapter costs little beside the language model."""
     shapes = QueryShapes([], [], [], [], [])
+    even = True
     for number, name in enumerate(asked.ids):
         spoken, written = asked.spoken(lm, number), asked.written(lm, number)
         shapes.T_s.append(len(spoken.tokens))
@@ -153,7 +156,16 @@ def query_shapes(lm: SpeechLM, asked: SpokenShard) -> QueryShapes:
         shapes.lengths.append(max(spoken.length, written.length))
         shapes.tokens.append(written.tokens)
         shapes.char_spans.append(written.char_spans or ())
-    return shapes
+        even = even and is_evenly_spaced(spoken.starts)
+    return replace(shapes, evenly_spaced=even)
+
+
+def is_evenly_spaced(starts: Sequence[float] | None) -> bool:
+    """Whether positions begin at 0 and follow each other in equal steps; taken for true where times are unknown."""
+    if starts is None:
+        return True
+    steps = np.diff(starts)
+    return starts[0] == 0 and (not steps.size or bool(np.ptp(steps) < 1e-6))
 
 
 def stream_states(

@@ -44,7 +44,8 @@ def align_tokens(
     Args:
         states: activation file of one shard.
         alignment: output.
-        words: word_times.jsonl of the subset; without it, what depends on times is undefined.
+        words: word_times.jsonl of the subset; without it, and for positions that are not equally spaced in time (one
+            vector for each token heard), what depends on times is undefined.
         draws: B, derangements of the null; 0 for none.
         seed: of the derangements and of the halves that centre each other.
         examples: questions, from the first on, whose token matrices are kept for figures.
@@ -70,7 +71,10 @@ def measure_alignment(
     n, depth = len(reader.ids), reader.n_layers + 1
     plan, half = plan_pairs(T_s, T_t, draws, seed), halves(reader.ids, seed)
     drawn = len(plan[0].partners)
-    truth = None if words is None else read_truth(reader, words)
+    timed = words is not None and bool(reader.attributes.get("evenly_spaced", True))
+    if words is not None and not timed:
+        logger.info("speech positions are not equally spaced in time: what depends on times is undefined")
+    truth = read_truth(reader, words) if timed else None
     found = PairMeasurements(of_level("token"), n, depth, drawn)
     # Metric -> question -> one (T_t,) array per layer.
     i_star, scores = ({metric: [[] for _ in range(n)] for metric in METRICS} for _ in range(2))
