@@ -15,14 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from workflow_scripts.artifacts.patches import TEXT_ONLY, TO_SPEECH, TO_TEXT
+from tests.made_patching import patching_rows, profile_rows
 from workflow_scripts.artifacts.tables import write_table
 from workflow_scripts.correlation.judge_claims import judge_claims
 from workflow_scripts.correlation.regress_gap import regress_gap
 from workflow_scripts.evaluation.build_gap_table import DIFFERENCES, REFERENCES
 from workflow_scripts.measures.registry import MEASURES
 from workflow_scripts.measures.word_reading import NEXT, OWN
-from workflow_scripts.settings.patching import EVERY_CLASS
 
 STEPS = (0, 20, 50, 90, 140, 200)
 SUBSETS = ("advbench", "ifeval541", "mmlu", "nq", "obqa", "repeat")
@@ -101,8 +100,8 @@ def _tables(models: tuple[str, ...]) -> dict[str, bytes]:
             "lens": _lens_rows(made),
             "word_reading": _word_rows(made),
             "tests": _test_rows(made, rng),
-            "patching": _patching_rows(made),
-            "patching_profiles": _profile_rows(made),
+            "patching": patching_rows(made.models, STEPS[-1]),
+            "patching_profiles": profile_rows(made.models, STEPS[-1]),
             "sensitivity": _sensitivity_rows(),
         }
         for name, made_rows in rows.items():
@@ -292,37 +291,6 @@ def _word_rows(made: Made) -> Iterator[Row]:
                 row = key | {"target": target, "layer": layer, "offset": offset, "n": 12, "words": 80, "skipped": 0}
                 yield row | {"measure": "recall", "value": 0.1 + 0.5 * rise, "null": 0.1, "null_sd": 0.03, "p": 0.01}
                 yield row | {"measure": "log_rank", "value": 2.5 - rise, "null": 2.5, "null_sd": 0.1, "p": 0.01}
-
-
-def _patched(made: Made) -> Iterator[Row]:
-    for model in made.models:
-        key = {"model": model, "checkpoint": f"step-{STEPS[-1]:06d}", "step": STEPS[-1], "subset": "nq", "n": 12}
-        for direction in (TO_SPEECH, TO_TEXT):
-            for positions in EVERY_CLASS[:-1]:
-                yield key | {
-                    "kind": TEXT_ONLY,
-                    "direction": direction,
-                    "positions": positions,
-                    "window": 1,
-                    "difference": 2.0,
-                }
-
-
-def _patching_rows(made: Made) -> Iterator[Row]:
-    for cell in _patched(made):
-        for layer in range(0, 30, 3):
-            late = 1 / (1 + math.exp((18 - layer) / 2))
-            share = {"last": late, "query": 1 - late, "content": 0.6 * (1 - late)}.get(cell["positions"], 0.1)
-            row = cell | {"layer": layer, "share": share, "share_low": share - 0.1, "share_high": share + 0.1}
-            yield row | {"other": 0.05, "random": 0.0, "p": 0.01, "p_holm": 0.01 if share > 0.5 else 1.0}
-
-
-def _profile_rows(made: Made) -> Iterator[Row]:
-    for cell in _patched(made):
-        mean = {"last": 0.4, "query": 0.6, "content": 0.36}.get(cell["positions"], 0.1)
-        row = cell | {"depth": 30, "first_half": 18, "first_low": 15, "first_high": 21, "reached": 1.0}
-        yield row | {"last_half": 18, "width": 0.2, "mean_share": mean, "split_half": 0.9}
-    yield cell | {"kind": TEXT_ONLY, "positions": "answer", "n": 0, "skipped": 12, "note": "one token: 12"}
 
 
 def _position_rows(made: Made) -> Iterator[Row]:

@@ -1,11 +1,10 @@
 """The config: typos are named with the nearest key, references must exist, the schema is up to date."""
 
-import copy
 from pathlib import Path
 
 import pytest
 
-from tests.small_study import small_values
+from tests.small_study import changed, small_values
 from workflow_scripts.planning.study import Study
 from workflow_scripts.settings import INSTRUCTIONS, Config, ConfigError, parse_config
 from workflow_scripts.settings.write_schema import MANUAL_FILE, SCHEMA_FILE, manual_text, schema_text
@@ -18,31 +17,8 @@ def values() -> dict:
     return small_values()
 
 
-def changed(values: dict, path: str, value: object) -> dict:
-    """A copy with the value at a dotted path replaced."""
-    result = copy.deepcopy(values)
-    node = result
-    *parents, last = path.split("/")
-    for part in parents:
-        node = node[part]
-    node[last] = value
-    return result
-
-
 def test_default_config_is_valid(values):
     assert isinstance(parse_config(values), Config)
-
-
-def test_processes_that_cannot_share_a_batch_are_refused_before_anything_runs(values):
-    wrong = changed(values, "models/smollm2-full/processes", 3)
-    with pytest.raises(
-        ConfigError, match=r"models\.smollm2-full\.processes: batch_size .* 3 processes .*recipes\.small"
-    ):
-        parse_config(wrong)
-    with pytest.raises(ConfigError, match="only full fine-tuning by several processes"):
-        parse_config(changed(values, "models/smollm2-lora/shard", True))
-    two = changed(values, "models/smollm2-full/processes", 2)
-    assert parse_config(two).models["smollm2-full"].processes == 2
 
 
 def test_parsing_a_parsed_config_changes_nothing(values):
@@ -171,54 +147,6 @@ def test_training_prompts_may_have_a_voice_of_their_own_and_recordings_of_anothe
     assert Study(parse_config(asked)).voice("advbench") == "clips", "advbench is another asset"
     with pytest.raises(ConfigError, match=r"speech\.training_voice: 'clisp' is not defined; did you mean 'clips'"):
         parse_config(changed(values, "speech/training_voice", "clisp"))
-
-
-def test_strategy_without_a_learning_rate_is_refused(values):
-    with pytest.raises(ConfigError, match="has no 'lora'"):
-        parse_config(changed(values, "training/recipes/small/learning_rate", {"full": 1e-4}))
-
-
-def test_strategy_adapter_needs_the_one_rate_it_trains_with(values):
-    values["models"]["smollm2-lora"]["strategy"] = "adapter"
-    assert parse_config(values).models["smollm2-lora"].strategy == "adapter"
-    with pytest.raises(ConfigError, match=r"models\.smollm2-lora\.strategy: training\.recipes\.small: no adapter_l"):
-        parse_config(changed(values, "training/recipes/small/adapter_learning_rate", None))
-
-
-EAR = {"warmup": "none", "objective": "ctc", "checkpoint_steps": [0, 10], "adapter": {"output": "posterior"}}
-"""What changes in recipe `small` for an ear that CTC trains."""
-
-
-@pytest.mark.parametrize(
-    ("lora", "recipe", "message"),
-    [
-        ({"start": "absent"}, {}, "models.smollm2-lora.start: 'absent' is no model that this study trains"),
-        ({"start": "smollm2-full"}, {}, "'smollm2-full' has another recipe's adapter, so its adapter does not fit"),
-        ({"start": "ear", "encoder": "other"}, {}, "'ear' has another encoder"),
-        (
-            {"start": "smollm2-full"},
-            {"warmup": "none", "adapter": {}},
-            "recipe 'small' has none; set warmup: ctc",
-        ),
-        ({"start": "ear"}, {"checkpoint_steps": [0, 5]}, "step 0 would be the last checkpoint of 'ear' again"),
-        ({"recipe": "ear"}, {}, "objective 'ctc' with strategy 'lora'"),
-        ({"start": "ear"}, {}, None),
-    ],
-)
-def test_a_run_starts_only_from_a_trained_one_whose_adapter_fits(values, lora, recipe, message):
-    small = values["training"]["recipes"]["small"]
-    values["training"]["recipes"]["ear"] = {**small, **EAR}
-    values["models"]["ear"] = {**values["models"]["smollm2-full"], "strategy": "adapter", "recipe": "ear"}
-    values["assets"]["other"] = values["assets"]["whisper-base"]
-    posterior = {"checkpoint_steps": [5, 10], "adapter": {"output": "posterior"}, **recipe}
-    values["training"]["recipes"]["tuned"] = {**small, **posterior, "objective": "answers"}
-    entry = {**values["models"]["smollm2-lora"], "recipe": "tuned", **lora}
-    values["models"]["smollm2-lora"] = entry
-    if message is None:
-        assert parse_config(values).models["smollm2-lora"].start == "ear"
-    else:
-        with pytest.raises(ConfigError, match=message.replace("'small'", "'tuned'")):
-            parse_config(values)
 
 
 def test_checked_in_schema_and_manual_are_up_to_date():

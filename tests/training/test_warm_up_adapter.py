@@ -94,12 +94,21 @@ def test_the_same_seed_gives_the_same_adapter_and_another_seed_another(vocabular
     assert not torch.equal(weights(1), weights(2))
 
 
-def test_a_posterior_adapter_puts_the_embedding_of_what_was_said_on_its_position_and_nothing_on_the_others(vocabulary):
+@pytest.fixture(scope="module")
+def ear(vocabulary):
+    """Adapter and head that hear what is planted, and the embeddings they were trained against."""
     adapter = new_adapter(AdapterSettings(hidden_size=64), 16, 32, seed=0)
     embeddings = 3 * torch.randn(len(vocabulary) - 1, 32, generator=torch.Generator().manual_seed(1))
     head = CtcHead(embeddings)
     settings = WarmupSettings(epochs=40, batch_size=8, learning_rate=1e-2)
     list(train_ctc(adapter, head, planted(vocabulary, 24, seed=0), settings, 0))
+    return adapter, head, embeddings
+
+
+def test_a_posterior_adapter_puts_the_embedding_of_what_was_said_on_its_position_and_nothing_on_the_others(
+    vocabulary, ear
+):
+    adapter, head, embeddings = ear
     posterior = PosteriorAdapter.of(adapter, head, embeddings)
     [new] = planted(vocabulary, 1, seed=9)
     with torch.no_grad():
@@ -114,18 +123,13 @@ def test_a_posterior_adapter_puts_the_embedding_of_what_was_said_on_its_position
     assert (close[heard].max(dim=1).values > 0.95).all() and (norms[~heard] < 0.2 * expected.min()).all()
 
 
-def test_a_collapsed_posterior_is_one_vector_for_each_token_heard(vocabulary):
-    adapter = new_adapter(AdapterSettings(hidden_size=64), 16, 32, seed=0)
-    embeddings = 3 * torch.randn(len(vocabulary) - 1, 32, generator=torch.Generator().manual_seed(1))
-    head = CtcHead(embeddings)
-    settings = WarmupSettings(epochs=40, batch_size=8, learning_rate=1e-2)
-    list(train_ctc(adapter, head, planted(vocabulary, 24, seed=0), settings, 0))
+def test_a_collapsed_posterior_is_one_vector_for_each_token_heard(vocabulary, ear):
+    adapter, head, embeddings = ear
     posterior = PosteriorAdapter.of(adapter, head, embeddings, collapse=True)
     new = planted(vocabulary, 6, seed=9)
     with torch.no_grad():
-        outputs, lengths = posterior(*padded_features([one.read() for one in new]))
+        outputs, lengths, starts = posterior.timed(*padded_features([one.read() for one in new]))
         alone = [posterior(*padded_features([one.read()]))[0][0] for one in new]
-        starts = posterior.starts(*padded_features([one.read() for one in new]))
     assert lengths.tolist() == [len(one.classes) for one in new]
     for row, one in enumerate(new):
         vectors = outputs[row, : lengths[row]]

@@ -75,7 +75,7 @@ class CompositeSpeechLM(DecoderSpeechLM):
         """The query around encoder frames (F, d_enc)."""
         lengths = torch.tensor([len(features)], device=self.device)
         features = features[None].to(self.device)
-        spoken, _ = self.lslm.embed_speech(features, lengths)
+        spoken, _, starts = self.lslm.adapter.timed(features, lengths)
         before, after = self.template.ids
         ids = torch.tensor([[*before, *after]], device=self.device)
         frame = self.lslm.embed_tokens(ids)
@@ -83,17 +83,16 @@ class CompositeSpeechLM(DecoderSpeechLM):
         embeds = torch.cat([frame[:, : len(before)], spoken, frame[:, len(before) :]], dim=1)
         n_positions = spoken.shape[1]
         step = self.lslm.adapter.shape.stack / FRAMES_PER_SECOND
-        starts = tuple(step * start for start in self.lslm.adapter.starts(features, lengths)[0].tolist())
         return Query(
             inputs={"inputs_embeds": embeds},
             length=embeds.shape[1],
             span=(len(before), len(before) + n_positions),
-            tokens=tuple(f"{start:.2f}s" for start in starts),
+            tokens=tuple(f"{step * start:.2f}s" for start in starts[0].tolist()),
             token_ids=None,
             char_spans=None,
             seconds=seconds,
             form="speech",
-            starts=starts,
+            starts=tuple(step * start for start in starts[0].tolist()),
         )
 
     def _features(self, speech: Speech) -> Tensor:

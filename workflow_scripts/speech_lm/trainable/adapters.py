@@ -40,7 +40,21 @@ class AdapterShape:
         return asdict(self)
 
 
-class SpeechAdapter(nn.Module):
+class Adapter(nn.Module):
+    """What all adapters share: (B, F, d_encoder) frames and (B,) lengths -> (B, most T_s, d_model) and (B,) T_s."""
+
+    def timed(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What a call gives, and (B, most T_s): the position, of `stack` frames, at which each vector begins."""
+        vectors, counts = self(features, lengths)
+        return vectors, counts, _every_position(vectors)
+
+
+def _every_position(vectors: Tensor) -> Tensor:
+    """Starts (B, T) of vectors (B, T, d), one for each position."""
+    return torch.arange(vectors.shape[1], device=vectors.device).expand(len(vectors), -1)
+
+
+class SpeechAdapter(Adapter):
     """Linear(stack * d_encoder, d_hidden) - activation - Linear(d_hidden, d_model) on `stack` frames at a time.
 
     Source: arXiv 2510.12116, section 2 (k = 5 frames of Whisper, 50 per second, give 10 positions per second).
@@ -56,10 +70,6 @@ class SpeechAdapter(nn.Module):
     def output_lengths(self, lengths: Tensor) -> Tensor:
         """Positions T_s = ceil(frames / stack)."""
         return (lengths + self.shape.stack - 1) // self.shape.stack
-
-    def starts(self, features: Tensor, lengths: Tensor) -> Tensor:
-        """(B, vectors): the position, of `stack` frames, at which each vector begins."""
-        return _one_after_another(self, features, lengths)
 
     def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """(B, F, d_encoder) frames, of which `lengths` (B,) are real -> (B, ceil(F / stack), d_model), (B,) lengths.
@@ -103,7 +113,7 @@ class ConvAdapterShape:
         return {"kind": "conv", **asdict(self), "kernels": list(self.kernels)}
 
 
-class ConvAdapter(nn.Module):
+class ConvAdapter(Adapter):
     """Convolutions of stride 2, each with a gated linear unit; x + W2 gelu(W1 x); layer norm.
 
     Source: BLSP (arXiv 2309.00916), three convolutions: 50 frames per second give 6.25 positions.
@@ -133,10 +143,6 @@ class ConvAdapter(nn.Module):
             lengths = (lengths + 1) // 2
         return lengths
 
-    def starts(self, features: Tensor, lengths: Tensor) -> Tensor:
-        """(B, vectors): the position, of `stack` frames, at which each vector begins."""
-        return _one_after_another(self, features, lengths)
-
     def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """(B, F, d_encoder) frames, of which `lengths` (B,) are real -> (B, T, d_model) and (B,) positions.
 
@@ -154,11 +160,6 @@ class ConvAdapter(nn.Module):
         x = x.transpose(1, 2)
         x = x + self.up(nn.functional.gelu(self.down(x)))
         return self.norm(x), self.output_lengths(lengths)
-
-
-def _one_after_another(adapter: SpeechAdapter | ConvAdapter, features: Tensor, lengths: Tensor) -> Tensor:
-    """Starts of an adapter that gives a vector for every position."""
-    return torch.arange(int(adapter.output_lengths(lengths).max()), device=features.device).expand(len(features), -1)
 
 
 def _cut(x: Tensor, lengths: Tensor) -> Tensor:
@@ -246,23 +247,20 @@ class PosteriorAdapter(SpeechAdapter):
 
         With `collapse`: (B, most tokens heard, d_model), zeros behind a row's own, and (B,) tokens heard.
         """
+        return self.timed(features, lengths)[:2]
+
+    def timed(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As of all adapters; with `collapse`, a vector begins where its run does."""
         logits, positions = self.logits(features, lengths)
         posterior = logits.float().softmax(dim=-1)[..., 1:]
-        weights = (posterior * self.lengths).to(logits.dtype)
-        vectors = weights @ self.head.directions.to(logits.dtype)
+        vectors = (posterior * self.lengths).to(logits.dtype) @ self.head.directions.to(logits.dtype)
         if not self.shape.collapse:
-            return vectors, positions
+            return vectors, positions, _every_position(vectors)
         runs = token_runs(logits.argmax(dim=-1), positions)
         shares = runs.float() @ posterior.sum(dim=-1, keepdim=True)
         means = runs.float() @ vectors.float() / shares.clamp(min=torch.finfo(torch.float32).tiny)
-        return means.to(vectors.dtype), runs.any(dim=2).sum(dim=1).to(positions.device)
-
-    def starts(self, features: Tensor, lengths: Tensor) -> Tensor:
-        """(B, F, d_encoder) frames -> (B, vectors): the position, of `stack` frames, at which each vector begins."""
-        if not self.shape.collapse:
-            return super().starts(features, lengths)
-        logits, positions = self.logits(features, lengths)
-        return token_runs(logits.argmax(dim=-1), positions).int().argmax(dim=2)
+        counts = runs.any(dim=2).sum(dim=1).to(positions.device)
+        return means.to(vectors.dtype), counts, runs.int().argmax(dim=2)
 
 
 def token_runs(best: Tensor, lengths: Tensor) -> Tensor:
@@ -283,7 +281,6 @@ def token_runs(best: Tensor, lengths: Tensor) -> Tensor:
 
 
 Shape = AdapterShape | ConvAdapterShape | PosteriorAdapterShape
-Adapter = SpeechAdapter | ConvAdapter
 
 
 def shape_of(record: Mapping[str, Any]) -> Shape:
