@@ -1,10 +1,8 @@
 """Is a number another one in a group of questions than in the rest of them?"""
 
-from math import hypot
-
 import numpy as np
 
-from workflow_scripts.statistics.means import Interval, Mean
+from workflow_scripts.statistics.means import Interval, Mean, combined
 
 CHUNK = 250
 """Draws made at once."""
@@ -12,13 +10,13 @@ ROUNDING = 1e-9
 
 
 def groups_interval(one: Mean, other: Mean) -> Interval:
-    """95 % interval of the difference of numbers of different questions: MOVER (Zou and Donner 2008).
+    """95 % interval of the difference of numbers of different questions, which is twice a mean: MOVER (`combined`).
 
-    Distances from value to end are added in squares, each end by itself; NaN where a number has no interval.
+    NaN where a number has no interval.
     """
-    value, (low, high), (other_low, other_high) = one.value - other.value, one.interval, other.interval
-    below, above = hypot(one.value - low, other_high - other.value), hypot(high - one.value, other.value - other_low)
-    return value - below, value + above
+    low, high = other.interval
+    ends = combined([(one.value, *one.interval), (-other.value, -high, -low)])
+    return 2 * ends[0], 2 * ends[1]
 
 
 def exchange_p(values: np.ndarray, members: np.ndarray, *, draws: int, seed: int) -> float:
