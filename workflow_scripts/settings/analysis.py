@@ -78,6 +78,8 @@ class ResponseSettings(Settings):
     questions: int = Field(default=4, gt=0, description="Questions of each analysed subset, from its first shard.")
     positions: int = Field(default=12, gt=0, description="Longest prefix, in answer tokens.")
     lens_questions: int = Field(
-        default=4, ge=0, description="Questions of each subset under the logit lens; first and last checkpoint only."
+        default=4,
+        ge=0,
+        description="Questions of each subset under the logit lens, at most `questions`; first and last checkpoint only.",
     )
     lens_layers: int = Field(default=6, gt=1, description="Layers under the logit lens, evenly spaced from 0 to L.")
