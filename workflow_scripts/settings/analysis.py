@@ -80,6 +80,6 @@ class ResponseSettings(Settings):
     lens_questions: int = Field(
         default=4,
         ge=0,
-        description="Questions of each subset under the logit lens, at most `questions`; first and last checkpoint only.",
+        description="Questions of each subset under the logit lens, at most `questions`; first and last checkpoint.",
     )
     lens_layers: int = Field(default=6, gt=1, description="Layers under the logit lens, evenly spaced from 0 to L.")
