@@ -97,16 +97,14 @@ def test_embeddings_of_text_are_the_token_embeddings(computed):
 
 @pytest.mark.parametrize(
     ("starts", "even"),
-    [
-        (None, True),
-        ((0.0,), True),
-        ((0.0, 0.1, 0.2, 0.30000000000000004), True),
-        ((0.0, 0.1, 0.4), False),
-        ((0.2,), False),
-    ],
+    [(None, True), ((0.0,), True), ((0.0, 0.1, 0.2, 0.3), True), ((0.0, 0.1, 0.4), False), ((0.2,), False)],
 )
 def test_positions_that_follow_each_other_unequally_are_known_as_such(starts, even):
-    assert is_evenly_spaced(starts) is even
+    assert is_evenly_spaced(starts, 0.4) is even
+
+
+def test_two_positions_that_do_not_reach_the_end_of_the_audio_are_uneven():
+    assert is_evenly_spaced((0.0, 0.3), 0.6) and not is_evenly_spaced((0.0, 0.3), 2.0)
 
 
 def test_attributes_identify_model_tokenizer_and_settings(study, tmp_path):

@@ -184,6 +184,16 @@ def test_what_h5py_says_of_a_damaged_file_names_it_and_a_fault_of_the_reader_sta
         file.get("nothing")[0]
 
 
+def test_a_group_that_cannot_be_opened_is_not_taken_for_one_that_is_not_there(tmp_path):
+    path = tmp_path / "words.h5"
+    with hdf5.create(path, "x/1", {}) as file:
+        file["words"] = h5py.SoftLink("/nowhere")  # as a damaged link, h5py's `get` says that there is none
+    with hdf5.open_checked(path, "x/1") as file:
+        assert file.get("words") is None and hdf5.group_of(file, "lens") == {}
+    with pytest.raises(ArtifactError, match=r"words\.h5: damaged"), hdf5.open_checked(path, "x/1") as file:
+        hdf5.group_of(file, "words")
+
+
 def test_nan_states_name_question_form_and_layer(tmp_path):
     arguments, samples = states_arguments(np.random.default_rng(3))
     samples[1].text[2, 0, 1] = 0x7FC0

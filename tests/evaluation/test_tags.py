@@ -32,6 +32,9 @@ def question(prompt, number=0, **changes):
         ("What is it?\nA. Tundra\nB. Taiga", []),
         ("No, I and you never saw Paris or Rome 3 times.", ["negation", "number", "several entities"]),
         ("who wrote the treaty of paris and rome", []),
+        ("Where should it be if I'm in Paris and I've no time?", ["negation"]),
+        ("Was Einstein's wife older than Einstein?", []),
+        ("Did Ángela meet Öykü?", ["several entities"]),
     ],
 )
 def test_words_decide_by_the_stated_rules(prompt, expected):

@@ -249,6 +249,14 @@ BAD_SHARDS = {
     "no JSON": (lambda a: add(a, "q1.json", b"{"), r"member 'q1\.json' is not JSON"),
     "a list": (lambda a: add(a, "q1.json", b"[1]"), r"member 'q1\.json' is list instead of an object"),
     "no UTF-8": (lambda a: add(a, "q1.txt", b"\xff"), r"member 'q1\.txt' is not UTF-8"),
+    "two texts": (
+        lambda a: (add(a, "q1.en.txt", b"a"), add(a, "q1.de.txt", b"b")),
+        r"sample 'q1' has two \.txt members",
+    ),
+    "a number of 5,000 digits": (
+        lambda a: add(a, "q1.json", b'{"n": ' + b"1" * 5000 + b"}"),
+        r"'q1\.json' is not JSON",
+    ),
     "a long text": (lambda a: add(a, "q1.txt", b"x" * 1_000_001), r"member 'q1\.txt' has 1000001 bytes"),
 }
 
@@ -260,6 +268,56 @@ def test_a_bad_member_of_a_shard_is_named(asset, problem):
         write(archive)
     with pytest.raises(ArtifactError, match=rf"a\.tar: .*{message}"):
         match(asset, "a.tar")
+
+
+@pytest.mark.parametrize(
+    "damage", ["cut between members", "a header's byte", "zeros in the middle", "two shards in one"]
+)
+def test_no_recording_of_a_damaged_shard_is_lost_in_silence(asset, damage):
+    with tarfile.open(asset / "a.tar", "w") as archive:
+        for n in range(4):
+            add(archive, f"q{n + 1}.wav", tone(n))
+    whole = (asset / "a.tar").read_bytes()
+    with tarfile.open(asset / "a.tar") as archive:
+        third = archive.getmembers()[2].offset
+    assert all(one.source["audio"] for one in match(asset, "a.tar"))
+    (asset / "a.tar").write_bytes(
+        {
+            "cut between members": whole[:third],
+            "a header's byte": whole[: third + 1] + b"\xff" + whole[third + 2 :],
+            "zeros in the middle": whole[:third] + bytes(512) + whole[third + 512 :],
+            "two shards in one": whole + whole,
+        }[damage]
+    )
+    with pytest.raises(ArtifactError, match=r"a\.tar: cut off or damaged at byte"):
+        match(asset, "a.tar")
+
+
+@pytest.mark.parametrize("size", [-1, -512, -1024])
+def test_a_member_of_negative_size_is_refused_and_does_not_go_round_in_circles(asset, size):
+    header = bytearray(tarfile.TarInfo("q2.wav").tobuf(tarfile.GNU_FORMAT))
+    header[124:136] = tarfile.itn(size, 12, tarfile.GNU_FORMAT)
+    header[148:156] = b" " * 8
+    header[148:155] = b"%06o\0" % sum(header)
+    first = tarfile.TarInfo("q1.wav").tobuf(tarfile.GNU_FORMAT)
+    (asset / "a.tar").write_bytes(first + bytes(header) + bytes(1024))
+    with pytest.raises(ArtifactError, match=rf"a\.tar: member 'q2\.wav' has {size} bytes"):
+        match(asset, "a.tar")
+
+
+def test_a_field_without_value_and_files_of_macos_do_not_hide_a_key(asset):
+    with tarfile.open(asset / "a.tar", "w") as archive:
+        add(archive, "q1.wav", tone(0))
+        add(archive, "._q1.wav", b"x")
+        add(archive, "q1.json", b'{"id": null, "text": null}')
+    assert match(asset, "a.tar")[0].source["audio"]["file"] == "a.tar"
+
+
+def test_half_a_character_in_a_transcript_is_named_with_its_row(asset):
+    (asset / "a.wav").write_bytes(tone(0))
+    (asset / "m.jsonl").write_text('{"id": "q1", "audio": "a.wav", "transcript": "\\ud800 hi"}')
+    with pytest.raises(ArtifactError, match=r"m\.jsonl, row 1: transcript .* half a character"):
+        match(asset, "m.jsonl")
 
 
 def test_a_shard_that_is_cut_off_compressed_or_gone_is_named(asset):

@@ -58,6 +58,12 @@ def test_equal_values_give_one_and_a_group_apart_without_spread_the_least():
     assert p_of(100.0 * members, members) == pytest.approx(1 / 200)
 
 
+@pytest.mark.parametrize("odd", [np.nan, np.inf])
+def test_values_that_are_not_finite_are_refused(odd):
+    with pytest.raises(ValueError, match="not finite"):
+        exchange_p(np.array([odd, 1.0, 2.0, 3.0]), np.array([True, True, False, False]), draws=9, seed=0)
+
+
 def test_a_group_of_one_is_refused():
     with pytest.raises(ValueError, match="1 of 10 in the group"):
         p_of(np.arange(10), np.arange(10) < 1)

@@ -140,6 +140,30 @@ def test_a_collapsed_posterior_is_one_vector_for_each_token_heard(vocabulary, ea
         assert starts[row, : lengths[row]].tolist() == list(range(0, 2 * len(one.classes), 2))
 
 
+@pytest.mark.parametrize("blank", [0.0, 95.0, 200.0])
+def test_an_utterance_that_is_surely_blank_has_the_mean_of_what_else_it_may_be_and_a_gradient(blank):
+    torch.manual_seed(0)
+    embeddings = 3 * torch.randn(7, 16)
+    projection, head = new_adapter(AdapterSettings(hidden_size=8, stack=3), 4, 16, 0), CtcHead(embeddings)
+    head.bias.data.fill_(blank)
+    adapter = PosteriorAdapter.of(projection, head, embeddings, collapse=True)
+    features, lengths = torch.randn(2, 30, 4), torch.tensor([30, 12])
+    with torch.no_grad():
+        logits, _ = adapter.logits(features, lengths)
+        exact = logits.double()
+        exact[..., 0] = -torch.inf  # what is left of the posterior, in the same proportions
+        shares = logits[..., 1:].double().logsumexp(-1) - logits.double().logsumexp(-1)
+    vectors, counts = adapter(features, lengths)
+    vectors.sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in adapter.parameters() if parameter.grad is not None)
+    if blank:
+        assert counts.tolist() == [1, 1]
+        for row, n in ((0, 10), (1, 4)):
+            means = exact[row, :n, 1:].softmax(-1) @ embeddings.double()
+            expected = (shares[row, :n].softmax(0)[:, None] * means).sum(0)
+            torch.testing.assert_close(vectors[row, 0].double(), expected, rtol=1e-4, atol=1e-5)
+
+
 def test_runs_end_where_the_token_changes_and_silence_alone_is_one_run():
     best = torch.tensor([[2, 2, 0, 2, 3, 3], [0, 0, 0, 0, 5, 5], [7, 0, 0, 0, 0, 0]])
     runs = token_runs(best, torch.tensor([6, 4, 1]))

@@ -37,6 +37,9 @@ MAX_POSITIONS = 4096
 """Rows times longest query of a batch: states of all layers are held for one batch (4 x 31 x 4096 x 576 bytes = 290 MB
 for a model of 30 layers of width 576 in float32)."""
 
+TOLERANCE = 1e-3
+"""Seconds by which starts and lengths may be rounded."""
+
 
 @dataclass(frozen=True)
 class QueryShapes:
@@ -156,16 +159,21 @@ def query_shapes(lm: SpeechLM, asked: SpokenShard) -> QueryShapes:
         shapes.lengths.append(max(spoken.length, written.length))
         shapes.tokens.append(written.tokens)
         shapes.char_spans.append(written.char_spans or ())
-        even = even and is_evenly_spaced(spoken.starts)
+        even = even and is_evenly_spaced(spoken.starts, asked.source.seconds[name])
     return replace(shapes, evenly_spaced=even)
 
 
-def is_evenly_spaced(starts: Sequence[float] | None) -> bool:
-    """Whether positions begin at 0 and follow each other in equal steps; taken for true where times are unknown."""
+def is_evenly_spaced(starts: Sequence[float] | None, seconds: float) -> bool:
+    """Whether positions begin at 0 and follow each other in equal steps that reach the end of the audio.
+
+    Taken for true where times are unknown, and of one position that begins at 0.
+    """
     if starts is None:
         return True
     steps = np.diff(starts)
-    return starts[0] == 0 and (not steps.size or bool(np.ptp(steps) < 1e-6))
+    if starts[0] != 0 or not steps.size:
+        return starts[0] == 0
+    return bool(np.ptp(steps) < TOLERANCE and seconds <= starts[-1] + steps[0] + TOLERANCE)
 
 
 def stream_states(

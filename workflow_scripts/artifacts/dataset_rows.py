@@ -86,7 +86,7 @@ def _json_rows(path: Path) -> Iterator[Row]:
             continue
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as error:
+        except (RecursionError, ValueError) as error:
             raise ArtifactError(f"{path}, line {number}: not JSON ({error})") from None
         if not isinstance(row, dict):
             raise ArtifactError(f"{path}, line {number}: {type(row).__name__} instead of an object {{...}}")

@@ -72,7 +72,7 @@ class FeatureReader:
             self.seconds = dict(zip(self.ids, file["seconds"][:].tolist()))
             self.width: int = file["features"].shape[1]
             """d_enc."""
-            self._padded = {self.ids[int(number)]: f"padding/{number}" for number in file.get("padding", {})}
+            self._padded = {self.ids[int(number)]: f"padding/{number}" for number in hdf5.group_of(file, "padding")}
         self._file = hdf5.reopened(path)
         self._index = {name: number for number, name in enumerate(self.ids)}
 

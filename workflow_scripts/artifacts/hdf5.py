@@ -120,6 +120,11 @@ def open_checked(path: Path, schema: str) -> Iterator[h5py.File]:
         raise ArtifactError(f"{path}: damaged ({error}); delete it and run again") from error
 
 
+def group_of(file: h5py.File, name: str) -> Mapping[str, Any]:
+    """A group of a file, empty if the file has none: h5py's `get` says the same of one that it cannot open."""
+    return file[name] if name in list(file) else {}
+
+
 def _can_be_walked(path: Path) -> bool:
     """Whether all names and attributes of an HDF5 file can be read; values are not read."""
     try:

@@ -169,11 +169,11 @@ def read_measurements(path: Path, schema: str) -> Measurements:
             attributes=dict(file.attrs),
             draws={
                 name: (group["sum"][:], group["count"][:].astype(np.float64))
-                for name, group in file.get("draws", {}).items()
+                for name, group in hdf5.group_of(file, "draws").items()
             },
             shard={
                 name: (data[:], file[f"shard/{name}{DRAWS}"][:])
-                for name, data in file.get("shard", {}).items()
+                for name, data in hdf5.group_of(file, "shard").items()
                 if not name.endswith(DRAWS)
             },
             paths=_split(file, "path", offsets),
@@ -182,11 +182,11 @@ def read_measurements(path: Path, schema: str) -> Measurements:
             position_seconds=file["position_seconds"][:] if "position_seconds" in file else None,
             examples={
                 name: {metric: data[:] for metric, data in group.items()}
-                for name, group in file.get("examples", {}).items()
+                for name, group in hdf5.group_of(file, "examples").items()
             },
             example_tokens={
                 name: [str(token) for token in group.attrs["tokens"]]
-                for name, group in file.get("examples", {}).items()
+                for name, group in hdf5.group_of(file, "examples").items()
             },
         )
 

@@ -62,5 +62,8 @@ def read_responses(path: Path) -> Responses:
             similarity=file["similarity"][:],
             similarity_null=file["similarity_null"][:],
             attributes=dict(file.attrs),
-            **{group: {name: data[:] for name, data in file.get(group, {}).items()} for group in ("lens", "words")},
+            **{
+                group: {name: data[:] for name, data in hdf5.group_of(file, group).items()}
+                for group in ("lens", "words")
+            },
         )

@@ -23,15 +23,17 @@ def tar_rows(path: Path) -> Iterator[dict[str, Any]]:
     `audio` is `{"file", "offset", "size"}` for `read_member`, or None.
 
     Raises:
-        ArtifactError: no uncompressed tar, cut off, a member that is no plain file, or text that cannot be read; names
-            shard and member.
+        ArtifactError: no uncompressed tar, cut off or damaged anywhere, a member that is no plain file, or text that
+            cannot be read; names shard and member.
     """
     try:
         with tarfile.open(path, "r:") as archive:
-            members = (member for member in archive if not member.isdir())
-            for key, sample in itertools.groupby(members, lambda member: _split(member.name)[0]):
+            for key, sample in itertools.groupby(_members(path, archive), lambda member: _split(member.name)[0]):
                 yield _row(path, archive, key, list(sample))
-    except (tarfile.TarError, OSError) as error:
+            _check_end(path, archive.offset)
+    except ArtifactError:
+        raise
+    except (tarfile.TarError, OSError, ValueError) as error:
         raise ArtifactError(f"{path}: no readable tar file without compression ({error}); fetch it again") from None
 
 
@@ -52,6 +54,26 @@ def read_member(path: Path, offset: int, size: int) -> bytes:
     return found
 
 
+def _members(path: Path, archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """Members that are no folders, without the `._name` files that macOS adds."""
+    for member in archive:
+        if member.size < 0:
+            raise ArtifactError(f"{path}: member {member.name!r} has {member.size} bytes; make the shard again")
+        if not member.isdir() and not PurePosixPath(member.name).name.startswith("._"):
+            yield member
+
+
+def _check_end(path: Path, offset: int) -> None:
+    """Behind the last member stand zeros, and nothing else: tarfile takes whatever it cannot read for the end."""
+    with open(path, "rb") as shard:
+        shard.seek(offset)
+        found = shard.read(tarfile.BLOCKSIZE)
+        if len(found) < tarfile.BLOCKSIZE or any(found) or any(map(any, iter(lambda: shard.read(1 << 20), b""))):
+            raise ArtifactError(
+                f"{path}: cut off or damaged at byte {offset}, where a member or the end should be; fetch it again"
+            )
+
+
 def _split(name: str) -> tuple[str, str]:
     """Key and last ending of a member: the key ends at the first point of the name behind the folders."""
     path = PurePosixPath(name)
@@ -60,7 +82,7 @@ def _split(name: str) -> tuple[str, str]:
 
 
 def _row(path: Path, archive: tarfile.TarFile, key: str, sample: list[tarfile.TarInfo]) -> dict[str, Any]:
-    fields: dict[str, Any] = {"id": PurePosixPath(key).name}
+    texts: dict[str, tarfile.TarInfo] = {}
     audio = None
     for member in sample:
         if not member.isreg() or member.issparse():
@@ -70,10 +92,15 @@ def _row(path: Path, archive: tarfile.TarFile, key: str, sample: list[tarfile.Ta
             if audio is not None:
                 raise ArtifactError(f"{path}: sample {key!r} has two recordings; give each a key of its own")
             audio = {"file": path.name, "offset": member.offset_data, "size": member.size}
-        elif ending == "txt":
-            fields["text"] = _text(path, archive, member).strip()
-        elif ending == "json":
-            fields |= _fields(path, archive, member)
+        elif ending in ("txt", "json"):
+            if ending in texts:
+                raise ArtifactError(f"{path}: sample {key!r} has two .{ending} members; give each a key of its own")
+            texts[ending] = member
+    fields = {"id": PurePosixPath(key).name}
+    if "json" in texts:
+        fields |= {name: value for name, value in _fields(path, archive, texts["json"]).items() if value is not None}
+    if "txt" in texts:
+        fields["text"] = _text(path, archive, texts["txt"]).strip()
     return fields | {"audio": audio}
 
 
@@ -89,7 +116,9 @@ def _text(path: Path, archive: tarfile.TarFile, member: tarfile.TarInfo) -> str:
 def _fields(path: Path, archive: tarfile.TarFile, member: tarfile.TarInfo) -> dict[str, Any]:
     try:
         found = json.loads(_text(path, archive, member))
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (RecursionError, ValueError) as error:
+        if isinstance(error, ArtifactError):
+            raise
         raise ArtifactError(f"{path}: member {member.name!r} is not JSON ({error})") from None
     if not isinstance(found, dict):
         raise ArtifactError(f"{path}: member {member.name!r} is {type(found).__name__} instead of an object {{...}}")

@@ -25,7 +25,9 @@ _NUMBER_WORDS = """two three four five six seven eight nine ten eleven twelve th
 _NUMBER = re.compile(rf"\d|\b(?:{'|'.join(_NUMBER_WORDS.split())})\b", re.IGNORECASE)
 _SENTENCE = re.compile(r"[.!?:;\n\"“”()]+\s*")
 _FIRST_WORD = re.compile(r"^\W*[\w'’-]+")
-_NAME = re.compile(r"\b[A-Z][\w'’-]+(?:\s+[A-Z][\w'’-]+)*")
+_WORD = re.compile(r"[\w'’-]+|[^\w\s]")
+_I = re.compile(r"I['’]")
+_POSSESSIVE = re.compile(r"['’]s?$")
 
 
 def word_tags(question: Question) -> list[str]:
@@ -42,8 +44,21 @@ def word_tags(question: Question) -> list[str]:
 
 
 def names(text: str) -> set[str]:
-    """Runs of capitalised words, without the first word of a sentence; single letters are none."""
-    return {name for sentence in _SENTENCE.split(text) for name in _NAME.findall(_FIRST_WORD.sub("", sentence))}
+    """Runs of capitalised words, without the first word of a sentence; single letters and "I'm" are none.
+
+    The ending of a possessive is left out, and ends a name.
+    """
+    found: set[str] = set()
+    for sentence in _SENTENCE.split(text):
+        run: list[str] = []
+        for word in [*_WORD.findall(_FIRST_WORD.sub("", sentence)), ""]:
+            bare = _POSSESSIVE.sub("", word)
+            if is_name := word[:1].isupper() and len(bare) > 1 and not _I.match(word):
+                run.append(bare)
+            if run and (not is_name or bare != word):
+                found.add(" ".join(run))
+                run = []
+    return found
 
 
 def speech_tags(utterances: Iterable[Utterance]) -> dict[str, list[str]]:

@@ -51,6 +51,8 @@ def match_recordings(questions: Sequence[Question], asset: Path, voice: Recorded
                 "column is called 'audio'"
             )
         kept = {"audio": audio, "transcript": _text(row, voice.column("transcript"))}
+        if kept["transcript"] is not None and not _is_text(kept["transcript"]):
+            raise ArtifactError(f"{path}, row {number}: transcript {kept['transcript']!r} holds half a character")
         name = _text(row, voice.column("id"))
         if name in ids:
             if name in by_id:
@@ -89,6 +91,11 @@ def _with(question: Question, file: str, found: tuple[int, Mapping[str, Any]] | 
 def _text(row: Mapping[str, Any], column: str) -> str | None:
     value = row.get(column)
     return None if value is None or not str(value).strip() else str(value).strip()
+
+
+def _is_text(value: str) -> bool:
+    """Whether it can be written as UTF-8; JSON may hold one half of a surrogate pair."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
 def _check_files(path: Path, found: Any) -> None:

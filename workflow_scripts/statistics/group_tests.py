@@ -31,6 +31,8 @@ def exchange_p(values: np.ndarray, members: np.ndarray, *, draws: int, seed: int
     """
     if min(members.sum(), (~members).sum()) < 2:
         raise ValueError(f"{members.sum()} of {len(members)} in the group: a test needs two in it and two outside")
+    if not np.isfinite(values).all():
+        raise ValueError("values that are not finite have no test; leave them out")
     values = values - values.mean()
     observed = abs(_welch_t(values, members[None])[0])
     rng, as_large = np.random.default_rng(seed), 0

@@ -90,7 +90,8 @@ class Collator:
             ids[row, :stop] = torch.tensor([*prompt, *answer])
             mask[row, len(self.prefix) : len(prompt) - len(self.suffix)] = True
             labels[row, len(prompt) : stop] = torch.tensor(answer)
-        return {"written_ids": ids} | ({"written_labels": labels} if any(answers) else {"written_mask": mask})
+        taught = {"written_labels": labels} if self.written == "answered" else {"written_mask": mask}
+        return {"written_ids": ids} | taught
 
     def _prompt(self, sample: Sample) -> tuple[list[int], tuple[int, int]]:
         """Prompt ids and the range of the speech positions (empty for a written prompt)."""

@@ -39,7 +39,8 @@ class ResponseLoss(Distillation):
             teacher = self.lslm(written["written_ids"], labels=labels)
         divergences = answer_kl(teacher.logits, output.logits[taught], reverse=self.settings.loss == "reverse_kl")
         sums = divergences.new_zeros(len(labels)).index_add(0, teacher.rows, divergences)
-        return output, sums / teacher.rows.bincount(minlength=len(labels)), len(divergences)
+        counts = teacher.rows.bincount(minlength=len(labels)).clamp(min=1)  # an empty answer teaches nothing
+        return output, sums / counts, len(divergences)
 
 
 def places_in_row(rows: Tensor) -> Tensor:

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+NOT_IN_RUN = -1e30
+"""Logit of a position outside a run: finite, since gradients of rows without any run would be NaN otherwise."""
 _ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU}
 
 
@@ -252,15 +254,21 @@ class PosteriorAdapter(SpeechAdapter):
     def timed(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """As of all adapters; with `collapse`, a vector begins where its run does."""
         logits, positions = self.logits(features, lengths)
-        posterior = logits.float().softmax(dim=-1)[..., 1:]
-        vectors = (posterior * self.lengths).to(logits.dtype) @ self.head.directions.to(logits.dtype)
         if not self.shape.collapse:
+            vectors = self._mean_embeddings(logits.float().softmax(dim=-1)[..., 1:], logits.dtype)
             return vectors, positions, _every_position(vectors)
+        tokens = logits[..., 1:].float()
+        vectors = self._mean_embeddings(tokens.softmax(dim=-1), logits.dtype)
         runs = token_runs(logits.argmax(dim=-1), positions)
-        shares = runs.float() @ posterior.sum(dim=-1, keepdim=True)
-        means = runs.float() @ vectors.float() / shares.clamp(min=torch.finfo(torch.float32).tiny)
+        # Positions of a run weigh as much as they are no blank; in logarithms, since that may be nearly nothing.
+        shares = tokens.logsumexp(dim=-1) - logits.float().logsumexp(dim=-1)
+        weights = shares[:, None].masked_fill(~runs, NOT_IN_RUN).softmax(dim=-1).masked_fill(~runs, 0.0)
         counts = runs.any(dim=2).sum(dim=1).to(positions.device)
-        return means.to(vectors.dtype), counts, runs.int().argmax(dim=2)
+        return (weights @ vectors.float()).to(vectors.dtype), counts, runs.int().argmax(dim=2)
+
+    def _mean_embeddings(self, posterior: Tensor, dtype: torch.dtype) -> Tensor:
+        """(B, T, n_tokens) -> (B, T, d_model) token embeddings summed under a posterior."""
+        return (posterior * self.lengths).to(dtype) @ self.head.directions.to(dtype)
 
 
 def token_runs(best: Tensor, lengths: Tensor) -> Tensor:
