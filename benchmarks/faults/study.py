@@ -27,7 +27,7 @@ with wave.open(sys.argv[2], "wb") as out:
     out.writeframes(samples.tobytes())
 '''
 THINGS = ("river", "stone", "house", "bread", "night", "horse", "paper", "light", "glass", "storm", "field", "bridge")
-OPERATIONS = ("none", "no_op", "angle_bottom3", "angle_random3", "angle_bottom3_random_direction")
+OPERATIONS = ("none", "no_op", "angle_bottom3", "angle_bottom3_random_direction")
 """Edits of the default study that are tried here too."""
 SPECIALS = ["<|endoftext|>", "<|startoftranscript|>", "<|en|>", "<|transcribe|>", "<|notimestamps|>"]
 

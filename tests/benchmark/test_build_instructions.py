@@ -222,7 +222,7 @@ def test_a_csv_row_with_too_few_cells_is_named(study) -> None:
 
 
 def test_a_sentence_has_no_other_response() -> None:
-    with pytest.raises(ValidationError, match="a sentence is answered with itself"):
+    with pytest.raises(ValidationError, match="what is repeated is answered with itself"):
         PromptSource(asset="a", file="f.jsonl", layout="sentence", field="text", response="said", share=1)
 
 
@@ -247,3 +247,18 @@ def test_quotas_add_up_and_follow_shares() -> None:
     assert source_quotas([1, 1, 1], 10) == [4, 3, 3]
     assert source_quotas([0.5, 1.5], 8) == [2, 6]
     assert sum(source_quotas([0.3, 0.3, 0.1, 7], 4999)) == 4999
+
+
+def test_words_are_dealt_once_each_and_only_those_that_occur_often_enough(study):
+    passages = [{"passage": f"Tundra, marsh; the U.S. BBC x-ray {'fern' if i else 'moss'} 12 it's"} for i in range(3)]
+    words = {
+        "asset": "made", "file": "passages.jsonl", "layout": "words", "field": "passage", "share": 1, "word_count": 2,
+        "words_per_prompt": 2,
+    }  # fmt: skip
+    prompts, _ = study(
+        [], prompts=1, heldout=1, min_words=1, sources=[words], files={"passages.jsonl": passages}, first_source={}
+    )
+    said = sorted(word for prompt in prompts for word in prompt.reference[0].split())
+    assert said == ["fern", "marsh", "the", "tundra"]
+    assert all(prompt.prompt == f"Repeat after me: {prompt.reference[0]}" for prompt in prompts)
+    assert {prompt.scorer for prompt in prompts} == {"repeat"}

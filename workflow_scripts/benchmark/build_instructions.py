@@ -66,7 +66,7 @@ def build_instructions(
             raise ArtifactError(
                 f"training source {source.file!r}: asset {source.asset!r} is not among {sorted(folders)}"
             )
-        pool = _pool(folders[source.asset], source, chosen, taken, nearly, seen, report)
+        pool = _pool(folders[source.asset], source, chosen, taken, nearly, seen, report, seed)
         if len(pool) < quota:
             raise ArtifactError(
                 f"{folders[source.asset] / source.file}: {len(pool)} prompts can be used, its share needs {quota}; "
@@ -114,13 +114,14 @@ def _pool(
     nearly: NearDuplicates,
     seen: set[str],
     report: FilterReport,
+    seed: int,
 ) -> list[Speakable]:
     """Usable prompts of one source in file order; adds their texts to `seen`."""
     excluded: set[str] = set()
     if source.exclude_file:
-        texts = (candidate.core for candidate in source_candidates(folder / source.exclude_file, source))
+        texts = (candidate.core for candidate in source_candidates(folder / source.exclude_file, source, seed=seed))
         excluded = {normalise_words(text) for text in texts}
-    candidates = source_candidates(folder / source.file, source)
+    candidates = source_candidates(folder / source.file, source, seed=seed)
     pool: list[Speakable] = []
     bounds = {name: getattr(source, name) or getattr(settings, name) for name in ("min_words", "max_words")}
     for speakable in filter_candidates(candidates, report, **bounds):

@@ -1,4 +1,4 @@
-"""Candidate training prompts of one source: questions, multiple-choice questions, and sentences to repeat.
+"""Candidate training prompts of one source: questions, multiple-choice questions, sentences and words to repeat.
 
 What is trained to be said comes with the data (`response`), or is left to the backbone: a candidate without a reference
 is answered by it in the training stage.
@@ -6,6 +6,7 @@ is answered by it in the training stage.
 
 import logging
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,15 +28,21 @@ MAX_UNUSABLE_SHARE = 0.05
 MAX_NAMED_ROWS = 3
 _OPTION_LINE = re.compile(r"^\(?[A-Za-z][.):]\s+(.+)$")
 _LETTER = re.compile(r"\(?([A-Za-z])(?:[.):]\s*.*)?")
+_WORD = re.compile(r"(?<![\w'.-])[a-z]*[aeiouy][a-z]*(?![\w'-]|\.\w)")
+"""What a voice reads as a word: letters with a vowel; parts of words, abbreviations and numbers are none."""
 
 
-def source_candidates(path: Path, source: PromptSource) -> list[Candidate]:
+def source_candidates(path: Path, source: PromptSource, *, seed: int) -> list[Candidate]:
     """All rows of a data file (parquet, JSON lines or CSV) as candidates, in file order; unusable ones have a reason.
+
+    With layout `words` a candidate is a list of `words_per_prompt` words of the file, dealt by the seed.
 
     Raises:
         ArtifactError: more than `MAX_UNUSABLE_SHARE` of the rows lack a text, a response, or options that fit; says how
             many, and of the first ones why.
     """
+    if source.layout == "words":
+        return _word_lists(path, source, seed)
     read = _LAYOUTS[source.layout]
     found, bad = [], []
     for number, row in dataset_rows(path):
@@ -58,7 +65,7 @@ def source_candidates(path: Path, source: PromptSource) -> list[Candidate]:
 
 def scorer_of(source: PromptSource) -> str:
     """What the reference of the source's prompts is: a sentence, a right letter, or an answer (perhaps none)."""
-    if source.layout == "sentence":
+    if source.is_repeated:
         return "repeat"
     return "multiple_choice" if source.layout == "multiple_choice" and source.response else "short_answer"
 
@@ -70,6 +77,21 @@ def _question(number: int, row: dict[str, Any], source: PromptSource) -> Candida
 
 def _sentence(number: int, row: dict[str, Any], source: PromptSource) -> Candidate:
     return sentence_candidate(number, text_of(row, source.field))
+
+
+def _word_lists(path: Path, source: PromptSource, seed: int) -> list[Candidate]:
+    """Each word of the file once, whatever row it is in; what is left after the last whole list is left out."""
+    counts: Counter[str] = Counter()
+    for number, row in dataset_rows(path):
+        try:
+            counts.update(_WORD.findall(text_of(row, source.field).lower()))
+        except RowError as error:
+            raise ArtifactError(f"{path}, row {number}: {error}; check `field` of this source") from error
+    words = sorted(word for word, count in counts.items() if count >= source.word_count)
+    dealt = np.random.default_rng(seed).permutation(len(words))
+    size = source.words_per_prompt
+    lists = [" ".join(words[place] for place in dealt[i : i + size]) for i in range(0, len(words) - size + 1, size)]
+    return [sentence_candidate(number, text) for number, text in enumerate(lists, 1)]
 
 
 def _multiple_choice(number: int, row: dict[str, Any], source: PromptSource) -> Candidate:

@@ -15,11 +15,14 @@ class PromptSource(Settings):
 
     asset: str = Field(description="Key of `assets`; own files are an asset with a `path`.")
     file: FileName = Field(description="File inside the asset: .jsonl, .csv with a header line, or .parquet.")
-    layout: Literal["question", "multiple_choice", "sentence"] = Field(
+    layout: Literal["question", "multiple_choice", "sentence", "words"] = Field(
         description="`question`: asked as it stands. `multiple_choice`: with four options, in VoiceBench's wording. "
-        "`sentence`: 'Repeat after me: ...'."
+        "`sentence`: 'Repeat after me: ...'. `words`: the different words of all rows, a few to a prompt, to be "
+        "repeated: an ear is taught the words of ten thousand texts in the time that it takes to say each word once."
     )
     field: str = Field(min_length=1, description="Field with the text.")
+    word_count: int = Field(default=3, gt=0, description="Layout words: how often a word must occur in the file.")
+    words_per_prompt: int = Field(default=12, gt=0, description="Layout words: words of one prompt.")
     response: str | None = Field(
         default=None,
         min_length=1,
@@ -49,14 +52,19 @@ class PromptSource(Settings):
 
     @model_validator(mode="after")
     def _has_a_response_of_its_own(self) -> "PromptSource":
-        if self.layout == "sentence" and self.response is not None:
-            raise ValueError(f"response {self.response!r}: a sentence is answered with itself; remove response")
+        if self.is_repeated and self.response is not None:
+            raise ValueError(f"response {self.response!r}: what is repeated is answered with itself; remove response")
         return self
 
     @property
     def is_answered(self) -> bool:
         """Whether the answers come with the data, so that the backbone answers nothing."""
-        return self.response is not None or self.layout == "sentence"
+        return self.response is not None or self.is_repeated
+
+    @property
+    def is_repeated(self) -> bool:
+        """Whether the prompt asks for its own words."""
+        return self.layout in ("sentence", "words")
 
 
 class InstructionSettings(Settings):
