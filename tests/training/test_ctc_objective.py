@@ -11,7 +11,7 @@ from workflow_scripts.settings.training import RecipeSettings
 from workflow_scripts.speech_lm.trainable.checkpoint import load_lslm
 from workflow_scripts.training import ctc_objective
 from workflow_scripts.training import train_model as training_module
-from workflow_scripts.training.ctc import ctc_nll
+from workflow_scripts.training.ctc import ctc_nll, sampled_classes
 from workflow_scripts.training.initial_model import new_lslm
 from workflow_scripts.training.train_model import train_model
 from workflow_scripts.training.trainer import LSLMTrainer
@@ -133,3 +133,29 @@ def test_lora_starts_from_the_ear_of_a_run_that_ended(train, instructions, recip
     (ear.parent / "step-000002" / "adapter.safetensors").write_bytes(b"")
     with pytest.raises(ArtifactError, match="its weights are not those of"):
         new_lslm(instructions.backbone, 16, entry, settings, ear)
+
+
+def test_with_all_tokens_sampled_the_loss_is_the_exact_one_and_with_fewer_it_is_near():
+    draw = torch.Generator().manual_seed(0)
+    n_classes, labels = 400, [[3, 7, 7], [5]]
+    logits, lengths = torch.randn(2, 9, n_classes, generator=draw), torch.tensor([9, 6])
+    exact, _ = ctc_nll(logits, lengths, labels)
+
+    def sampled(n: int) -> float:
+        classes, weight, places = sampled_classes(labels, n_classes, n, draw)
+        assert classes[0] == 0 and len(set(classes.tolist())) == len(classes) == min(4 + n, n_classes)
+        assert [[classes[place].item() for place in row] for row in places] == labels
+        return float(ctc_nll(logits[..., classes] + weight, lengths, places)[0])
+
+    assert sampled(1000) == pytest.approx(float(exact), rel=1e-6)
+    costs = [sampled(100) for _ in range(200)]
+    assert sum(costs) / len(costs) == pytest.approx(float(exact), rel=0.01)
+    assert max(costs) > min(costs)
+
+
+def test_a_run_with_sampled_tokens_learns_what_the_exact_one_does(train, recipe, tmp_path):
+    train(tmp_path / "exact")
+    train(tmp_path / "sampled", sampled_tokens=1000)
+    assert losses(tmp_path / "sampled", "train", "speech") == pytest.approx(
+        losses(tmp_path / "exact", "train", "speech"), rel=5e-3
+    )

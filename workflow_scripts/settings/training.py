@@ -137,6 +137,12 @@ class RecipeSettings(Settings):
         description="What training lowers: the loss of the answers, or CTC's of what is said (strategy adapter with "
         "output posterior): the LLM is not run, and each checkpoint shows what it makes of a better ear.",
     )
+    sampled_tokens: int | None = Field(
+        default=None,
+        gt=0,
+        description="With objective ctc: the softmax is over the tokens of the batch and this many others, drawn anew in "
+        "every step and weighted to stand for all of them; default: all tokens of the training texts.",
+    )
     adapter: AdapterSettings = Field(default=AdapterSettings(), description="Shape of the adapter.")
     lora: LoraSettings = Field(default=LoraSettings(), description="Used by strategy lora.")
     learning_rate: dict[Literal["lora", "full"], Rate] = Field(
@@ -168,6 +174,10 @@ class RecipeSettings(Settings):
             )
         if self.objective == "ctc" and output != "posterior":
             raise ValueError(f"objective is 'ctc', which trains adapter.output: posterior; output is {output!r}")
+        if self.objective != "ctc" and self.sampled_tokens is not None:
+            raise ValueError(
+                f"sampled_tokens is {self.sampled_tokens} with objective {self.objective!r}; it goes with objective: ctc"
+            )
         return self
 
     @property

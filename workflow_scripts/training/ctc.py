@@ -7,6 +7,7 @@ imposes alignment at the embedding layer: runs with it cannot show that alignmen
 """
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -72,6 +73,31 @@ def ctc_nll(logits: Tensor, lengths: Tensor, labels: Sequence[Sequence[int]]) ->
         log_p, targets, lengths.cpu(), counts, blank=BLANK, reduction="sum", zero_infinity=True
     )
     return nll, int(counts.sum())
+
+
+def sampled_classes(
+    labels: Sequence[Sequence[int]], n_classes: int, n_sampled: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor, list[list[int]]]:
+    """The classes of a batch and `n_sampled` of the others, drawn without replacement, for a softmax over fewer classes.
+
+    CTC needs the logits of its labels and of the blank, and of all others only the sum of their exponentials. A sample of
+    these that counts (number of others) / `n_sampled` times estimates that sum without bias (sampled softmax, Bengio and
+    Senecal 2008). If all are sampled, the loss is the exact one.
+
+    Returns:
+        (n,) classes, the blank first; (n,) to be added to their logits, 0 for the batch's own; the labels as places among
+        the n.
+    """
+    own = sorted({BLANK, *(label for row in labels for label in row)})
+    others = torch.ones(n_classes, dtype=torch.bool)
+    others[own] = False
+    others = others.nonzero()[:, 0]
+    drawn = others[torch.randperm(len(others), generator=generator)[:n_sampled]]
+    weight = torch.zeros(len(own) + len(drawn))
+    if len(drawn):
+        weight[len(own) :] = math.log(len(others) / len(drawn))
+    places = {label: place for place, label in enumerate(own)}
+    return torch.cat([torch.tensor(own), drawn]), weight, [[places[label] for label in row] for row in labels]
 
 
 def greedy_classes(logits: Tensor, lengths: Tensor) -> list[list[int]]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from workflow_scripts.artifacts.questions import Question
+from workflow_scripts.settings.training import RecipeSettings
 from workflow_scripts.training.alignment_loss import AlignmentLoss
 from workflow_scripts.training.collator import Collator
 from workflow_scripts.training.ctc import CtcVocabulary
@@ -24,18 +25,21 @@ class Objective:
     heard_tokens: Sequence[int] = ()
 
 
-def _answers(collator: Collator, tokenizer: Any, prompts: Sequence[Question]) -> Objective:
+def _answers(collator: Collator, tokenizer: Any, prompts: Sequence[Question], recipe: RecipeSettings) -> Objective:
     return Objective(LSLMTrainer, collator)
 
 
-def _ctc(collator: Collator, tokenizer: Any, prompts: Sequence[Question]) -> Objective:
+def _ctc(collator: Collator, tokenizer: Any, prompts: Sequence[Question], recipe: RecipeSettings) -> Objective:
     texts = {question.id: question.spoken for question in prompts}
-    heard = CtcCollator(CtcVocabulary(tokenizer, list(texts.values())), texts)
+    heard = CtcCollator(CtcVocabulary(tokenizer, list(texts.values())), texts, recipe.sampled_tokens)
     return Objective(CtcTrainer, heard, heard.vocabulary.token_ids)
 
 
-OBJECTIVES: Mapping[str, Callable[[Collator, Any, Sequence[Question]], Objective]] = {"answers": _answers, "ctc": _ctc}
-"""By `objective`, each from the collator of answers, the tokenizer and the training prompts: a run on answers does not
+OBJECTIVES: Mapping[str, Callable[[Collator, Any, Sequence[Question], RecipeSettings], Objective]] = {
+    "answers": _answers,
+    "ctc": _ctc,
+}
+"""By `objective`, each from the collator of answers, the tokenizer, the training prompts and the recipe: a run on answers does not
 depend on the code of CTC."""
 
 DISTILLATIONS: Mapping[str, type[Distillation]] = {

@@ -89,7 +89,7 @@ def train_model(
     }
     taught = None if entry.distill is None else DISTILLATIONS[entry.distill.loss]
     collator = make_collator(template, settings.adapter.stack, written=taught and taught.written)
-    objective = OBJECTIVES[settings.objective](collator, tokenizer, asked[TRAIN])
+    objective = OBJECTIVES[settings.objective](collator, tokenizer, asked[TRAIN], settings)
     lslm = new_lslm(backbone, reader.width, entry, settings, warmup, objective.heard_tokens)
     _, adapter_rate = settings.rates(entry.strategy)
     if warmup is not None:

@@ -184,9 +184,10 @@ class CtcHead(nn.Module):
         self.blank = nn.Parameter(torch.zeros(embeddings.shape[1]))
         self.bias = nn.Parameter(torch.zeros(()))
 
-    def forward(self, outputs: Tensor) -> Tensor:
-        """(B, T_s, d) adapter outputs -> (B, T_s, classes) logits."""
-        tokens = outputs @ self.directions.to(outputs.dtype).T
+    def forward(self, outputs: Tensor, tokens_asked: Tensor | None = None) -> Tensor:
+        """(B, T_s, d) adapter outputs -> (B, T_s, classes) logits; with (n,) rows of the embeddings: (B, T_s, 1 + n)."""
+        directions = self.directions if tokens_asked is None else self.directions[tokens_asked]
+        tokens = outputs @ directions.to(outputs.dtype).T
         blank = (outputs @ self.blank.to(outputs.dtype) + self.bias.to(outputs.dtype))[..., None]
         return torch.cat([blank, tokens], dim=-1)
 
@@ -239,10 +240,13 @@ class PosteriorAdapter(SpeechAdapter):
         adapter.load_state_dict({**projection.state_dict(), **trained, "lengths": lengths})
         return adapter
 
-    def logits(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, F, d_encoder) frames -> (B, ceil(F / stack), n_tokens + 1) CTC logits, blank first, (B,) positions."""
+    def logits(self, features: Tensor, lengths: Tensor, tokens_asked: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(B, F, d_encoder) frames -> (B, ceil(F / stack), n_tokens + 1) CTC logits, blank first, (B,) positions.
+
+        With `tokens_asked`, (n,) rows of the embeddings, the logits are those of the blank and of these n.
+        """
         outputs, positions = super().forward(features, lengths)
-        return self.head(outputs), positions
+        return self.head(outputs, tokens_asked), positions
 
     def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """(B, F, d_encoder) frames -> (B, ceil(F / stack), d_model) mean embeddings and (B,) positions.
