@@ -140,8 +140,8 @@ class RecipeSettings(Settings):
     sampled_tokens: int | None = Field(
         default=None,
         gt=0,
-        description="With objective ctc: the softmax is over the tokens of the batch and this many others, drawn anew in "
-        "every step and weighted to stand for all of them; default: all tokens of the training texts.",
+        description="With objective ctc: the softmax is over the tokens of the batch and this many others, drawn anew "
+        "in every step and weighted to stand for all of them; default: all tokens of the training texts.",
     )
     adapter: AdapterSettings = Field(default=AdapterSettings(), description="Shape of the adapter.")
     lora: LoraSettings = Field(default=LoraSettings(), description="Used by strategy lora.")
@@ -176,7 +176,7 @@ class RecipeSettings(Settings):
             raise ValueError(f"objective is 'ctc', which trains adapter.output: posterior; output is {output!r}")
         if self.objective != "ctc" and self.sampled_tokens is not None:
             raise ValueError(
-                f"sampled_tokens is {self.sampled_tokens} with objective {self.objective!r}; it goes with objective: ctc"
+                f"sampled_tokens is {self.sampled_tokens} with objective {self.objective!r}; it needs objective: ctc"
             )
         return self
 

@@ -78,15 +78,15 @@ def ctc_nll(logits: Tensor, lengths: Tensor, labels: Sequence[Sequence[int]]) ->
 def sampled_classes(
     labels: Sequence[Sequence[int]], n_classes: int, n_sampled: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, list[list[int]]]:
-    """The classes of a batch and `n_sampled` of the others, drawn without replacement, for a softmax over fewer classes.
+    """The classes of a batch and `n_sampled` of the others, drawn without replacement: a softmax over fewer classes.
 
-    CTC needs the logits of its labels and of the blank, and of all others only the sum of their exponentials. A sample of
-    these that counts (number of others) / `n_sampled` times estimates that sum without bias (sampled softmax, Bengio and
-    Senecal 2008). If all are sampled, the loss is the exact one.
+    CTC needs the logits of its labels and of the blank, and of all others only the sum of their exponentials. A sample
+    of these that counts (number of others) / `n_sampled` times estimates that sum without bias (sampled softmax, Bengio
+    and Senecal 2008). If all are sampled, the loss is the exact one.
 
     Returns:
-        (n,) classes, the blank first; (n,) to be added to their logits, 0 for the batch's own; the labels as places among
-        the n.
+        (n,) classes, the blank first; (n,) to be added to their logits, 0 for the batch's own; the labels as places
+        among the n.
     """
     own = sorted({BLANK, *(label for row in labels for label in row)})
     others = torch.ones(n_classes, dtype=torch.bool)

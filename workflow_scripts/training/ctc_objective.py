@@ -38,7 +38,7 @@ class CtcCollator:
 class CtcTrainer(LSLMTrainer):
     """`compute_loss` is the CTC cost per label of the whole optimiser step; the language model is not run.
 
-    With `sampled_tokens` of the collator the softmax is over the step's tokens and that many others (`sampled_classes`).
+    With the collator's `sampled_tokens` the softmax is over a batch's tokens and so many others (`sampled_classes`).
     """
 
     data_collator: CtcCollator

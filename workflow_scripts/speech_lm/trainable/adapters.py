@@ -185,7 +185,7 @@ class CtcHead(nn.Module):
         self.bias = nn.Parameter(torch.zeros(()))
 
     def forward(self, outputs: Tensor, tokens_asked: Tensor | None = None) -> Tensor:
-        """(B, T_s, d) adapter outputs -> (B, T_s, classes) logits; with (n,) rows of the embeddings: (B, T_s, 1 + n)."""
+        """(B, T_s, d) adapter outputs -> (B, T_s, classes) logits; of (n,) rows of the embeddings: (B, T_s, 1 + n)."""
         directions = self.directions if tokens_asked is None else self.directions[tokens_asked]
         tokens = outputs @ directions.to(outputs.dtype).T
         blank = (outputs @ self.blank.to(outputs.dtype) + self.bias.to(outputs.dtype))[..., None]
