@@ -39,8 +39,8 @@ OBJECTIVES: Mapping[str, Callable[[Collator, Any, Sequence[Question], RecipeSett
     "answers": _answers,
     "ctc": _ctc,
 }
-"""By `objective`, each from the collator of answers, the tokenizer, the training prompts and the recipe: a run on answers does
-not depend on the code of CTC."""
+"""By `objective`, each from the collator of answers, the tokenizer, the training prompts and the recipe: a run on
+answers does not depend on the code of CTC."""
 
 DISTILLATIONS: Mapping[str, type[Distillation]] = {
     "cosine": AlignmentLoss,
