@@ -64,6 +64,7 @@ rule judge_claims:
         comparisons="results/correlation/comparisons.csv",
         words="results/correlation/word_reading.csv",
         patching=study.patching_tables()[1:],
+        knockout=study.attention_tables()[1:],
     output:
         claims="results/tables/claims.csv",
     log:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.made_patching import patching_rows, profile_rows
+from tests.made_patching import attention_rows, knockout_rows, patching_rows, profile_rows
 from workflow_scripts.artifacts.tables import write_table
 from workflow_scripts.correlation.judge_claims import judge_claims
 from workflow_scripts.correlation.regress_gap import regress_gap
@@ -102,6 +102,8 @@ def _tables(models: tuple[str, ...]) -> dict[str, bytes]:
             "tests": _test_rows(made, rng),
             "patching": patching_rows(made.models, STEPS[-1]),
             "patching_profiles": profile_rows(made.models, STEPS[-1]),
+            "attention": attention_rows(made.models, STEPS[-1]),
+            "knockout": knockout_rows(made.models, STEPS[-1]),
             "sensitivity": _sensitivity_rows(),
         }
         for name, made_rows in rows.items():
@@ -117,6 +119,7 @@ def _tables(models: tuple[str, ...]) -> dict[str, bytes]:
             models=made.facts,
             words=made.table("word_reading"),
             patching=made.table("patching_profiles"),
+            knockout=made.table("knockout"),
         )
         for path in made.logs:
             write_table(path, [*_log_rows(rng)], "training_log")

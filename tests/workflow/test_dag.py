@@ -32,8 +32,8 @@ NEW_MODEL = {
     "measure_responses": CHECKPOINTS,
     "edit_answers": 1,
 }
-DRAWN = [name for name in FIGURES if name not in ("patching", "conditions")]
-"""Figures of a study that exchanges no states and has one condition."""
+DRAWN = [name for name in FIGURES if name not in ("patching", "attention", "conditions")]
+"""Figures of a study that exchanges no states, reads no attention and has one condition."""
 AGGREGATES = {
     "build_gap_table": 1,
     "build_floor_table": 1,
@@ -215,6 +215,24 @@ def test_exchanging_states_adds_its_steps_figure_and_claims_and_runs_no_other_mo
     assert set(counts) == {
         "patch_states",
         "compare_patches",
+        "judge_claims",
+        "plot",
+        "build_manifest",
+        "build_report",
+    }
+
+
+def test_reading_attention_adds_its_steps_figure_and_claim_and_exchanges_no_state_again(finished):
+    finished.edit_config(lambda config: config.update(patching={"attention": {}}))
+    counts = finished.planned()
+    assert counts["read_attention"] == counts["patch_states"] == 2 and counts["compare_attention"] == 1
+    settings = finished.params("patch_states")["patching"]
+    assert "attention" not in settings
+    assert set(counts) == {
+        "patch_states",
+        "compare_patches",
+        "read_attention",
+        "compare_attention",
         "judge_claims",
         "plot",
         "build_manifest",

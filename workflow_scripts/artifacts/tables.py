@@ -126,6 +126,16 @@ TABLES: Mapping[str, Columns] = {
         """model checkpoint step subset kind direction positions window n depth difference first_half first_low
         first_high reached last_half width mean_share split_half skipped note"""
     ),
+    "attention": _columns(
+        """model checkpoint step subset kind form positions layer n share share_low share_high uniform highest skipped
+        note"""
+    ),
+    "knockout": _columns(
+        """model checkpoint step subset kind form window layer depth n outcome base n_positions n_control draws change
+        change_low change_high control difference difference_low difference_high p p_holm detectable skipped note""",
+        change=NUMBER,
+        control=NUMBER,
+    ),
 }
 """Columns of every table that stages share, with their types, in order, by the name of the table."""
 

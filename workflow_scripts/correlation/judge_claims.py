@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
+from workflow_scripts.artifacts.attention import SPEECH
 from workflow_scripts.artifacts.patches import SPEECH_ONLY, TO_SPEECH
 from workflow_scripts.artifacts.tables import last_checkpoints, read_table, select, without_repeated_starts, write_table
 from workflow_scripts.correlation.points import LOG_STEP, OUTCOMES
@@ -27,6 +28,8 @@ from workflow_scripts.measures.word_reading import NEXT, OWN
 from workflow_scripts.statistics.means import student_interval
 from workflow_scripts.statistics.run_validation import MIN_RUNS
 
+ALPHA = 0.05
+"""Of a single window of layers, after Holm."""
 MIDDLE, ABRUPT = 0.5, 0.25
 """Shares of a model's depth: what counts as late, and as abrupt (ours)."""
 ABOVE_ZERO = "the 95 % interval over runs lies above 0"
@@ -46,10 +49,12 @@ def judge_claims(
     models: Mapping[str, Mapping[str, Any]],
     words: Path | None = None,
     patching: Path | None = None,
+    knockout: Path | None = None,
 ) -> None:
     """Write claims.csv from the tables of this stage; `models`: a run's `warmup` ("none" or not) and `start`.
 
     words: word_reading.csv, None for none. patching: patching_profiles.csv, None where states were not exchanged.
+    knockout: knockout.csv, None where attention was not read.
     """
     by_layer = _of_runs(read_table(layers, "layers"), models)
     points = _of_runs(read_table(checkpoints, "checkpoints"), models)
@@ -63,6 +68,9 @@ def judge_claims(
     if patching is not None:
         profiles = read_table(patching, "patching_profiles")
         rows += fusion_claims(profiles[profiles["model"].isin(list(models))])
+    if knockout is not None:
+        hidden = read_table(knockout, "knockout")
+        rows += knockout_claims(hidden[hidden["model"].isin(list(models))])
     write_table(claims, rows, "claims")
 
 
@@ -128,6 +136,34 @@ def fusion_claims(profiles: pd.DataFrame) -> Iterator[dict[str, Any]]:
         ("the last position is the bottleneck", "mean over layers of the share restored, - that of template", alone),
     ):
         yield _judged(claim, "patching", statistic, own, len(last), n, +1)
+
+
+def knockout_claims(knockout: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """What it costs that answers cannot attend to the speech, at all layers at once, beyond as many other positions.
+
+    No window is chosen for the verdict; the note says in which single windows a run loses more than by the control.
+    """
+    rows = select(knockout, form=SPEECH)
+    rows = rows[(rows["kind"] != SPEECH_ONLY) & (rows["n"] > 0)]
+    everywhere = (rows["window"] == rows["depth"]).to_numpy(dtype=bool)
+    whole, single = rows[everywhere], rows[~everywhere]
+    statistic = "change of the outcome with the speech hidden from the answer at all layers, - that of the control"
+    row = _judged(
+        "answers read the speech directly",
+        "knockout",
+        statistic,
+        whole["difference"],
+        len(whole),
+        int(whole["n"].sum()),
+        -1,
+    )
+    lost = single[(single["p_holm"] < ALPHA) & (single["difference"] < 0)]
+    spans = {
+        model: ", ".join(f"{one.layer} to {one.layer + one.window - 1}" for one in own.itertuples())
+        for model, own in lost.groupby("model")
+    }
+    found = "; ".join(f"{model}: layers {span}" for model, span in spans.items())
+    yield row | {"note": f"single windows beyond the control (Holm, p < {ALPHA}): {found or 'none'}"}
 
 
 def reading_claims(words: pd.DataFrame) -> Iterator[dict[str, Any]]:
@@ -266,5 +302,6 @@ if __name__ == "__main__":
             models=s.params.models,
             words=Path(s.input.words),
             patching=Path(s.input.patching[0]) if s.input.patching else None,
+            knockout=Path(s.input.knockout[0]) if s.input.knockout else None,
         ),
     )

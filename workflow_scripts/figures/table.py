@@ -277,6 +277,28 @@ FIGURES: Mapping[str, Figure] = {
         category="Interventions",
         label="Exchanged states",
     ),
+    "attention": Figure(
+        function="plot_attention:plot_attention",
+        inputs={
+            "attention": "results/patching/attention.csv",
+            "knockout": "results/patching/knockout.csv",
+        },
+        columns={
+            "attention": "model kind form positions layer n share share_low share_high uniform",
+            "knockout": "model kind form window layer depth n change change_low change_high control p_holm",
+        },
+        title="Where answers look",
+        caption="Left: share of the attention of the answer (the prompt's last position and the answer's tokens) that "
+        "goes to the query, by layer, mean over heads, with its 95 % interval over questions; thin: the share of the "
+        "positions in sight that are the query's, what attention without preference would give. Right: change of the "
+        "outcome (margin of the right letter, or log-probability of the reference per token, in nats) when the answer "
+        "cannot attend to the query in the layers that a bar spans, with its 95 % interval; grey: with as many random "
+        "other positions hidden, or all there are; dots: beyond the control (Holm, p < .05); dotted line: hidden in "
+        "all layers. What the template has read of the query still arrives. Solid: spoken; dashed: written. Questions "
+        "that are answered rightly in writing only, unless the study patches all. n: questions.",
+        category="Interventions",
+        label="Where answers look",
+    ),
     "partial_residuals": Figure(
         function="plot_partial_residuals:plot_partial_residuals",
         inputs={"points": "results/correlation/points.csv"},

@@ -56,7 +56,7 @@ def compare_patches(patches: Sequence[Path], cells: Path, profiles: Path, *, see
     cell_rows: list[dict[str, Any]] = []
     profile_rows: list[dict[str, Any]] = []
     for (model, checkpoint, subset), files in by_run.items():
-        run = {"model": model, "checkpoint": checkpoint, "step": _step(checkpoint), "subset": subset}
+        run = {"model": model, "checkpoint": checkpoint, "step": step_of(checkpoint), "subset": subset}
         records = [record for found, _ in files for record in found]
         kept, facts = sum(facts["kept"] for _, facts in files), files[0][1]
         if not any(record.source for record in records):
@@ -179,7 +179,8 @@ def _empty(records: Sequence[PatchRecord]) -> Iterator[dict[str, Any]]:
         yield named | _skips(records, cell)
 
 
-def _step(checkpoint: str) -> int | None:
+def step_of(checkpoint: str) -> int | None:
+    """The training step that a checkpoint is named by; None for one without, as `final`."""
     return int(checkpoint.removeprefix("step-")) if checkpoint.startswith("step-") else None
 
 

@@ -36,6 +36,11 @@ class Outcome:
         options = [log_sum([float(log_probs[branch].sum()) for branch in spelled]) for spelled in self.letters]
         return options[self.right] - max(value for place, value in enumerate(options) if place != self.right)
 
+    @property
+    def answer(self) -> list[int]:
+        """Tokens of the right answer: the reference, or the first way to write the right option's letter."""
+        return self.branches[self.letters[self.right][0] if self.letters else 0]
+
     def after_first(self) -> tuple[int, "Outcome"] | None:
         """The first answer token, and what is read behind it; None where nothing follows it."""
         if self.letters or len(self.branches[0]) < 2:

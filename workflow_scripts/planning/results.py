@@ -65,6 +65,7 @@ def result_files(study: Study) -> list[str]:
         "results/intervention/tests.csv",
         "results/intervention/cases.csv",
         *study.patching_tables(),
+        *study.attention_tables(),
         *study.training_logs(),
         *table_files("csv"),
     ]

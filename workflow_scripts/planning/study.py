@@ -168,12 +168,16 @@ class Study:
         """Models whose hidden states can be edited."""
         return [name for name in self.models if self.config.models[name].editable]
 
-    def patches(self) -> list[str]:
-        """Files of exchanged states: last checkpoint of each model that can be edited; none if the stage is off."""
-        if self.config.patching is None:
+    def patches(self, kind: str = "patches") -> list[str]:
+        """Files of exchanged states: last checkpoint of each model that can be edited; none if the stage is off.
+
+        `kind`: `attention` or `knockout` for the files of attention, none if the study does not read it.
+        """
+        settings = self.config.patching
+        if settings is None or (kind != "patches" and settings.attention is None):
             return []
         return self.files(
-            "results/patching/{model}/{checkpoint}/{subset}/{shard}.patches.jsonl",
+            f"results/patching/{{model}}/{{checkpoint}}/{{subset}}/{{shard}}.{kind}.jsonl",
             models=self.editable_models,
             last=True,
             subsets=[self.config.patched_subset],
@@ -182,6 +186,10 @@ class Study:
     def patching_tables(self) -> list[str]:
         """Tables of the patching stage; none if it is off."""
         return [f"results/patching/{name}.csv" for name in ("patching", "patching_profiles") if self.patches()]
+
+    def attention_tables(self) -> list[str]:
+        """Tables of the attention of answers; none if it is not read."""
+        return [f"results/patching/{name}.csv" for name in ("attention", "knockout") if self.patches(name)]
 
     def model_facts(self) -> dict[str, dict[str, str]]:
         """Strategy, backbone, warm-up and start of each model: what regressions group by."""

@@ -11,6 +11,19 @@ EVERY_CLASS: tuple[Positions, ...] = ("last", "template", "query", "content", "a
 """Position classes; docs/patching.md defines them."""
 
 
+class AttentionSettings(Settings):
+    """Where answers look, and what they are when they cannot look at the query."""
+
+    window: int = Field(default=5, ge=1, le=1000, description="Consecutive layers in which the query is hidden.")
+    stride: int = Field(
+        default=3,
+        ge=1,
+        le=1000,
+        description="Layers between the first ones of two windows; all at once come in addition.",
+    )
+    draws: int = Field(default=3, ge=1, le=100, description="Draws of as many random other positions, the control.")
+
+
 class PatchingSettings(Settings):
     """Which questions, positions and layers are patched."""
 
@@ -34,6 +47,9 @@ class PatchingSettings(Settings):
         default=None, min_length=1, description="First layers of the windows, 0 = embeddings; default: all."
     )
     batch_size: int = Field(default=8, gt=0, description="Questions whose states are in memory at once.")
+    attention: AttentionSettings | None = Field(
+        default=None, description="Attention of the answer to the query, and its knockout by layer; null: not done."
+    )
 
     @field_validator("positions", "windows", "layers")
     @classmethod
