@@ -4,7 +4,7 @@ import pandas as pd
 
 from workflow_scripts.artifacts.patches import ALL, SPEECH_ONLY, TEXT_ONLY, TO_SPEECH, TO_TEXT
 from workflow_scripts.artifacts.tables import TABLES, typed
-from workflow_scripts.correlation.judge_claims import fusion_claims, reading_claims
+from workflow_scripts.correlation.judge_claims import fusion_claims, knockout_claims, reading_claims
 
 CLAIMS = ["speech becomes text late", "speech becomes text abruptly", "the last position is the bottleneck"]
 
@@ -43,6 +43,41 @@ def test_two_runs_are_too_few_and_a_run_without_questions_is_none():
     rows = [row for row in profiles(22, 0.1, 0.3, 0.02) if row["model"] != "c"]
     assert verdicts(rows) == ["underpowered"] * 3
     assert verdicts([{"model": "a", "n": 0, "note": "no question right in one form only"}]) == ["underpowered"] * 3
+
+
+def knocked_out(whole, single, form="speech", p_holm=0.01, runs=("a", "b", "c")):
+    """Three runs: all layers at once, and a window of two of eight layers."""
+    rows = []
+    for shift, run in enumerate(runs):
+        one = {"model": run, "kind": TEXT_ONLY, "form": form, "depth": 8, "n": 10, "p_holm": p_holm}
+        for layer, window, difference in ((0, 8, whole), (4, 2, single)):
+            rows.append(one | {"layer": layer, "window": window, "difference": difference + 0.01 * shift})
+    return rows
+
+
+def judged(rows):
+    [row] = knockout_claims(typed(pd.DataFrame(rows), TABLES["knockout"]))
+    return row
+
+
+def test_answers_that_lose_by_the_knockout_beyond_the_control_read_the_speech():
+    row = judged(knocked_out(-1.0, -0.5))
+    assert (row["verdict"], row["n_runs"], row["n"]) == ("supported", 3, 30) and row["high"] < 0
+    assert "a: layers 4 to 5; b: layers 4 to 5" in row["note"]
+
+
+def test_a_knockout_that_costs_what_the_control_costs_is_no_reading_whatever_a_single_window_shows():
+    row = judged(knocked_out(0.0, -0.5))
+    assert row["verdict"] == "not supported"
+    assert judged(knocked_out(0.0, -0.5, p_holm=0.2))["note"].endswith("none")
+
+
+def test_the_written_form_and_runs_without_a_question_do_not_count_as_reading_speech():
+    rows = knocked_out(0.0, 0.0) + knocked_out(-1.0, -1.0, form="text")
+    assert judged(rows)["verdict"] == "not supported"
+    left_out = [{"model": "d", "n": 0, "note": "it only runs as a whole"}]
+    assert judged(knocked_out(-1.0, -1.0, runs=("a", "b")) + left_out)["verdict"] == "underpowered"
+    assert judged(left_out)["n_runs"] == 0
 
 
 def read(own, following, **changed):

@@ -148,8 +148,8 @@ def test_shares_are_means_over_questions_with_an_interval_inside_0_to_1():
     records = [
         AttentionRecord(
             id=f"q{number}", kind=TEXT_ONLY, form=SPEECH, n_rows=2,
-            uniform=dict.fromkeys(LOOKED_AT, 0.2), shares=dict.fromkeys(LOOKED_AT, [share, 0.0]),
-            highest=dict.fromkeys(LOOKED_AT, [2 * share, 0.0]),
+            uniform=dict.fromkeys(LOOKED_AT, 0.2), shares={name: [share, 0.0] for name in LOOKED_AT},
+            highest={name: [2 * share, 0.0] for name in LOOKED_AT},
         )
         for number, share in enumerate((0.1, 0.2, 0.3))
     ]  # fmt: skip

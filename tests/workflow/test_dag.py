@@ -222,12 +222,10 @@ def test_exchanging_states_adds_its_steps_figure_and_claims_and_runs_no_other_mo
     }
 
 
-def test_reading_attention_adds_its_steps_figure_and_claim_and_exchanges_no_state_again(finished):
+def test_reading_attention_adds_its_steps_figure_and_claim(finished):
     finished.edit_config(lambda config: config.update(patching={"attention": {}}))
     counts = finished.planned()
     assert counts["read_attention"] == counts["patch_states"] == 2 and counts["compare_attention"] == 1
-    settings = finished.params("patch_states")["patching"]
-    assert "attention" not in settings
     assert set(counts) == {
         "patch_states",
         "compare_patches",

@@ -149,9 +149,9 @@ def summary(jobs: Iterable[Job], changed: Iterable[bool]) -> set[str]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """The default study with one model of each family, and states exchanged."""
+    """The default study with one model of each family, states exchanged and attention read."""
     workflow = Workflow(tmp_path_factory.mktemp("reruns"))
-    workflow.edit_config(lambda config: config["models"].update(PUBLIC) or config.update(patching={}))
+    workflow.edit_config(lambda config: config["models"].update(PUBLIC) or config.update(patching={"attention": {}}))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(workflow.folder)
         yield Study(workflow)
@@ -162,7 +162,7 @@ def of(rules: Iterable[str], *values: str) -> set[str]:
     return {f"{rule}[{value}]" for rule in rules for value in values}
 
 
-OPENING = {"answer_floors", "answer_questions", "dump_states", "edit_answers", "patch_states"}
+OPENING = {"answer_floors", "answer_questions", "dump_states", "edit_answers", "patch_states", "read_attention"}
 """Rules that open any model."""
 RUNNING = OPENING | {"answer_questions_base", "answer_instructions", "measure_responses"}
 """Rules that run a language model."""
@@ -320,8 +320,11 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
     "exchanged words": (change("measures/word_reading.py", "exchanged"), {"build_response_table"}),
     # --- single steps
     "training prompts": (change("benchmark/build_instructions.py", "source_quotas"), {"build_instructions"}),
-    "what a patch is": (change("patching/sweep.py", "MOST_ROWS"), {"patch_states"}),
+    "how many patches share a pass": (change("patching/sweep.py", "MOST_ROWS"), {"patch_states", "read_attention"}),
+    "what a patch is": (change("patching/positions.py", "elsewhere"), {"patch_states"}),
+    "what an answer can look at": (change("patching/attention.py", "classes"), {"read_attention"}),
     "what patches restore": (change("statistics/mediation.py", "HALF"), {"compare_patches"}),
+    "tests of the knockout": (change("patching/compare_attention.py", "knockout_rows"), {"compare_attention"}),
     "kinds of questions": (change("evaluation/question_tags.py", "WER_BINS"), {"build_tag_table"}),
     "exchanged tags": (change("statistics/group_tests.py", "exchange_p"), {"build_tag_table"}),
     "edits": (change("intervention/operations.py", "ZERO_NORM"), {"edit_answers"}),

@@ -2,8 +2,8 @@
 
 attention.csv has one row per model, kind of questions, form, class of positions and layer. share: of the attention of
 the prompt's last position and of the answer's tokens, mean over these, over heads and over n questions, with its
-interval over questions; uniform: share of the positions in sight, what attention without preference would give; highest: the
-same share of each question's most attentive head (a choice among heads: no chance level of its own).
+interval over questions; uniform: share of the positions in sight, what attention without preference would give;
+highest: the same share of each question's most attentive head (a choice among heads: it has no chance level).
 
 knockout.csv has one row per model, kind, form and window of layers, the last one of all layers. change: mean(hidden -
 base) of the outcome, control: that with random other positions hidden, mean over draws; difference: change - control;

@@ -16,10 +16,7 @@ class AttentionSettings(Settings):
 
     window: int = Field(default=5, ge=1, le=1000, description="Consecutive layers in which the query is hidden.")
     stride: int = Field(
-        default=3,
-        ge=1,
-        le=1000,
-        description="Layers between the first ones of two windows; all at once come in addition.",
+        default=3, ge=1, le=1000, description="Layers between two windows' first ones; all layers come in addition."
     )
     draws: int = Field(default=3, ge=1, le=100, description="Draws of as many random other positions, the control.")
 

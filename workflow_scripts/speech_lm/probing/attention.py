@@ -24,7 +24,7 @@ NO_WEIGHTS = "its attention gives no weights"
 
 
 class NoAttentionError(SpeechLMError):
-    """The layers of a model neither show nor let be changed where they look; the message is `NO_MASK` or `NO_WEIGHTS`."""
+    """Layers do not show where they look, or cannot be kept from looking; the message is `NO_WEIGHTS` or `NO_MASK`."""
 
 
 @contextmanager
