@@ -293,9 +293,9 @@ FIGURES: Mapping[str, Figure] = {
         "positions in sight that are the query's, what attention without preference would give. Right: change of the "
         "outcome (margin of the right letter, or log-probability of the reference per token, in nats) when the answer "
         "cannot attend to the query in the layers that a bar spans, with its 95 % interval; grey: with as many random "
-        "other positions hidden, or all there are; dots: beyond nothing hidden and the control (Holm, p < .05); dotted: "
-        "all layers. What the template has read of the query still arrives. Solid: spoken; dashed: written. Questions "
-        "that are answered rightly in writing only, unless the study patches all. n: questions.",
+        "other positions hidden, or all there are; dots: beyond both, nothing and the control (Holm, p < .05); dotted "
+        "line: all layers. What the template has read of the query still arrives. Solid: spoken; dashed: written. "
+        "Questions that are answered rightly in writing only, unless the study patches all. n: questions.",
         category="Interventions",
         label="Where answers look",
     ),
