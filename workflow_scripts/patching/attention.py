@@ -78,7 +78,7 @@ class FormBatch:
     def __init__(
         self, lm: DecoderSpeechLM, form: str, asked: Sequence[Asked], settings: AttentionSettings, seed: int
     ) -> None:
-        self.lm, self.form, self.asked, self.settings, self.seed = lm, form, asked, settings, seed
+        self.lm, self.form, self.asked, self.draws, self.seed = lm, form, asked, settings.draws, seed
         self.windows = windows_of(lm.n_layers, settings.window, settings.stride)
         self.branches = [one.outcome.branches for one in asked]
         room = max(1, *map(n_columns, self.branches))
@@ -150,7 +150,7 @@ class FormBatch:
         if not len(others) or not len(query):
             return []
         # Where others are few the control has them all, and every draw would be the same.
-        draws = self.settings.draws if len(others) > len(query) else 1
+        draws = self.draws if len(others) > len(query) else 1
         key = [self.seed, zlib.crc32(one.id.encode()), zlib.crc32(self.form.encode())]
         rng = np.random.default_rng(key)
         return [query, *(rng.permutation(others)[: len(query)] for _ in range(draws))]
