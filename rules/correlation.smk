@@ -65,6 +65,7 @@ rule judge_claims:
         words="results/correlation/word_reading.csv",
         patching=study.patching_tables()[1:],
         knockout=study.attention_tables()[1:],
+        edits=study.tests_of_erasures(),
     output:
         claims="results/tables/claims.csv",
     log:

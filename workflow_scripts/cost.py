@@ -27,6 +27,7 @@ from workflow_scripts.planning.books import (
 from workflow_scripts.planning.online import features_online, prompt_seconds, prompts_of
 from workflow_scripts.planning.study import Study
 from workflow_scripts.settings import INSTRUCTIONS, Config, ConfigError, read_study
+from workflow_scripts.settings.intervention import ERASE
 from workflow_scripts.settings.model_size import ModelSize
 
 Sizes = Callable[[str | None], ModelSize]
@@ -213,12 +214,15 @@ def _edits(config: Config, study: Study, size: Sizes, rates: Rates, asked: Mappi
     subset, operations = config.intervention.subset, config.intervention.operations
     shards, tokens = len(study.shards(subset)), config.benchmark.subsets[subset].max_new_tokens
     rounds = sum(len(edit.layers or [0]) for edit in operations.values())
+    # Erasers are fitted to the states of both forms, a pass of each per layer.
+    fits = sum(len(edit.layers or [0]) for edit in operations.values() if edit.operation == ERASE)
     jobs, spent, read = 0, 0.0, 0.0
     for name in study.editable_models:
         entry = config.models[name]
         weights = size(entry.language_model or entry.weights_asset(name)).parameters
         once = PROMPT / rates["reading"] + tokens / rates["decoding"]
         spent += 2 * weights * rounds * asked[subset] * once + shards * rates["start_seconds"]
+        spent += 2 * weights * fits * asked[subset] * 2 * PROMPT / rates["reading"]
         jobs += shards
         read += shards * 2 * weights
     kept = ANSWER_BYTES * rounds * asked[subset] * len(study.editable_models)

@@ -7,7 +7,7 @@ from workflow_scripts.artifacts.answers import EDITED_ANSWERS, EditedAnswerRecor
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.questions import QUESTIONS, Question
 from workflow_scripts.artifacts.tables import TABLES, read_table
-from workflow_scripts.intervention.compare_edits import compare_edits, kl_change, loss_change
+from workflow_scripts.intervention.compare_edits import compare_edits, kl_change, loss_change, readings
 
 N = 40
 
@@ -250,7 +250,7 @@ def test_golden_table(tmp_path, questions):
     assert lines[0] == ",".join(TABLES["tests"])
     assert lines[2] == (
         "m,step-000400,nq,x,none,edit,x,angle,,all,,0,,vote,,,false,2,100,0,2,0,2,100,-34.8689,100,0.5,0.5,,"
-        "1.5,0,,,,,,,4,,0.5,0,0,2,underpowered"
+        "1.5,0,,,,,,,4,,0.5,,,,,,,0,0,2,underpowered"
     )
 
 
@@ -317,3 +317,31 @@ def test_cases_are_chosen_by_rule_and_show_both_directions(tmp_path, questions):
         ("two", False, False),
     ]
     assert {row["answer"] for row in rows if row["right"]} == {"yes"}
+
+
+def read(name, spread, before, after):
+    found = {"words_spread": spread, "words_error_before": before, "words_error_after": after}
+    return answer(name, "erase", True).model_copy(update=found)
+
+
+def test_what_a_reader_gets_out_of_erased_vectors_is_pooled_over_questions():
+    found = readings([read("q00", 4.0, 1.0, 4.0), read("q01", 12.0, 7.0, 13.0), answer("q02", "erase", True)])
+    assert (found["r2_before"], found["r2_after"]) == (0.5, -0.0625)
+    for name in ("r2_before", "r2_after"):
+        assert found[f"{name}_low"] < found[name] < found[f"{name}_high"]
+    assert readings([answer("q00", "angle", True)]) == {}
+
+
+def test_the_table_says_what_was_left_of_an_erasure(tmp_path, questions):
+    path, ids = tmp_path / "a.answers.jsonl", [f"q{k:02d}" for k in range(N)]
+    made = [answer(name, key, True) for key in ("none", "text") for name in ids]
+    made += [read(name, 4.0 + k % 2, 1.0, 3.0) for k, name in enumerate(ids)]
+    cells = {"erase": facts_of("erase") | {"operation": "erase"}}
+    EDITED_ANSWERS.write(path, made, {"model": "m", "checkpoint": "c", "shard": "s", "cells": cells})
+    row = pick(run(tmp_path, questions, [path]), edit="erase")
+    assert (row["operation"], row["r2_before"], row["r2_after"]) == (
+        "erase",
+        pytest.approx(7 / 9),
+        pytest.approx(1 / 3),
+    )
+    assert row["r2_after_low"] < row["r2_after"] < row["r2_after_high"]

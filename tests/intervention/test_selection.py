@@ -93,6 +93,16 @@ def test_all_edits_every_distinct_frame_with_its_best_token():
     assert found.tokens.tolist() == [0, 1, 2, 3]
 
 
+def test_everywhere_edits_every_frame_with_the_token_of_the_nearest_frame_of_the_path():
+    found = select_targets(entry(selection="everywhere"), *VOTED, T_s=11)
+    assert found.frames.tolist() == list(range(11)) and not found.exhausted
+    assert found.tokens.tolist() == [0, 0, 0, 0, 1, 1, 2, 2, 3, 3, 3], "between two, the earlier one's"
+    backwards = select_targets(entry(selection="everywhere"), np.array([8, 2]), np.zeros(2), T_s=10)
+    assert backwards.tokens.tolist() == [1] * 6 + [0] * 4
+    with pytest.raises(ValueError, match="everywhere needs T_s"):
+        select_targets(entry(selection="everywhere"), *VOTED)
+
+
 def test_bottom_takes_the_frames_with_the_lowest_score_and_top_the_highest():
     """Token 4 scores lowest, but its frame 2 is also that of token 0, the best: it is not among the bottom two."""
     found = select_targets(entry(selection="bottom", k=2), *VOTED)

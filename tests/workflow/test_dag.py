@@ -198,9 +198,11 @@ def test_changing_one_entry_of_the_grid_reruns_the_interventions_and_what_reads_
     counts = finished.planned()
     assert counts["edit_answers"] == 2 and counts["compare_edits"] == 1
     assert counts["plot"] == 2
+    # A claim is judged from the grid's erasure; without one, claims.csv does not read the edits.
     assert set(counts) == {
         "edit_answers",
         "compare_edits",
+        "judge_claims",
         "plot",
         "build_tables",
         "build_manifest",

@@ -328,6 +328,7 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
     "kinds of questions": (change("evaluation/question_tags.py", "WER_BINS"), {"build_tag_table"}),
     "exchanged tags": (change("statistics/group_tests.py", "exchange_p"), {"build_tag_table"}),
     "edits": (change("intervention/operations.py", "ZERO_NORM"), {"edit_answers"}),
+    "erased words": (change("measures/linear_erasure.py", "STEPS"), {"edit_answers"}),
     "tests of edits": (change("intervention/compare_edits.py", "judge"), {"compare_edits"}),
     "layers and chance": (change("correlation/build_alignment_table.py", "cka_rows"), {"build_alignment_table"}),
     "responses by position": (change("correlation/build_response_table.py", "position_rows"), {"build_response_table"}),

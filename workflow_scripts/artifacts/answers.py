@@ -52,6 +52,13 @@ class EditedAnswerRecord(AnswerRecord):
     tokens: list[int] = Field(default=[], description="Text tokens they were paired with.")
     shifts: list[float] = Field(default=[], description="Length of the change of each edited vector, over layers.")
     skipped: str = Field(default="", description="Why nothing was edited; empty where something was.")
+    words_spread: float | None = Field(
+        default=None, description="Erasures: squared distance of the words' vectors from their mean in other questions."
+    )
+    words_error_before: float | None = Field(
+        default=None, description="Squared error of a linear reader of other questions, unedited."
+    )
+    words_error_after: float | None = Field(default=None, description="The same where all have been erased.")
 
 
 EDITED_ANSWERS = RecordFile("edited-answers/2", EditedAnswerRecord, unique=None)

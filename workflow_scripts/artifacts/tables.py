@@ -114,7 +114,8 @@ TABLES: Mapping[str, Columns] = {
         """model checkpoint subset edit against kind name operation weight selection k layer metric path control of
         swept n score score_against b c net difference difference_low difference_high p p_holm detectable
         nll_per_token nll_change nll_change_low nll_change_high kl_first kl_change kl_change_low kl_change_high
-        edited_mean shift_mean log_norm_ratio unedited exhausted changed_answers verdict"""
+        edited_mean shift_mean log_norm_ratio r2_before r2_before_low r2_before_high r2_after r2_after_low r2_after_high
+        unedited exhausted changed_answers verdict"""
     ),
     "cases": _columns("model checkpoint subset change cases id question reference input answer right decided"),
     # patching

@@ -25,6 +25,7 @@ from workflow_scripts.correlation.regress_gap import PAPER_PAIRS
 from workflow_scripts.correlation.samples import ALL
 from workflow_scripts.measures.registry import CALIBRATED, MEASURES, predictors
 from workflow_scripts.measures.word_reading import NEXT, OWN
+from workflow_scripts.settings.intervention import ERASE, RANDOM_SUBSPACE
 from workflow_scripts.statistics.means import student_interval
 from workflow_scripts.statistics.run_validation import MIN_RUNS
 
@@ -32,6 +33,8 @@ ALPHA = 0.05
 """Of a single window of layers, after Holm."""
 MIDDLE, ABRUPT = 0.5, 0.25
 """Shares of a model's depth: what counts as late, and as abrupt (ours)."""
+LEFT = 0.5
+"""Share of what a reader knew that may be left of an erasure of which no effect is seen (ours)."""
 ABOVE_ZERO = "the 95 % interval over runs lies above 0"
 BELOW_ZERO = "the 95 % interval over runs lies below 0"
 PREDICTS = "more similar goes with a smaller gap, Q2 > 0, and R2 minus R2 of log(1 + step) > 0 over runs (95 %)"
@@ -50,11 +53,13 @@ def judge_claims(
     words: Path | None = None,
     patching: Path | None = None,
     knockout: Path | None = None,
+    edits: Path | None = None,
 ) -> None:
     """Write claims.csv from the tables of this stage; `models`: a run's `warmup` ("none" or not) and `start`.
 
     words: word_reading.csv, None for none. patching: patching_profiles.csv, None where states were not exchanged.
     knockout: knockout.csv, None where attention was not read.
+    edits: tests.csv, None where the grid erases nothing.
     """
     by_layer = _of_runs(read_table(layers, "layers"), models)
     points = _of_runs(read_table(checkpoints, "checkpoints"), models)
@@ -71,6 +76,9 @@ def judge_claims(
     if knockout is not None:
         hidden = read_table(knockout, "knockout")
         rows += knockout_claims(hidden[hidden["model"].isin(list(models))])
+    if edits is not None:
+        tests = read_table(edits, "tests")
+        rows += erasure_claims(tests[tests["model"].isin(list(models))])
     write_table(claims, rows, "claims")
 
 
@@ -164,6 +172,27 @@ def knockout_claims(knockout: pd.DataFrame) -> Iterator[dict[str, Any]]:
     }
     found = "; ".join(f"{model}: layers {span}" for model, span in spans.items())
     yield row | {"note": f"single windows beyond the control (Holm, p < {ALPHA}): {found or 'none'}"}
+
+
+def erasure_claims(tests: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """What the answer loses with the words' vectors, beside a random subspace of that rank and size, over all erasures.
+
+    Where no loss is seen and more than `LEFT` of what a linear reader knew is still there, nothing was tested.
+    """
+    controls = set(select(tests, control=RANDOM_SUBSPACE)["edit"])
+    rows = select(tests, kind="edit", operation=ERASE)
+    rows = rows[rows["against"].isin(controls) & (rows["edited_mean"] > 0)]
+    runs = rows.groupby("model")
+    cost, n = runs["nll_change"].mean(), int(runs["n"].max().sum())
+    statistic = "loss of the reference under erasure minus that under a random subspace, nats per token"
+    claim = "the answer needs the words' vectors in the speech vectors"
+    row = _judged(claim, ERASE, statistic, cost, len(cost), n, +1)
+    before, after = rows["r2_before"].mean(), rows["r2_after"].mean()
+    if row["verdict"] == "not supported" and not after <= LEFT * before:
+        row["verdict"] = "underpowered"
+    if len(cost):
+        row["note"] = f"R2 of a linear reader of the words {before:.3f} before, {after:.3f} after"
+    yield row | {"rule": f"{ABOVE_ZERO}; underpowered if not, and more than half of that R2 is left"}
 
 
 def reading_claims(words: pd.DataFrame) -> Iterator[dict[str, Any]]:
@@ -303,5 +332,6 @@ if __name__ == "__main__":
             words=Path(s.input.words),
             patching=Path(s.input.patching[0]) if s.input.patching else None,
             knockout=Path(s.input.knockout[0]) if s.input.knockout else None,
+            edits=Path(s.input.edits[0]) if s.input.edits else None,
         ),
     )

@@ -151,6 +151,7 @@ def _question_states(
                 context, asked.ids[number], spoken[place], written[place], lambda place=place: all_states(place)
             ),
             mean_lengths=context.mean_lengths,
+            erasures={key: one.of[asked.ids[number]] for key, one in context.erasures.items()},
         )
         for place, number in enumerate(numbers)
     ]

@@ -11,7 +11,9 @@ A model that cannot be edited has one row, of kind `left out`, whose verdict say
 
 score, difference, detectable: percent of questions answered strictly right. kl: nats. layer: empty for edits of every
 layer in one pass. shift_mean: length of the change of an edited vector. log_norm_ratio: mean log(||s|| / ||t||) before
-the edit. unedited, exhausted: questions in which nothing was edited, or fewer frames than asked for.
+the edit. r2_before, r2_after: of erasures, how much of the words' vectors a linear reader of other questions gets out
+of the speech vectors, 1 - errors / spread over all questions. unedited, exhausted: questions in which nothing was
+edited, or fewer frames than asked for.
 """
 
 import logging
@@ -207,9 +209,28 @@ def _counts(edited: EditedModel, key: str) -> dict[str, Any]:
         "edited_mean": float(np.mean([record.n_edited for record in records])),
         "shift_mean": float(np.mean(shifts)) if shifts else None,
         "log_norm_ratio": sum(mean * n for mean, n in ratios) / total if total else None,
+        **readings(records),
         "unedited": edited.cells[key]["unedited"],
         "exhausted": edited.cells[key]["exhausted"],
     }
+
+
+def readings(records: Sequence[EditedAnswerRecord]) -> dict[str, float]:
+    """R2 of reading the words from speech vectors before and after they were erased, with intervals over questions."""
+    known = [
+        (one.words_spread, one.words_error_before, one.words_error_after)
+        for one in records
+        if None not in (one.words_spread, one.words_error_before, one.words_error_after)
+    ]
+    if not known:
+        return {}
+    spread, before, after = np.array(known, dtype=np.float64).T
+    found = {}
+    for name, errors in (("r2_before", before), ("r2_after", after)):
+        missed = of_ratios([(errors, spread)], None)
+        low, high = missed.interval
+        found |= {name: 1 - missed.value, f"{name}_low": 1 - high, f"{name}_high": 1 - low}
+    return found
 
 
 def right_answers(

@@ -3,6 +3,7 @@
 random_direction  length and angle to s as s' has them, towards a random direction instead of t
 other_token       the same, towards another token of the transcript; for edits that keep the direction: its length
 other_question    the same, towards a token of another question's transcript
+random_subspace   for erasures: as many other directions erased, the mean squared change being that of the edit
 random_shift      s + ||s' - s|| u with a random unit vector u: for edits of the length
 random_frames, random_selection, top_selection    the edit itself elsewhere: see `selection`
 
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 from workflow_scripts.intervention.operations import ZERO_NORM, EditedVectors, edit_vectors, random_units
+from workflow_scripts.measures.linear_erasure import Eraser
 from workflow_scripts.settings.intervention import SCALING, InterventionOperation
 
 DONORS = ("other_token", "other_question")
@@ -34,11 +36,13 @@ class Surroundings:
         mean_length: mean length of the text vectors of the layer, or None where no entry needs it.
         donors: (n, d) text vectors of other tokens, for the controls `DONORS`.
         generator: of random directions.
+        eraser: for erasures; under the control random_subspace that of the random one.
     """
 
     generator: torch.Generator
     mean_length: float | None = None
     donors: Tensor | None = None
+    eraser: Eraser | None = None
 
 
 def make_vectors(
@@ -52,6 +56,7 @@ def make_vectors(
     Raises ValueError for a donor control without donors.
     """
     options = {"weight": entry.weight, "mean_length": around.mean_length, "generator": around.generator}
+    options["eraser"] = around.eraser
     operation = str(entry.operation)
     if control in DONORS and around.donors is None:
         raise ValueError(f"control {control} needs the text vectors of other tokens")

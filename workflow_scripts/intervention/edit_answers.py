@@ -37,6 +37,7 @@ logger = logging.getLogger(__name__)
 
 LEFT_OUT = "it only runs as a whole"
 """Why a model is not edited, as the header of its file and the tables say."""
+READINGS = ("words_spread", "words_error_before", "words_error_after")
 INPUTS = ("questions", "manifest", "features", "alignment", "model", "backbone", "encoder")
 
 
@@ -146,6 +147,9 @@ def answer_under_edits(
             for one in found[cell.key]:
                 tallies[cell.key].add(one.made)
     described = {cell.key: cell.facts() | tallies[cell.key].summary() for cell in cells}
+    for cell in cells:
+        if cell.edit in context.erasures:
+            described[cell.key] |= context.erasures[cell.edit].facts()
     described |= {name: {"name": name, "operation": ORACLE} for name in oracles}
     return [row for number in range(len(asked.ids)) for row in rows[number]], described
 
@@ -170,6 +174,7 @@ def _record(question: Question, key: str, found: GridAnswer) -> EditedAnswerReco
         tokens=made.tokens,
         shifts=[float(f"{shift:.6g}") for shift in made.shifts],
         skipped=made.skipped,
+        **dict(zip(READINGS, made.readings or ())),
     )
 
 

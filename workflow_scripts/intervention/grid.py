@@ -3,7 +3,13 @@
 from dataclasses import dataclass
 from typing import Any
 
-from workflow_scripts.settings.intervention import BASELINE, ORACLE, InterventionOperation, InterventionSettings
+from workflow_scripts.settings.intervention import (
+    BASELINE,
+    ERASE,
+    ORACLE,
+    InterventionOperation,
+    InterventionSettings,
+)
 from workflow_scripts.speech_lm.protocol import SpeechLMError
 
 
@@ -44,7 +50,12 @@ class Cell:
             "path": "layer's own" if self.recomputed else self.entry.path,
             "control": self.control,
             "of": self.of,
-        }
+        } | ({"rank": self.entry.rank, "erased": self.entry.erased} if self.entry.operation == ERASE else {})
+
+    @property
+    def edit(self) -> str:
+        """Key of the edit that this is, or is a control of."""
+        return self.of or self.key
 
 
 def grid_cells(settings: InterventionSettings, n_layers: int, model: str) -> list[Cell]:

@@ -10,6 +10,7 @@ length         s' = ||t|| s^                       own direction, t's length
 mean_length    s' = m s^                           own direction, the mean length m of the text vectors of that layer
 replace        s' = t                              the text vector itself
 noise          s' = s + w ||s|| u                  u: a random unit vector
+erase          s' = s - B A (s - m)                what tells the words, by a linear eraser (`measures.linear_erasure`)
 no_op          s' = s                              a control: the answers must not change by a bit
 """
 
@@ -18,9 +19,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from workflow_scripts.measures.linear_erasure import Eraser
+
 OPERATIONS = (
     *("no_op", "angle", "partial_angle", "slerp", "orthogonal"),
-    *("length", "mean_length", "replace", "noise"),
+    *("length", "mean_length", "replace", "noise", "erase"),
 )
 
 ZERO_NORM = 1e-12
@@ -57,6 +60,7 @@ def edit_vectors(
     weight: float = 1.0,
     mean_length: float | None = None,
     generator: torch.Generator | None = None,
+    eraser: Eraser | None = None,
 ) -> EditedVectors:
     """Apply `operation` to speech vectors (n, d) with their text partners (n, d).
 
@@ -65,7 +69,7 @@ def edit_vectors(
 
     Args:
         weight: w of partial_angle, slerp and noise. mean_length: m, for mean_length only.
-        generator: source of u, for noise only.
+        generator: source of u, for noise only. eraser: for erase only.
 
     Raises ValueError for shapes that differ, an unknown operation, or an argument that the operation lacks.
     """
@@ -81,6 +85,10 @@ def edit_vectors(
     s, t, s_norm, t_norm = s[kept], t[kept], s_norm[kept, None], t_norm[kept, None]
     if operation == "no_op":
         values = speech[kept]
+    elif operation == "erase":
+        if eraser is None:
+            raise ValueError("operation erase needs an eraser, fitted on other questions at the same layer")
+        values = torch.from_numpy(eraser(s.numpy()))
     else:
         values = _edited(operation, s, t, s_norm, t_norm, weight, mean_length, generator)
         defined = torch.nonzero(values.isfinite().all(dim=1))[:, 0]

@@ -1,7 +1,7 @@
 """Edits of one question for one cell of the grid, and what is recorded about them."""
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,10 +10,13 @@ import torch
 from torch import Tensor
 
 from workflow_scripts.intervention.controls import DONORS, Surroundings, make_vectors, other_tokens, tokens_of_another
+from workflow_scripts.intervention.erasure import NOTHING_TO_ERASE, QuestionErasure
 from workflow_scripts.intervention.grid import Cell
 from workflow_scripts.intervention.operations import EditedVectors
 from workflow_scripts.intervention.selection import MeasuredPaths, path_of, select_targets
 from workflow_scripts.measures.edit_targets import EditTargets
+from workflow_scripts.measures.linear_erasure import Eraser
+from workflow_scripts.settings.intervention import ERASE, RANDOM_SUBSPACE
 from workflow_scripts.speech_lm.protocol import Edit, Query
 
 
@@ -28,6 +31,7 @@ class QuestionStates:
         other_text: (L+1, T_other, d) states of another question's text, None if the shard has no other.
         paths: by metric.
         mean_lengths: (L+1,) mean length of the shard's text vectors by layer, None where no entry needs it.
+        erasures: by the key of the edit, of the grid's erasures.
     """
 
     id: str
@@ -38,6 +42,7 @@ class QuestionStates:
     other_text: Tensor | None
     paths: dict[str, MeasuredPaths]
     mean_lengths: Tensor | None
+    erasures: Mapping[str, QuestionErasure] = field(default_factory=dict)
 
 
 @dataclass
@@ -50,6 +55,8 @@ class CellEdits:
         shifts, log_norm_ratios: ||s' - s|| and log(||s|| / ||t||) of every edited position and layer.
         zero_vectors: pairs left out because a vector has no direction. exhausted: fewer frames than asked for.
         skipped: why nothing is edited, "" if something is.
+        readings: of erasures, squared errors of reading the words' vectors from this question's: the mean's, a linear
+            reader's before and after.
     """
 
     edits: list[Edit] = field(default_factory=list)
@@ -60,6 +67,7 @@ class CellEdits:
     zero_vectors: int = 0
     exhausted: bool = False
     skipped: str = ""
+    readings: tuple[float, float, float] | None = None
 
     def add(self, targets: EditTargets, vectors: EditedVectors) -> None:
         """Take over what one layer's edit recorded."""
@@ -143,12 +151,29 @@ class EditMaker:
             if donors is None:
                 self.found.skipped = NO_DONOR
                 return None
+        eraser = None
+        if self.cell.entry.operation == ERASE:
+            eraser = self._eraser()
+            if eraser is None:
+                return None
         lengths = self.states.mean_lengths
-        around = Surroundings(self._generator, None if lengths is None else float(lengths[layer]), donors)
+        around = Surroundings(self._generator, None if lengths is None else float(lengths[layer]), donors, eraser)
         text = self.states.text[layer][tokens]
         vectors = make_vectors(self.cell.entry, self.cell.control, speech[frames], text, around)
         self.found.add(targets, vectors)
         return (frames[vectors.kept], vectors.values) if vectors.n_edited else None
+
+    def _eraser(self) -> Eraser | None:
+        """That of the edit or of its random subspace, its readings recorded; None, with the reason, where none is."""
+        erasure = self.states.erasures[self.cell.edit]
+        random = self.cell.control == RANDOM_SUBSPACE
+        eraser = erasure.random if random else erasure.concept
+        if eraser is None or not eraser.rank:
+            self.found.skipped = erasure.why or NOTHING_TO_ERASE
+            return None
+        if random or self.cell.control is None:
+            self.found.readings = erasure.readings(random)
+        return eraser
 
     def _donors(self, layer: int, tokens: np.ndarray) -> Tensor | None:
         if self.cell.control == "other_question":

@@ -21,7 +21,7 @@ from workflow_scripts.measures.edit_targets import (
 from workflow_scripts.measures.monotone_paths import dtw, frame_per_token
 from workflow_scripts.measures.reading import mean_over_layers
 from workflow_scripts.measures.token_alignment import token_similarity
-from workflow_scripts.settings.intervention import InterventionOperation
+from workflow_scripts.settings.intervention import EVERYWHERE, InterventionOperation
 
 NOWHERE = -1
 """In a path, the frame of a token that has none."""
@@ -89,7 +89,8 @@ def select_targets(
 ) -> EditTargets:
     """Targets from a path (T_t,) and its scores, higher is better.
 
-    `all`: every distinct frame. `bottom`, `top`, `random`: k distinct frames of lowest or highest score, or drawn.
+    `all`: every distinct frame of the path. `everywhere`: all T_s frames, each with the token of the path's nearest
+    frame (the earlier one of two). `bottom`, `top`, `random`: k distinct frames of lowest or highest score, or drawn.
     The controls random_selection and top_selection choose in place of `bottom`; random_frames keeps the tokens and
     draws as many frames of the question's T_s, those that the path does not use first. Tokens that are NOWHERE take no
     part; if all are, there are no targets.
@@ -100,8 +101,9 @@ def select_targets(
         return EditTargets(none, none, np.empty(0), exhausted=entry.k is not None)
     frames, scores = np.asarray(frames)[placed], np.asarray(scores)[placed]
     how = {"random_selection": "random", "top_selection": "top"}.get(control or "", entry.selection)
-    if how == "all":
+    if how in ("all", EVERYWHERE):
         chosen = all_entries(frames, scores)
+        chosen = _spread(chosen, T_s) if how == EVERYWHERE else chosen
     elif entry.k is None:
         raise ValueError(f"selection {how!r} needs k, the number of frames to edit; set it in intervention.operations")
     elif how == "random":
@@ -120,6 +122,16 @@ def select_targets(
     order = [rng.permutation(part) for part in (unused, others, chosen.frames)]
     drawn = np.concatenate(order)[: len(chosen.frames)].astype(np.int32)
     return replace(chosen, frames=drawn)
+
+
+def _spread(path: EditTargets, T_s: int | None) -> EditTargets:
+    """All frames, each with the token and score of the nearest frame of the path."""
+    if T_s is None:
+        raise ValueError("selection everywhere needs T_s, the number of speech frames")
+    order = np.argsort(path.frames, kind="stable")
+    frames = np.arange(T_s, dtype=np.int32)
+    nearest = order[np.abs(frames[:, None] - path.frames[order]).argmin(axis=1)]
+    return EditTargets(frames, path.tokens[nearest], path.scores[nearest], exhausted=False)
 
 
 def _forced(metric: str, measured: MeasuredPaths) -> tuple[np.ndarray, np.ndarray]:

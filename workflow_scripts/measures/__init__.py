@@ -5,6 +5,6 @@ from: `states` (checking, norms), `pooled_pairs` (sequence vectors), `pair_align
 (questions against questions). Parts of them: `vectors`, `centring`, `neighbours`, `exact_best` (ties of paths),
 `path_statistics`, `path_quality` and `monotone_paths` (paths that respect time), `time_truth` (paths against the times
 of words), `token_measures`. Chance levels: `shuffle_null`, `pair_null`. Token matrices of one question:
-`token_alignment`; `edit_targets` chooses the frames that an intervention edits, `divergence` compares distributions of
-next tokens.
+`token_alignment`; `edit_targets` chooses the frames that an intervention edits, `linear_erasure` takes a concept out of
+vectors, `divergence` compares distributions of next tokens.
 """

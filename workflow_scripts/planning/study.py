@@ -5,6 +5,7 @@ from typing import Any
 
 from workflow_scripts.artifacts.shards import shard_names
 from workflow_scripts.settings import INSTRUCTIONS, Config
+from workflow_scripts.settings.intervention import RANDOM_SUBSPACE
 
 BASE = "base"
 """The checkpoint of an untuned language model."""
@@ -190,6 +191,11 @@ class Study:
     def attention_tables(self) -> list[str]:
         """Tables of the attention of answers; none if it is not read."""
         return [f"results/patching/{name}.csv" for name in ("attention", "knockout") if self.patches(name)]
+
+    def tests_of_erasures(self) -> list[str]:
+        """The table of edits, if the grid erases something beside a random subspace."""
+        controls = [edit.control for edit in self.config.intervention.operations.values()]
+        return ["results/intervention/tests.csv"] if RANDOM_SUBSPACE in controls else []
 
     def model_facts(self) -> dict[str, dict[str, str]]:
         """Strategy, backbone, warm-up and start of each model: what regressions group by."""

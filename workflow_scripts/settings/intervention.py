@@ -13,10 +13,16 @@ TEXT = "text"
 """Name of the answers to the same questions in writing: every grid has them too, as target and as ceiling."""
 ORACLE = "oracle_transcript"
 """Speech with its transcript behind it: a ceiling, not an edit."""
+EVERYWHERE = "everywhere"
+"""The selection of every speech frame, on the path or not."""
 TURNING = ("angle", "partial_angle", "slerp", "orthogonal", "replace")
 """Operations after which a vector points elsewhere."""
 SCALING = ("length", "mean_length")
 """Operations that keep the direction."""
+ERASE, RANDOM_SUBSPACE = "erase", "random_subspace"
+"""The operation that takes something away instead of putting it in, and the control that belongs to it."""
+DIRECTED = (RANDOM_SUBSPACE, "random_direction", "other_token", "other_question")
+"""Controls that stand for one kind of edit only: erasures, or edits towards something."""
 
 Operation = Literal[
     "none",
@@ -29,11 +35,13 @@ Operation = Literal[
     "mean_length",
     "replace",
     "noise",
+    "erase",
     "oracle_transcript",
 ]
 Control = Literal[
     "random_direction",
     "random_shift",
+    "random_subspace",
     "other_token",
     "other_question",
     "random_frames",
@@ -56,10 +64,18 @@ class InterventionOperation(Settings):
         description="partial_angle, slerp: share of the way to the text's direction (at most 1); noise: its length "
         "over the speech vector's.",
     )
-    selection: Literal["bottom", "top", "random", "all"] = Field(
-        default="all", description="Which path entries are edited: k of lowest or highest score, k at random, or all."
+    rank: int = Field(default=16, gt=0, description="erase: most dimensions that are erased.")
+    erased: Literal["embedding", "state"] = Field(
+        default="embedding",
+        description="erase: what shall not be readable any more, the embeddings of the words' tokens, or their states "
+        "at the edited layer.",
     )
-    k: int | None = Field(default=None, gt=0, description="Entries edited, unless selection is all.")
+    selection: Literal["bottom", "top", "random", "all", "everywhere"] = Field(
+        default="all",
+        description="Which frames are edited: those of k path entries of lowest or highest score, of k at random, "
+        "or of all; `everywhere`: every speech frame, with the token of the nearest frame of the path.",
+    )
+    k: int | None = Field(default=None, gt=0, description="Entries edited, unless selection is all or everywhere.")
     layer: Layer | None = Field(
         default=None,
         description="Decoder layer whose input is edited; a list or `sweep` (every layer): one at a time, each a cell "
@@ -100,10 +116,18 @@ class InterventionOperation(Settings):
         return {name for name, field in type(self).model_fields.items() if getattr(self, name) != field.default}
 
     def _check_edit(self) -> None:
-        if (self.selection == "all") == (self.k is not None):
-            raise ValueError(f"selection {self.selection!r} with k {self.k}: all takes no k, the others need one")
+        if (self.selection in ("all", EVERYWHERE)) == (self.k is not None):
+            raise ValueError(
+                f"selection {self.selection!r} with k {self.k}: all and everywhere take no k, the others need one"
+            )
         if self.operation in ("partial_angle", "slerp") and self.weight > 1:
             raise ValueError(f"weight {self.weight} of {self.operation} must be at most 1, the text's own direction")
+        if self.operation == ERASE and self.layer in ("all", "all_recomputed"):
+            raise ValueError(
+                f"layer {self.layer}: erase is fitted to the states of one layer; name it, give a list, or sweep"
+            )
+        if self.operation != ERASE and (own := self._changed() & {"rank", "erased"}):
+            raise ValueError(f"{sorted(own)} belong(s) to operation erase, not to {self.operation}; remove it")
         if isinstance(self.layer, list) and (not self.layer or len(set(self.layer)) < len(self.layer)):
             raise ValueError(f"layer {self.layer}: a list needs different layers, one at least")
         if self.layer == "all_recomputed" and self.path != "vote":
@@ -154,6 +178,13 @@ class InterventionSettings(Settings):
             raise ValueError(
                 f"operations.{name}: {entry.control} is a control of selection bottom, but {entry.of} selects "
                 f"{treated.selection}"
+            )
+        if entry.control == "random_frames" and treated.selection == EVERYWHERE:
+            raise ValueError(f"operations.{name}: {entry.of} edits every frame, so there are no others; remove it")
+        if (entry.control == RANDOM_SUBSPACE) != (treated.operation == ERASE) and entry.control in DIRECTED:
+            remedy = "use random_subspace" if treated.operation == ERASE else "it is a control of erase"
+            raise ValueError(
+                f"operations.{name}: {entry.control} is no control of {entry.of} ({treated.operation}); {remedy}"
             )
         if entry.control == "random_direction" and treated.operation not in TURNING:
             raise ValueError(
