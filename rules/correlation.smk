@@ -66,6 +66,7 @@ rule judge_claims:
         patching=study.patching_tables()[1:],
         knockout=study.attention_tables()[1:],
         edits=study.tests_of_erasures(),
+        probes=study.joined_probes(),
     output:
         claims="results/tables/claims.csv",
     log:

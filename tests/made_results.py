@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from tests.made_patching import attention_rows, knockout_rows, patching_rows, profile_rows
+from tests.made_probes import probe_rows
 from workflow_scripts.artifacts.tables import write_table
 from workflow_scripts.correlation.judge_claims import judge_claims
 from workflow_scripts.correlation.regress_gap import regress_gap
@@ -104,6 +105,7 @@ def _tables(models: tuple[str, ...]) -> dict[str, bytes]:
             "patching_profiles": profile_rows(made.models, STEPS[-1]),
             "attention": attention_rows(made.models, STEPS[-1]),
             "knockout": knockout_rows(made.models, STEPS[-1]),
+            "probes": probe_rows(made.models, STEPS[-1]),
             "sensitivity": _sensitivity_rows(),
         }
         for name, made_rows in rows.items():
@@ -120,6 +122,7 @@ def _tables(models: tuple[str, ...]) -> dict[str, bytes]:
             words=made.table("word_reading"),
             patching=made.table("patching_profiles"),
             knockout=made.table("knockout"),
+            probes=made.table("probes"),
         )
         for path in made.logs:
             write_table(path, [*_log_rows(rng)], "training_log")

@@ -98,6 +98,8 @@ class Plan:
         }
         if self.config.patching is not None and self.config.patching.layers:
             layers["patching.layers"] = self.config.patching.layers
+        if self.config.probes is not None and self.config.probes.layers:
+            layers["probes.layers"] = self.config.probes.layers
         if (distill := self.config.models[wildcards.model].distill) is not None and distill.layers:
             layers[f"models.{wildcards.model}.distill.layers"] = distill.layers
         return layers

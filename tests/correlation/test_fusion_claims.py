@@ -4,7 +4,7 @@ import pandas as pd
 
 from workflow_scripts.artifacts.patches import ALL, SPEECH_ONLY, TEXT_ONLY, TO_SPEECH, TO_TEXT
 from workflow_scripts.artifacts.tables import TABLES, typed
-from workflow_scripts.correlation.judge_claims import fusion_claims, knockout_claims, reading_claims
+from workflow_scripts.correlation.judge_claims import fusion_claims, knockout_claims, probe_claims, reading_claims
 
 CLAIMS = ["speech becomes text late", "speech becomes text abruptly", "the last position is the bottleneck"]
 
@@ -102,3 +102,40 @@ def test_words_written_down_in_time_are_judged_at_the_last_checkpoint_over_the_l
 def test_other_offsets_and_ranks_are_no_evidence_that_words_are_written_down():
     for changed in ({"offset": 0.4}, {"measure": "log_rank"}):
         assert [row["verdict"] for row in read(0.3, 0.3, **changed)] == ["underpowered"] * 2
+
+
+def probed(*layers, low=0.1, p=0.01, **changed):
+    """Both claims on three runs of layers 0, 5, 10, 15 whose probes read speech at `layers` only."""
+    rows = []
+    for run, shift in (("a", -0.02), ("b", 0.0), ("c", 0.02)):
+        for layer in (0, 5, 10, 15):
+            value = 0.3 + shift if layer in layers else shift
+            one = {
+                "model": run,
+                "checkpoint": "step-9",
+                "step": 9,
+                "target": "word",
+                "fitted": "text",
+                "asked": "speech",
+            }
+            one |= {"layer": layer, "n": 20, "selectivity": value, "selectivity_low": low if layer in layers else -0.1}
+            rows.append(one | {"p": p if layer in layers else 0.5} | changed)
+    return list(probe_claims(typed(pd.DataFrame(rows), TABLES["probes"])))
+
+
+def test_a_probe_of_text_that_reads_speech_from_a_layer_on_is_found_with_the_layer():
+    read, on = probed(10, 15)
+    assert (read["verdict"], on["verdict"]) == ("supported", "supported") and (on["n_runs"], on["n"]) == (3, 60)
+    assert abs(read["estimate"] - 0.2) < 1e-9 and abs(on["estimate"] - 2 / 3) < 1e-9
+    assert on["note"].endswith("a from layer 10; b from layer 10; c from layer 10")
+
+
+def test_layers_below_a_gap_and_lucky_or_unsure_ones_do_not_count():
+    for rows in (probed(5, 10), probed(10, 15, p=0.2), probed(10, 15, low=-0.01)):
+        assert rows[1]["estimate"] == 0 and rows[1]["verdict"] == "not supported"
+        assert rows[1]["note"].endswith("a nowhere; b nowhere; c nowhere")
+
+
+def test_probes_within_speech_or_of_other_targets_are_no_evidence_across_forms():
+    for changed in ({"fitted": "speech"}, {"target": "number"}, {"layer": None}):
+        assert [row["verdict"] for row in probed(10, 15, **changed)] == ["underpowered"] * 2

@@ -7,6 +7,7 @@ import numpy as np
 
 from workflow_scripts.evaluation.cells import GAP, LOSS, SCORE, mean_cell, subset_cell
 from workflow_scripts.evaluation.score_index import FormScores
+from workflow_scripts.measures.probes import question_mean
 from workflow_scripts.scoring.registry import find_scorer
 from workflow_scripts.scoring.scorer import Score, plain_mean
 from workflow_scripts.statistics.agreement import agreement_intervals
@@ -152,6 +153,23 @@ def lens(n) -> Covered:
         words = rng.integers(2, 5, n)
         own, other = rng.binomial(words, 0.06) / words, rng.binomial(words, 0.02) / words
         yield *difference_interval(own - other, 1.0), 0.04
+
+
+def probed(n, level) -> Covered:
+    """Words told right by a probe, one to four of a question, which are easy or hard together; with its control task,
+    of which three draws are averaged; the accuracy, or what it has above the control."""
+    rng = np.random.default_rng(n)
+    for _ in range(DATA_SETS):
+        words = rng.integers(1, 5, n)
+        questions = np.repeat(np.arange(n), words)
+        own, control = rng.beta(level * 4, (1 - level) * 4, n)[questions], rng.beta(1, 4, n)[questions]
+        hits = (rng.random(len(questions)) < own).astype(float)
+        accuracy = question_mean(hits, questions)
+        if level > 0.9:
+            yield *accuracy.interval, level
+        else:
+            drawn = (rng.random((3, len(questions))) < control).mean(axis=0)
+            yield *(accuracy - question_mean(drawn, questions)).interval, level - 0.2
 
 
 def share(n, p) -> Covered:
@@ -322,6 +340,9 @@ CASES = {
     "loss gap n=40": (losses, (40, False)),
     "loss n=40": (losses, (40, True)),
     "lens n=20": (lens, (20,)),
+    "probe accuracy n=40": (probed, (40, 0.95)),
+    "probe selectivity n=40": (probed, (40, 0.6)),
+    "probe selectivity n=20": (probed, (20, 0.3)),
     "share n=40": (share, (40, 0.03)),
     "agreement": (agreement, ("agreement",)),
     "kappa": (agreement, ("kappa",)),

@@ -62,6 +62,8 @@ WRITTEN = {
     "attention share_low": ("share",),
     "knockout change_low": ("loss gap",),
     "knockout difference_low": ("loss gap",),
+    "probes accuracy_low": ("probe accuracy",),
+    "probes selectivity_low": ("probe selectivity",),
     "tests nll_change_low": ("loss gap",),
     "tests kl_change_low": ("loss gap",),
     "tests r2_before_low": ("loss gap",),  # a ratio of sums over questions, as losses by tokens are

@@ -31,6 +31,7 @@ NEW_MODEL = {
     "align_tokens": CHECKPOINTS * ANALYSED,
     "measure_responses": CHECKPOINTS,
     "edit_answers": 1,
+    "probe_states": 1,
 }
 DRAWN = [name for name in FIGURES if name not in ("patching", "attention", "conditions")]
 """Figures of a study that exchanges no states, reads no attention and has one condition."""
@@ -44,6 +45,7 @@ AGGREGATES = {
     "build_response_table": 1,
     "judge_claims": 1,
     "sensitivity": 1,
+    "join_probes": 1,
     "regress_answers": 1,
     "compare_edits": 1,
     "build_tables": 1,
@@ -149,8 +151,8 @@ def test_adding_a_public_model_with_one_entry_fetches_and_measures_it_and_nothin
         config["models"]["qwen2-audio"] = {"family": "hf", "path": "weights"}
 
     finished.edit_config(public)
-    own = {"fetch_asset": 1, "edit_answers": 1, "answer_questions": SUBSETS, "score_answers": SUBSETS}
-    own |= {"answer_floors": SUBSETS, "score_floors": SUBSETS}
+    own = {"fetch_asset": 1, "edit_answers": 1, "probe_states": 1}
+    own |= dict.fromkeys(("answer_questions", "score_answers", "answer_floors", "score_floors"), SUBSETS)
     own |= dict.fromkeys(("dump_states", "measure_similarity", "align_tokens"), ANALYSED)
     # Response measures compare a model with the backbone it was trained from. The lens is drawn again for its colours,
     # which are dealt out over all models.

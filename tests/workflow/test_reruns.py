@@ -308,7 +308,7 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
     ),
     "intervals of differences": (
         change("statistics/means.py", "difference_interval"),
-        SCORE_TABLES | {"build_response_table", "compare_edits"},
+        SCORE_TABLES | {"build_response_table", "compare_edits", "probe_states"},
     ),
     "an interval over runs": (change("statistics/run_validation.py", "jackknife_interval"), {"regress_gap"}),
     "CKA": (change("measures/cka.py", "layer_cka"), {"measure_similarity"}),
@@ -316,7 +316,11 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
     "a measure of questions": (change("measures/neighbours.py", "mutual_knn"), {"measure_similarity"}),
     "a label of a measure": (replace("measures/registry.py", 'label="mutual kNN"', 'label="kNN"'), LABELLED),
     "divergences": (change("measures/divergence.py", "kl_divergence"), {"measure_responses"}),
-    "where a word is read": (change("measures/word_reading.py", "positions_of"), {"measure_responses"}),
+    "where a word is read": (change("measures/word_reading.py", "positions_of"), {"measure_responses", "probe_states"}),
+    "what a probe is": (change("measures/probes.py", "PENALTY"), {"probe_states"}),
+    "what is probed": (change("probes/targets.py", "ask"), {"probe_states"}),
+    "what a name is": (change("measures/word_kinds.py", "name_runs"), {"build_tag_table", "probe_states"}),
+    "runs of probes": (change("probes/join_probes.py", "join_probes"), {"join_probes"}),
     "exchanged words": (change("measures/word_reading.py", "exchanged"), {"build_response_table"}),
     # --- single steps
     "training prompts": (change("benchmark/build_instructions.py", "source_quotas"), {"build_instructions"}),

@@ -10,7 +10,7 @@ from tests.small_study import small_values
 from tests.workflow.workflow_copy import Workflow
 from workflow_scripts.planning.results import result_files
 from workflow_scripts.planning.study import Study
-from workflow_scripts.settings import parse_config, read_study
+from workflow_scripts.settings import ConfigError, parse_config, read_study
 
 pytestmark = pytest.mark.xdist_group("dag")
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,6 +73,29 @@ def test_subsets_of_the_same_rows_in_other_voices_are_conditions_of_one_another(
     assert made.conditions() == {"nq": ["nq", *names]}
     assert [made.voice(name) for name in ("nq", "nq_fast")] == ["heart", "fast"]
     assert "results/evaluation/conditions.csv" in result_files(made)
+    values["activations"]["subsets"] += names
+    speakers = Study(parse_config(values)).speakers()
+    assert speakers["nq"] == speakers["nq_babble5"] == {"voice": "heart", "recorded": "synthetic"}
+
+
+def test_probes_read_the_last_checkpoint_of_each_model_and_a_study_without_them_has_none(workflow):
+    counts = workflow.planned()
+    assert (counts["probe_states"], counts["join_probes"]) == (2, 1)
+    workflow.edit_config(lambda config: config.update(probes=None))
+    assert not {"probe_states", "join_probes"} & set(workflow.planned())
+
+
+def test_recordings_are_told_from_synthetic_speech_and_only_analysed_subsets_are_probed():
+    values = small_values()
+    values["speech"]["voices"]["person"] = {"engine": "recorded", "folder": "clips"}
+    values["benchmark"]["subsets"]["obqa"]["voice"] = "person"
+    values["probes"] = {"subsets": ["nq", "obqa"]}
+    study = Study(parse_config(values))
+    assert study.speakers()["obqa"] == {"voice": "person", "recorded": "recorded"}
+    assert study.probed_files("{model}/{subset}.h5") == ["{model}/nq.h5", "{model}/obqa.h5"]
+    values["probes"] = {"subsets": ["mmlu"]}
+    with pytest.raises(ConfigError, match=r"probes\.subsets: 'mmlu' is not among the analysed subsets"):
+        parse_config(values)
 
 
 def test_own_checkpoints_are_measured_without_training(workflow):

@@ -11,7 +11,7 @@ from typing import Any
 
 from workflow_scripts.artifacts.files import sha256_text
 
-LIBRARIES = ("torch", "transformers", "peft", "numpy", "scipy", "h5py", "hibari-tts", "snakemake")
+LIBRARIES = ("torch", "transformers", "peft", "numpy", "scipy", "scikit-learn", "h5py", "hibari-tts", "snakemake")
 
 
 @functools.cache

@@ -28,9 +28,10 @@ _TYPES = {
     TEXT: """model twin checkpoint subset form measure quantity cascade strategy backbone warmup start outcome predictor
         pool first second term verdict note prefix claim rule switch reading edit against kind name operation selection
         metric path control of change id question reference input answer direction positions condition voice tag
-        target""",
+        target fitted asked""",
     WHOLE: """step n layer draws best_layer speech_layer text_layer n_checkpoints n_runs position k b c net unedited
-        exhausted changed_answers cases window depth skipped n_rest words""",
+        exhausted changed_answers cases window depth skipped n_rest words items
+        classes""",
     TRUTH: "with_log_step default swept right decided",
 }
 """Types of columns by name; a name has one type in all tables but for those of `_columns`. All others hold floats."""
@@ -118,6 +119,12 @@ TABLES: Mapping[str, Columns] = {
         unedited exhausted changed_answers verdict"""
     ),
     "cases": _columns("model checkpoint subset change cases id question reference input answer right decided"),
+    # probes
+    "probes": _columns(
+        """model checkpoint step target fitted asked layer n items classes accuracy accuracy_low accuracy_high chance
+        control selectivity selectivity_low selectivity_high p skipped note""",
+        control=NUMBER,
+    ),
     # patching
     "patching": _columns(
         """model checkpoint step subset kind direction positions window layer n difference share share_low share_high

@@ -17,12 +17,12 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
-from workflow_scripts.artifacts.attention import SPEECH
 from workflow_scripts.artifacts.patches import SPEECH_ONLY, TO_SPEECH
 from workflow_scripts.artifacts.tables import last_checkpoints, read_table, select, without_repeated_starts, write_table
 from workflow_scripts.correlation.points import LOG_STEP, OUTCOMES
 from workflow_scripts.correlation.regress_gap import PAPER_PAIRS
 from workflow_scripts.correlation.samples import ALL
+from workflow_scripts.measures.probes import SPEECH, TEXT
 from workflow_scripts.measures.registry import CALIBRATED, MEASURES, predictors
 from workflow_scripts.measures.word_reading import NEXT, OWN
 from workflow_scripts.settings.intervention import ERASE, RANDOM_SUBSPACE
@@ -35,6 +35,7 @@ MIDDLE, ABRUPT = 0.5, 0.25
 """Shares of a model's depth: what counts as late, and as abrupt (ours)."""
 LEFT = 0.5
 """Share of what a reader knew that may be left of an erasure of which no effect is seen (ours)."""
+ALPHA = 0.05
 ABOVE_ZERO = "the 95 % interval over runs lies above 0"
 BELOW_ZERO = "the 95 % interval over runs lies below 0"
 PREDICTS = "more similar goes with a smaller gap, Q2 > 0, and R2 minus R2 of log(1 + step) > 0 over runs (95 %)"
@@ -54,12 +55,14 @@ def judge_claims(
     patching: Path | None = None,
     knockout: Path | None = None,
     edits: Path | None = None,
+    probes: Path | None = None,
 ) -> None:
     """Write claims.csv from the tables of this stage; `models`: a run's `warmup` ("none" or not) and `start`.
 
     words: word_reading.csv, None for none. patching: patching_profiles.csv, None where states were not exchanged.
     knockout: knockout.csv, None where attention was not read.
     edits: tests.csv, None where the grid erases nothing.
+    probes: probes.csv, None where states were not probed.
     """
     by_layer = _of_runs(read_table(layers, "layers"), models)
     points = _of_runs(read_table(checkpoints, "checkpoints"), models)
@@ -79,6 +82,9 @@ def judge_claims(
     if edits is not None:
         tests = read_table(edits, "tests")
         rows += erasure_claims(tests[tests["model"].isin(list(models))])
+    if probes is not None:
+        read = read_table(probes, "probes")
+        rows += probe_claims(read[read["model"].isin(list(models))])
     write_table(claims, rows, "claims")
 
 
@@ -209,6 +215,35 @@ def reading_claims(words: pd.DataFrame) -> Iterator[dict[str, Any]]:
         yield _judged(claim, "logit lens", statistic, excess, len(excess), n, +1)
 
 
+def probe_claims(probes: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """Words in speech, told by a probe that has only seen text, last checkpoint of each run, above the embeddings.
+
+    A layer counts where the selectivity's interval lies above 0 and p is below ALPHA; from the top down, all layers
+    count to the first one that does not.
+    """
+    rows = select(probes, target="word", fitted=TEXT, asked=SPEECH)
+    runs = {model: own.sort_values("layer") for model, own in rows[rows["layer"] > 0].groupby("model")}
+    sure = {model: ((own["selectivity_low"] > 0) & (own["p"] < ALPHA)).to_numpy() for model, own in runs.items()}
+    top = pd.Series({model: np.logical_and.accumulate(one[::-1]).mean() for model, one in sure.items()}, dtype=float)
+    mean = pd.Series({model: own["selectivity"].mean() for model, own in runs.items()}, dtype=float)
+    n = sum(int(own["n"].max()) for own in runs.values())
+    first = [
+        f"{model} from layer {own['layer'].iloc[-round(top[model] * len(own))]}" if top[model] else f"{model} nowhere"
+        for model, own in runs.items()
+    ]
+    for claim, statistic, own in (
+        ("a probe of written words reads spoken ones", "selectivity, mean over layers", mean),
+        (
+            "a probe of written words reads spoken ones up to the last layer",
+            "share of layers, from the last one down without a gap, with selectivity above 0 and p < .05",
+            top,
+        ),
+    ):
+        row = _judged(claim, "probe", statistic, own, len(own), n, +1)
+        notes = [row["note"]] if "note" in row else []
+        yield row | {"note": "; ".join(notes + first * (own is top))}
+
+
 def regression_claims(regression: pd.DataFrame, comparisons: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """Similarity and APS predict the gap, and APS predicts it better, over all checkpoints."""
     fits = select(regression, pool="pooled").set_index(["outcome", "predictor"])
@@ -333,5 +368,6 @@ if __name__ == "__main__":
             patching=Path(s.input.patching[0]) if s.input.patching else None,
             knockout=Path(s.input.knockout[0]) if s.input.knockout else None,
             edits=Path(s.input.edits[0]) if s.input.edits else None,
+            probes=Path(s.input.probes[0]) if s.input.probes else None,
         ),
     )

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 
 from workflow_scripts.artifacts.questions import Question
 from workflow_scripts.artifacts.utterances import Utterance
+from workflow_scripts.measures.word_kinds import has_number, name_runs
 
 NEGATION, NUMBER, ENTITIES = "negation", "number", "several entities"
 THIRDS = ("short speech", "middle speech", "long speech")
@@ -19,15 +20,6 @@ SKILL = "skill: {}"
 _NEGATION = re.compile(
     r"\b(?:not|no|never|none|nor|neither|nobody|nothing|nowhere|without|except|cannot)\b|n['’]t\b", re.IGNORECASE
 )
-_NUMBER_WORDS = """two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
-    seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety
-    hundred thousand million billion percent"""
-_NUMBER = re.compile(rf"\d|\b(?:{'|'.join(_NUMBER_WORDS.split())})\b", re.IGNORECASE)
-_SENTENCE = re.compile(r"[.!?:;\n\"“”()]+\s*")
-_FIRST_WORD = re.compile(r"^\W*[\w'’-]+")
-_WORD = re.compile(r"[\w'’-]+|[^\w\s]")
-_I = re.compile(r"I['’]")
-_POSSESSIVE = re.compile(r"['’]s?$")
 
 
 def word_tags(question: Question) -> list[str]:
@@ -39,26 +31,13 @@ def word_tags(question: Question) -> list[str]:
     sentence, line or option; prompts in lower case have none.
     """
     tags = [NEGATION] if _NEGATION.search(question.spoken) else []
-    tags += [NUMBER] if _NUMBER.search(question.prompt) or _NUMBER.search(question.spoken) else []
+    tags += [NUMBER] if has_number(question.prompt) or has_number(question.spoken) else []
     return tags + ([ENTITIES] if len(names(question.prompt)) >= 2 else [])
 
 
 def names(text: str) -> set[str]:
-    """Runs of capitalised words, without the first word of a sentence; single letters and "I'm" are none.
-
-    The ending of a possessive is left out, and ends a name.
-    """
-    found: set[str] = set()
-    for sentence in _SENTENCE.split(text):
-        run: list[str] = []
-        for word in [*_WORD.findall(_FIRST_WORD.sub("", sentence)), ""]:
-            bare = _POSSESSIVE.sub("", word)
-            if is_name := word[:1].isupper() and len(bare) > 1 and not _I.match(word):
-                run.append(bare)
-            if run and (not is_name or bare != word):
-                found.add(" ".join(run))
-                run = []
-    return found
+    """The different names in a text (`measures.word_kinds.name_runs`)."""
+    return {" ".join(text[start:end] for start, end in run) for run in name_runs(text)}
 
 
 def speech_tags(utterances: Iterable[Utterance]) -> dict[str, list[str]]:

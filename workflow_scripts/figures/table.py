@@ -34,7 +34,7 @@ class Figure:
     display: str = "all"
 
     def is_drawn(self, tables: Collection[str]) -> bool:
-        """Whether a study that makes these tables has the figure: patching and conditions are not part of every one."""
+        """Whether a study that makes these tables has the figure: some, as patching and probes, are opt-in."""
         return all(source in tables for source in self.inputs.values() if "/" in source)
 
 
@@ -298,6 +298,23 @@ FIGURES: Mapping[str, Figure] = {
         "Questions that are answered rightly in writing only, unless the study patches all. n: questions.",
         category="Interventions",
         label="Where answers look",
+    ),
+    "probes": Figure(
+        function="plot_probes:plot_probes",
+        inputs={"probes": "results/probes/probes.csv"},
+        columns={
+            "probes": """model target fitted asked layer n accuracy accuracy_low accuracy_high chance control
+            selectivity selectivity_low selectivity_high note"""
+        },
+        title="What linear probes read",
+        caption="Linear probes of the mean states of words, fitted to one form and asked in one, on other questions. "
+        "Left: share of content words told right; grey: from chance to the control tasks. Then selectivity, the "
+        "accuracy minus that of a control task with random labels, for content words, number words, and words of names "
+        "against others. Dashed: across forms. Bands: 95 % intervals over questions, the words being as they are; p "
+        "against renamed words is in the table. n: questions.",
+        category="Similarity",
+        label="Linear probes",
+        display="labels",
     ),
     "partial_residuals": Figure(
         function="plot_partial_residuals:plot_partial_residuals",

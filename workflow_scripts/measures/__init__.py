@@ -6,5 +6,6 @@ from: `states` (checking, norms), `pooled_pairs` (sequence vectors), `pair_align
 `path_statistics`, `path_quality` and `monotone_paths` (paths that respect time), `time_truth` (paths against the times
 of words), `token_measures`. Chance levels: `shuffle_null`, `pair_null`. Token matrices of one question:
 `token_alignment`; `edit_targets` chooses the frames that an intervention edits, `linear_erasure` takes a concept out of
-vectors, `divergence` compares distributions of next tokens.
+vectors, `divergence` compares distributions of next tokens. `probes` fits linear classifiers (scikit-learn);
+`word_kinds` tells numbers and names in a prompt.
 """

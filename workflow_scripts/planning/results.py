@@ -66,6 +66,7 @@ def result_files(study: Study) -> list[str]:
         "results/intervention/cases.csv",
         *study.patching_tables(),
         *study.attention_tables(),
+        *study.joined_probes(),
         *study.training_logs(),
         *table_files("csv"),
     ]

@@ -6,6 +6,7 @@ from typing import Any
 from workflow_scripts.artifacts.shards import shard_names
 from workflow_scripts.settings import INSTRUCTIONS, Config
 from workflow_scripts.settings.intervention import RANDOM_SUBSPACE
+from workflow_scripts.settings.speech import recordings_of
 
 BASE = "base"
 """The checkpoint of an untuned language model."""
@@ -196,6 +197,42 @@ class Study:
         """The table of edits, if the grid erases something beside a random subspace."""
         controls = [edit.control for edit in self.config.intervention.operations.values()]
         return ["results/intervention/tests.csv"] if RANDOM_SUBSPACE in controls else []
+
+    @property
+    def probed_subsets(self) -> list[str]:
+        """Subsets whose states are probed; none if the stage is off."""
+        if self.config.probes is None:
+            return []
+        return sorted(self.config.probes.subsets or self.analysed_subsets)
+
+    def probed_files(self, pattern: str) -> list[str]:
+        """The files of the probed subsets by a pattern with {subset} and {shard}; others stay for the rule."""
+        return [
+            pattern.replace("{subset}", subset).replace("{shard}", shard)
+            for subset in self.probed_subsets
+            for shard in self.shards(subset)
+        ]
+
+    def probe_tables(self) -> list[str]:
+        """Tables of single runs of the probes stage: last checkpoint of each model that can be opened."""
+        models = self.opened_models if self.probed_subsets else []
+        return [f"results/probes/{model}/{self.checkpoints(model)[-1]}.csv" for model in models]
+
+    def joined_probes(self) -> list[str]:
+        """The table of all runs of the probes stage; none if it is off."""
+        return ["results/probes/probes.csv"] if self.probe_tables() else []
+
+    def speakers(self) -> dict[str, dict[str, str]]:
+        """Who speaks each probed subset, a condition left aside: the `voice`, and `recorded` or synthetic."""
+        voices = self.config.speech.voices
+        plain = {name: getattr(voice, "base", voice) for name, voice in voices.items()}
+        found = {}
+        for subset in self.probed_subsets:
+            own = plain[self.voice(subset)]
+            alike = [name for name, voice in plain.items() if voice == own]
+            name = min(alike, key=lambda one: (hasattr(voices[one], "base"), one))
+            found[subset] = {"voice": name, "recorded": "synthetic" if recordings_of(own) is None else "recorded"}
+        return found
 
     def model_facts(self) -> dict[str, dict[str, str]]:
         """Strategy, backbone, warm-up and start of each model: what regressions group by."""

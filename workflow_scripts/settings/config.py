@@ -16,6 +16,7 @@ from workflow_scripts.settings.display import DisplaySettings
 from workflow_scripts.settings.intervention import InterventionSettings
 from workflow_scripts.settings.models import AnyModel, ModelSettings
 from workflow_scripts.settings.patching import PatchingSettings
+from workflow_scripts.settings.probes import ProbeSettings
 from workflow_scripts.settings.scoring import ScoringSettings
 from workflow_scripts.settings.speech import SpeechSettings
 from workflow_scripts.settings.training import TrainingSettings
@@ -49,6 +50,9 @@ class Config(Settings):
     intervention: InterventionSettings = Field(description="Edits of speech tokens.")
     patching: PatchingSettings | None = Field(
         default=None, description="States exchanged between the forms, by layer and position; null: not done."
+    )
+    probes: ProbeSettings | None = Field(
+        default=None, description="What linear probes read off the states, by layer and form; null: not done."
     )
     display: DisplaySettings = Field(default=DisplaySettings(), description="Labels and colours.")
 

@@ -29,6 +29,7 @@ def contradictions(config: Config) -> Iterator[Problem]:
     yield from _subsets(config)
     yield from _models(config)
     yield from _layers(config)
+    yield from _probes(config)
 
 
 def missing_paths(config: Config, folder: Path) -> Iterator[Problem]:
@@ -292,4 +293,17 @@ def _layers(config: Config) -> Iterator[Problem]:
             yield _problem(
                 ("activations", "layers"),
                 f"{layers} lacks {edit.path}, the layer of the path of intervention.operations.{name}; add it",
+            )
+
+
+def _probes(config: Config) -> Iterator[Problem]:
+    """Only states that are kept can be probed."""
+    if config.probes is None or config.probes.subsets is None:
+        return
+    answered = config.answered_subsets()
+    analysed = config.activations.subsets or [name for name, one in answered.items() if one.overall]
+    for name in config.probes.subsets:
+        if name not in analysed:
+            yield _problem(
+                ("probes", "subsets"), f"{name!r} is not among the analysed subsets{nearest(name, analysed)}"
             )
