@@ -146,3 +146,15 @@ def test_bad_requests_name_what_is_wrong(llama, queries_of):
         shared.answer([0], [[Edit(0, torch.tensor([queries[0].length]), noise(1, 0))]])
     with pytest.raises(ValueError, match="computed from"):
         shared.answer([0], [some_edits(queries, 0)[0]], [queries[0].length - 1])
+
+
+def test_rows_run_in_the_state_of_their_form_though_the_other_form_was_prepared_last(lm, queries_of, monkeypatch):
+    """A LoRA for speech only is switched off by written prompts."""
+    by_form = {query.form: query for query in queries_of(lm)}
+    forms = []
+    monkeypatch.setattr(lm, "prepare", lambda queries, edits: forms.extend({query.form for query in queries}))
+    made = {name: SharedPrompts(lm, [query], [None], max_new_tokens=1) for name, query in by_form.items()}
+    order = ["speech", "text", "speech"]
+    for name in order:
+        made[name].probe([0], [[]], [[[5]]])
+    assert forms == [*made, *order]

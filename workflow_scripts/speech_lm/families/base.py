@@ -187,7 +187,7 @@ class DecoderSpeechLM(TransformersSpeechLM):
         edits: Sequence[Sequence[Edit]] | None,
     ) -> list[list[Tensor]]:
         """ln p of every token of every continuation of each query: (n,) float64 tensors on the CPU."""
-        self._prepare(queries, edits)
+        self.prepare(queries, edits)
         with edited_inputs(self.decoder_layers, edits):
             return branch_log_probs(self.model, [self.embed(query) for query in queries], branches)
 
@@ -202,7 +202,7 @@ class DecoderSpeechLM(TransformersSpeechLM):
         `following` ids are appended to each query (not counted in its length). Few different T keep the number of
         kernels that have to be prepared small; the padding costs less than that.
         """
-        self._prepare(queries, edits)
+        self.prepare(queries, edits)
         rows = [self.embed(query) for query in queries]
         lengths = [len(row) for row in rows]
         if following is not None:

@@ -24,9 +24,9 @@ from workflow_scripts.speech_lm.transformers_folder import load_model
 class HfSpeechLM(PlaceholderSpeechLM, DecoderSpeechLM):
     """A placeholder model as a `SpeechLM`; arguments as in `PlaceholderSpeechLM`."""
 
-    def _prepare(self, queries: Sequence[Query], edits: Sequence[Sequence[Edit]] | None) -> None:
+    def prepare(self, queries: Sequence[Query], edits: Sequence[Sequence[Edit]] | None) -> None:
         """As in the base class; sets the LoRA's state for the form of the queries."""
-        super()._prepare(queries, edits)
+        super().prepare(queries, edits)
         forms = {query.form for query in queries}
         if len(forms) > 1 and self.lora == "speech" and self.has_lora:
             raise SpeechLMError(f"{self.name}: its LoRA is for speech only; run written and spoken queries apart")

@@ -133,7 +133,7 @@ class TransformersSpeechLM(SpeechLM):
             cost = AnswerLoss(-sums[candidate.reference], len(candidate.branches[candidate.reference]))
         return OptionLogProbs(letters, texts, counts, cost)
 
-    def _prepare(self, queries: Sequence[Query], edits: Sequence[Sequence[Edit]] | None) -> None:
+    def prepare(self, queries: Sequence[Query], edits: Sequence[Sequence[Edit]] | None) -> None:
         """Called before every pass: checks its arguments; a family may bring the model into the state they need."""
         if not queries:
             raise ValueError("there must be at least one query in a batch")

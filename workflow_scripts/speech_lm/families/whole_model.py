@@ -48,7 +48,7 @@ class WholeModelSpeechLM(PlaceholderSpeechLM):
         layers: Sequence[int] | None = None,
     ) -> list[Tensor]:
         """As in the base class, one pass of the whole model per query."""
-        self._prepare(queries, edits)
+        self.prepare(queries, edits)
         found = []
         for number, query in enumerate(queries):
             places = torch.arange(*query.span)
@@ -76,7 +76,7 @@ class WholeModelSpeechLM(PlaceholderSpeechLM):
         stop_ids: Sequence[int] | None = None,
     ) -> list[Answer]:
         """Greedy answers by the model's own `generate`, query by query; edits act on the prefill only."""
-        self._prepare(queries, edits)
+        self.prepare(queries, edits)
         stops = self.stop_ids if stop_ids is None else frozenset(stop_ids)
         answers = []
         for number, query in enumerate(queries):
@@ -113,7 +113,7 @@ class WholeModelSpeechLM(PlaceholderSpeechLM):
         """As in the base class, one pass of the whole model per query."""
         if len(answers) != len(queries):
             raise ValueError(f"{len(answers)} answers for {len(queries)} queries")
-        self._prepare(queries, edits)
+        self.prepare(queries, edits)
         losses = []
         for number, (query, answer) in enumerate(zip(queries, answers)):
             ids = self.token_ids(answer)
@@ -131,7 +131,7 @@ class WholeModelSpeechLM(PlaceholderSpeechLM):
         edits: Sequence[Sequence[Edit]] | None,
     ) -> list[list[Tensor]]:
         """As in the base class, one pass of the whole model per continuation."""
-        self._prepare(queries, edits)
+        self.prepare(queries, edits)
         found = []
         for number, (query, own) in enumerate(zip(queries, branches)):
             with edited_inputs(self.decoder_layers, None if edits is None else [edits[number]]):
@@ -155,9 +155,9 @@ class WholeModelSpeechLM(PlaceholderSpeechLM):
                     inputs[name] = torch.cat([inputs[name], filling.get(name, torch.zeros_like(behind))], dim=1)
         return self.model(**inputs, use_cache=False)
 
-    def _prepare(self, queries: Sequence[Query], edits: Sequence[Sequence[Edit]] | None) -> None:
+    def prepare(self, queries: Sequence[Query], edits: Sequence[Sequence[Edit]] | None) -> None:
         """As in the base class; fills the placeholders of spoken queries, as the merge is counted once per query."""
-        super()._prepare(queries, edits)
+        super().prepare(queries, edits)
         for query in queries:
             if query.form == "speech":
                 self.use_lora("speech")

@@ -254,6 +254,8 @@ class SharedPrompts:
 
         copied_from: the lowest layer whose keys and values are wanted afterwards. tight: few columns are not padded.
         """
+        # Prompts of the other form may have run since: a model whose LoRA is for speech only is in their state.
+        self.lm.prepare([self.queries[row] for row in rows], None)
         chosen = torch.tensor(list(rows), device=self.lm.device)
         lengths = self.lengths[chosen]
         kept = self.inputs[layer]
