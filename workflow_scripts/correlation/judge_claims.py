@@ -70,21 +70,16 @@ def judge_claims(
     rows += regression_claims(read_table(regression, "regression"), read_table(comparisons, "comparisons"))
     cold = [name for name, facts in models.items() if facts["warmup"] == "none"]
     rows += spontaneity_claims(points[points["model"].isin(cold)])
-    if words is not None:
-        read = read_table(words, "word_reading")
-        rows += reading_claims(read[read["model"].isin(list(models))])
-    if patching is not None:
-        profiles = read_table(patching, "patching_profiles")
-        rows += fusion_claims(profiles[profiles["model"].isin(list(models))])
-    if knockout is not None:
-        hidden = read_table(knockout, "knockout")
-        rows += knockout_claims(hidden[hidden["model"].isin(list(models))])
-    if edits is not None:
-        tests = read_table(edits, "tests")
-        rows += erasure_claims(tests[tests["model"].isin(list(models))])
-    if probes is not None:
-        read = read_table(probes, "probes")
-        rows += probe_claims(read[read["model"].isin(list(models))])
+    for path, name, judged in (
+        (words, "word_reading", reading_claims),
+        (patching, "patching_profiles", fusion_claims),
+        (knockout, "knockout", knockout_claims),
+        (edits, "tests", erasure_claims),
+        (probes, "probes", probe_claims),
+    ):
+        if path is not None:
+            table = read_table(path, name)
+            rows += judged(table[table["model"].isin(list(models))])
     write_table(claims, rows, "claims")
 
 

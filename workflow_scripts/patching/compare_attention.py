@@ -23,9 +23,10 @@ from typing import Any
 import numpy as np
 
 from workflow_scripts.artifacts.attention import ATTENTION, KNOCKOUT, LOOKED_AT, AttentionRecord, KnockoutRecord
+from workflow_scripts.artifacts.checkpoints import checkpoint_step
 from workflow_scripts.artifacts.records import RecordFile
 from workflow_scripts.artifacts.tables import write_table
-from workflow_scripts.patching.compare_patches import NO_QUESTION, step_of
+from workflow_scripts.patching.compare_patches import NO_QUESTION
 from workflow_scripts.statistics.means import share_interval, student_interval
 from workflow_scripts.statistics.mediation import detectable_share, paired_p
 from workflow_scripts.statistics.paired_tests import holm
@@ -82,7 +83,7 @@ def _table(paths: Sequence[Path], kept: RecordFile, rows_of: Rows) -> list[Row]:
         by_run[facts["model"], facts["checkpoint"], Path(path).parent.name].append((records, facts))
     rows: list[Row] = []
     for (model, checkpoint, subset), files in by_run.items():
-        run = {"model": model, "checkpoint": checkpoint, "step": step_of(checkpoint), "subset": subset}
+        run = {"model": model, "checkpoint": checkpoint, "step": checkpoint_step(checkpoint), "subset": subset}
         records = sorted((one for found, _ in files for one in found), key=lambda one: one.id)
         if not records:
             reason = files[0][1].get("left_out") or NO_QUESTION

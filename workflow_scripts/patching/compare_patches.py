@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from workflow_scripts.artifacts.checkpoints import checkpoint_step
 from workflow_scripts.artifacts.patches import OTHER, PATCH, PATCHES, RANDOM, PatchRecord
 from workflow_scripts.artifacts.tables import write_table
 from workflow_scripts.statistics.mediation import (
@@ -56,7 +57,7 @@ def compare_patches(patches: Sequence[Path], cells: Path, profiles: Path, *, see
     cell_rows: list[dict[str, Any]] = []
     profile_rows: list[dict[str, Any]] = []
     for (model, checkpoint, subset), files in by_run.items():
-        run = {"model": model, "checkpoint": checkpoint, "step": step_of(checkpoint), "subset": subset}
+        run = {"model": model, "checkpoint": checkpoint, "step": checkpoint_step(checkpoint), "subset": subset}
         records = [record for found, _ in files for record in found]
         kept, facts = sum(facts["kept"] for _, facts in files), files[0][1]
         if not any(record.source for record in records):
@@ -177,11 +178,6 @@ def _empty(records: Sequence[PatchRecord]) -> Iterator[dict[str, Any]]:
         cell = (kind, direction, positions, 1)
         named = {"kind": kind, "direction": direction, "positions": positions, "n": 0}
         yield named | _skips(records, cell)
-
-
-def step_of(checkpoint: str) -> int | None:
-    """The training step that a checkpoint is named by; None for one without, as `final`."""
-    return int(checkpoint.removeprefix("step-")) if checkpoint.startswith("step-") else None
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from workflow_scripts.artifacts.checkpoints import checkpoint_step
 from workflow_scripts.artifacts.logs import progress
 from workflow_scripts.artifacts.questions import QUESTIONS
 from workflow_scripts.artifacts.states import StateReader
@@ -64,7 +65,11 @@ def probe_states(
         targets = {target: ask(target, items, speakers, settings, seed) for target in settings.targets}
         rows = [*_rows(readers, items, targets, settings, seed)]
     facts = readers[0].attributes
-    run = {"model": facts["model"], "checkpoint": facts["checkpoint"], "step": _step(str(facts["checkpoint"]))}
+    run = {
+        "model": facts["model"],
+        "checkpoint": facts["checkpoint"],
+        "step": checkpoint_step(str(facts["checkpoint"])),
+    }
     write_table(table, [run | row for row in rows], "probes")
 
 
@@ -116,10 +121,6 @@ def _numbers(hits: Hits, task: Task, seed: int) -> dict[str, Any]:
 
 def _counted(items: Items) -> str:
     return "; ".join(f"{reason}: {n}" for reason, n in sorted(items.left_out.items()))
-
-
-def _step(checkpoint: str) -> int | None:
-    return int(checkpoint.removeprefix("step-")) if checkpoint.startswith("step-") else None
 
 
 if __name__ == "__main__":
