@@ -85,16 +85,28 @@ def _rows(
     kept = sorted(set.intersection(*(set(reader.layers) for reader in readers)))
     wanted = range(readers[0].n_layers + 1) if settings.layers is None else sorted(settings.layers)
     yield from ({"layer": layer, "n": 0, "note": NOT_KEPT} for layer in wanted if layer not in kept)
-    chosen = [layer for layer in wanted if layer in kept] if any(one.task for one in targets.values()) else []
+    probed = {target: asked for target, asked in targets.items() if asked.task is not None}
+    chosen = [layer for layer in wanted if layer in kept] if probed else []
     for layer in progress(chosen, len(chosen), "layers probed"):
-        for target, asked in targets.items():
-            if asked.task is None:
-                continue
-            forms = {form for pair in asked.pairs for form in pair}
-            states = {form: mean_states(readers, form, layer, asked.items) for form in sorted(forms)}
+        states = layer_states(readers, layer, probed)
+        for target, asked in probed.items():
             shared = {"target": target, "layer": layer} | (left_out if target not in OF_QUESTIONS else {"skipped": 0})
-            for (fitted, test), hits in probe(states, asked.task, asked.pairs).items():
+            for (fitted, test), hits in probe(states[target], asked.task, asked.pairs).items():
                 yield shared | {"fitted": fitted, "asked": test} | _numbers(hits, asked.task, seed)
+
+
+def layer_states(
+    readers: Sequence[StateReader], layer: int, probed: Mapping[str, Asked]
+) -> dict[str, dict[str, np.ndarray]]:
+    """Of each target the mean states of its items (n, d), by form. A layer of a file is read once for all targets."""
+    found: dict[str, dict[str, np.ndarray]] = {target: {} for target in probed}
+    for form in sorted({form for asked in probed.values() for pair in asked.pairs for form in pair}):
+        own = {target: asked.items for target, asked in probed.items() if any(form in pair for pair in asked.pairs)}
+        means = mean_states(readers, form, layer, [item for items in own.values() for item in items])
+        ends = np.cumsum([len(items) for items in own.values()])
+        for target, part in zip(own, np.split(means, ends[:-1]), strict=True):
+            found[target][form] = part
+    return found
 
 
 def mean_states(readers: Sequence[StateReader], form: str, layer: int, items: Sequence[Item]) -> np.ndarray:
