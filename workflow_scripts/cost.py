@@ -41,6 +41,10 @@ AUDIO_BYTES = 20_000
 QUESTION_SECONDS = 8.0
 """Of a benchmark question, spoken (measured: 3 for NQ, 18 for OpenBookQA)."""
 ANSWER_BYTES = 1500
+BEHIND = 15
+"""Positions from the end of a query to that of the options or the reference answer, about."""
+PROBED = 400
+"""Items that a probe is fitted to, about."""
 RATES = ("start_seconds", "reading", "decoding", "training", "encoding", "speaking")
 
 
@@ -128,6 +132,8 @@ def costs(config: Config, rates: Rates) -> Iterator[Cost]:
     yield _answers(config, study, size, rates, asked)
     yield _states(config, study, size, rates, asked)
     yield _edits(config, study, size, rates, asked)
+    yield from _patches(config, study, size, rates, asked)
+    yield from _probes(config, study, size, rates)
 
 
 def encoder_parameters(size: ModelSize) -> int:
@@ -227,6 +233,43 @@ def _edits(config: Config, study: Study, size: Sizes, rates: Rates, asked: Mappi
         read += shards * 2 * weights
     kept = ANSWER_BYTES * rounds * asked[subset] * len(study.editable_models)
     return Cost("edit", jobs, spent, True, kept=kept, read=read)
+
+
+def _patches(config: Config, study: Study, size: Sizes, rates: Rates, asked: Mapping[str, int]) -> Iterator[Cost]:
+    """Exchanged states, and the attention of answers; nothing where the stage is off."""
+    if (settings := config.patching) is None:
+        return
+    jobs = len(study.patches()) + len(study.patches("attention"))
+    kinds = 1 if settings.select == "all" else 2
+    n = min(asked[config.patched_subset], kinds * settings.questions * len(study.shards(config.patched_subset)))
+    passed = sum(PROMPT if name in ("query", "content") else BEHIND for name in settings.positions)
+    spent = read = 0.0
+    for name in study.editable_models:
+        entry = config.models[name]
+        one = size(entry.language_model or entry.weights_asset(name))
+        # A cell runs the layers above its own, in two directions, from three sources: the patch and its nulls.
+        layers = sum(1 - first / one.layers for first in settings.layers or range(one.layers))
+        positions = 6 * len(settings.windows) * layers * passed + 8 * PROMPT
+        if settings.attention is not None:
+            windows = 1 + one.layers / settings.attention.stride
+            positions += 2 * PROMPT + 2 * windows * (1 + settings.attention.draws) * BEHIND
+        spent += 2 * one.parameters * n * positions / rates["reading"]
+        read += jobs / len(study.editable_models) * 2 * one.parameters
+    yield Cost("exchange states", jobs, spent + jobs * rates["start_seconds"], True, read=read)
+
+
+def _probes(config: Config, study: Study, size: Sizes, rates: Rates) -> Iterator[Cost]:
+    """Linear probes; nothing where the stage is off."""
+    if (settings := config.probes) is None:
+        return
+    jobs, spent = len(study.probe_tables()), 0.0
+    for name in study.opened_models:
+        entry = config.models[name]
+        one = size(entry.language_model or entry.weights_asset(name))
+        layers = one.layers + 1 if settings.layers is None else len(settings.layers)
+        fits = 2 * layers * len(settings.targets) * settings.folds * (1 + settings.draws)
+        spent += 2 * fits * PROBED**2 * one.d / rates["reading"]
+    yield Cost("probe", jobs, spent + jobs * rates["start_seconds"], False)
 
 
 def table(found: Sequence[Cost], on_gpu: bool) -> str:

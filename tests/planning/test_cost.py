@@ -53,6 +53,19 @@ def test_core_seconds_of_the_quick_study_are_near_what_it_took():
     assert sum(found.values()) == pytest.approx(sum(measured.values()), rel=0.5)
 
 
+def test_exchanged_states_and_probes_are_counted_where_they_are_asked_for():
+    """More layers and classes cost more; the job counts are the plan's."""
+    rates, asked, plain = read_rates(RATES, "cpu"), study("where"), study("interventions")
+    found, without = ({one.stage: one for one in costs(of, rates)} for of in (asked, plain))
+    assert set(found) - set(without) == {"exchange states", "probe"}
+    planned = Study(asked)
+    assert found["exchange states"].jobs == len(planned.patches()) + len(planned.patches("attention")) == 4
+    assert found["probe"].jobs == len(planned.probe_tables()) == 2
+    whole = asked.model_copy(update={"patching": asked.patching.model_copy(update={"layers": None})})
+    every = {one.stage: one.seconds for one in costs(whole, rates)}
+    assert every["exchange states"] > 2 * found["exchange states"].seconds > 0
+
+
 def test_more_prompts_cost_in_proportion_and_only_where_prompts_are_used():
     config = study("paper")
     instructions = config.training.instructions.model_copy(update={"prompts": 2 * config.training.instructions.prompts})
