@@ -81,7 +81,11 @@ rule score_floors:
 rule build_floor_table:
     input:
         scores=study.files(
-            SCORES, last=True, models=study.opened_models, forms=["speech", *FLOORS]
+            SCORES,
+            last=True,
+            models=study.opened_models,
+            subsets=study.floor_subsets,
+            forms=["speech", *FLOORS],
         ),
     output:
         table="results/evaluation/floors.csv",

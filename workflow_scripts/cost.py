@@ -167,34 +167,33 @@ def _training(config: Config, study: Study, size: Sizes, rates: Rates, online: b
     return Cost("train", jobs, spent, True, kept=kept, temporary=largest, read=read)
 
 
-def _runs(study: Study) -> list[tuple[str | None, int, int]]:
-    """Asset of the weights' language model, checkpoints and forms: of each model, its floors, untuned backbones."""
+def _runs(study: Study) -> list[tuple[str | None, int, int, list[str]]]:
+    """Asset of the language model, checkpoints, forms and subsets: of each model, its floors, untuned backbones."""
     entries = study.config.models
     found = [
         (
             entries[name].language_model or entries[name].weights_asset(name),
             len(study.checkpoints(name)),
             1 if entries[name].frozen else 3,  # written answers are the backbone's
+            study.subsets,
         )
         for name in study.opened_models
     ]
-    floors = [(asset, 1, len(FLOORS)) for asset, _, _ in found]
-    return found + floors + [(name, 1, 2) for name in study.backbones]
+    floors = [(asset, 1, len(FLOORS), study.floor_subsets) for asset, *_ in found]
+    return found + floors + [(name, 1, 2, study.subsets) for name in study.backbones]
 
 
 def _answers(config: Config, study: Study, size: Sizes, rates: Rates, asked: Mapping[str, int]) -> Cost:
-    shards = sum(len(study.shards(subset)) for subset in study.subsets)
-    jobs, spent, read = 0, 0.0, 0.0
+    jobs, spent, read, kept = 0, 0.0, 0.0, 0.0
     tokens = {subset: config.benchmark.subsets[subset].max_new_tokens for subset in asked}
-    for asset, checkpoints, forms in _runs(study):
-        weights = size(asset).parameters
-        asked_once = checkpoints * forms
-        reading = 2 * weights * asked_once * sum(n * PROMPT for n in asked.values()) / rates["reading"]
-        decoding = 2 * weights * asked_once * sum(n * tokens[subset] for subset, n in asked.items()) / rates["decoding"]
+    for asset, checkpoints, forms, subsets in _runs(study):
+        weights, shards = size(asset).parameters, sum(len(study.shards(subset)) for subset in subsets)
+        operations = 2 * weights * checkpoints * forms
+        spent += operations * sum(asked[subset] * PROMPT for subset in subsets) / rates["reading"]
+        spent += operations * sum(asked[subset] * tokens[subset] for subset in subsets) / rates["decoding"]
         jobs += checkpoints * shards
-        spent += reading + decoding
         read += checkpoints * shards * 2 * weights
-    kept = ANSWER_BYTES * sum(checkpoints * forms for _, checkpoints, forms in _runs(study)) * sum(asked.values())
+        kept += ANSWER_BYTES * checkpoints * forms * sum(asked[subset] for subset in subsets)
     return Cost("answer", jobs, spent + jobs * rates["start_seconds"], True, kept=kept, read=read)
 
 

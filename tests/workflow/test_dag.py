@@ -92,6 +92,14 @@ def test_fresh_run_plans_every_stage_once(workflow):
     assert counts["build_report"] == 1
 
 
+def test_subsets_can_be_left_out_of_the_floors_one_by_one_or_all(workflow):
+    workflow.edit_config(lambda config: config["benchmark"]["subsets"]["nq"].update(floors=False))
+    counts = workflow.job_counts()
+    assert counts["answer_floors"] == counts["score_floors"] == 2 * (SUBSETS - 1)
+    workflow.edit_config(lambda config: config["evaluation"].update(floors=False))
+    assert not {"answer_floors", "score_floors", "build_floor_table"} & workflow.job_counts().keys()
+
+
 def test_features_computed_online_leave_out_their_file_and_nothing_else(workflow):
     cached = workflow.job_counts()
 

@@ -45,7 +45,7 @@ def result_files(study: Study) -> list[str]:
             for table in ("gap", "conclusions")
         ),
         *(["results/evaluation/conditions.csv"] if study.conditions() else []),
-        *(["results/evaluation/floors.csv"] if study.config.evaluation.floors else []),
+        *(["results/evaluation/floors.csv"] if study.floor_subsets else []),
         "results/evaluation/decline.csv",
         "results/evaluation/cascade.csv",
         "results/evaluation/twins.csv",

@@ -73,6 +73,12 @@ class Study:
         return sorted(self.config.activations.subsets or self.overall_subsets)
 
     @property
+    def floor_subsets(self) -> list[str]:
+        """Subsets that are also asked unheard."""
+        subsets = self.config.benchmark.subsets
+        return [name for name in self.subsets if self.config.evaluation.floors and subsets[name].floors]
+
+    @property
     def spoken_subsets(self) -> list[str]:
         """Everything that the voice reads: the benchmark, and the training prompts if there is training."""
         return [*self.subsets, *([INSTRUCTIONS] if self.trained_models else [])]

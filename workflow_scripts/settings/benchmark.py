@@ -45,6 +45,9 @@ class SubsetSettings(Settings):
     max_words: int = Field(default=60, gt=0, description="Prompts with more whitespace words are filtered out.")
     overall: bool = Field(default=True, description="Whether the subset counts in Overall and GAP.")
     knowledge: bool = Field(default=False, description="Whether it also counts in the knowledge-only mean.")
+    floors: bool = Field(
+        default=True, description="Whether it is also asked unheard, where `evaluation.floors` has that done."
+    )
     note: str = Field(default="", description="How it differs from the paper's subset; printed on the report page.")
 
     @model_validator(mode="after")
