@@ -16,6 +16,7 @@ from workflow_scripts.artifacts.files import sha256_file
 from workflow_scripts.artifacts.questions import QUESTIONS, Question
 from workflow_scripts.artifacts.utterances import UTTERANCES, Utterance
 from workflow_scripts.speech_lm.families.composite import load_composite
+from workflow_scripts.speech_lm.opening.open_model import ModelSource
 from workflow_scripts.speech_lm.protocol import SpeechLM
 from workflow_scripts.speech_lm.trainable.adapters import AdapterShape, SpeechAdapter
 from workflow_scripts.speech_lm.trainable.checkpoint import save_lslm
@@ -37,9 +38,16 @@ class TinyStudy:
     backbone: Path
     encoder: Path
 
+    @property
+    def source(self) -> ModelSource:
+        """The checkpoint as steps open it."""
+        entry = {"name": "tiny-lora", "family": "composite"}
+        return ModelSource(self.model, CHECKPOINT, entry, backbone=self.backbone, encoder=self.encoder)
+
     def inputs(self) -> dict[str, Any]:
-        """All files by name, and the entry by which steps open the model."""
-        return vars(self) | {"entry": {"name": "tiny-lora", "family": "composite"}}
+        """Questions and speech by name, and the model."""
+        files = {name: getattr(self, name) for name in ("questions", "manifest", "features")}
+        return files | {"model": self.source}
 
     def load(self) -> SpeechLM:
         """The checkpoint in float32, loaded without the helpers under test."""

@@ -24,7 +24,7 @@ from workflow_scripts.settings import ConfigError, parse_config
 from workflow_scripts.similarity.measure_similarity import measure_similarity
 
 TABLES = ("layers", "checkpoints", "cka")
-OPTIONS = {"checkpoint": CHECKPOINT, "shard": "00-of-01", "system_prompt": None, "seed": 7}
+OPTIONS = {"shard": "00-of-01", "seed": 7}
 MODEL = "tiny-lora"
 
 

@@ -32,10 +32,8 @@ def dump(study, path, shard="00-of-01", **activations):
     dump_states(
         **study.inputs(),
         states=path,
-        checkpoint=CHECKPOINT,
         shard=shard,
         activations={"batch_size": 2, "compression": "none", **activations},
-        system_prompt=None,
         seed=7,
     )
     return path

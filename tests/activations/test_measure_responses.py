@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.tiny_study import CHECKPOINT, write_tiny_study
+from tests.tiny_study import write_tiny_study
 from workflow_scripts.activations.measure_responses import measure_responses, respond, token_cosines
 from workflow_scripts.activations.read_lens import content_ids
 from workflow_scripts.artifacts.answers import ANSWERS, AnswerRecord
@@ -78,13 +78,10 @@ def run(study, folder, text=(40, 41, 42), speech=(50,), ids=("q0", "q2", "q3", "
     measure_responses(
         *([path] for path in (study.questions, study.manifest, study.features, *files)),
         [write_times(study, folder)] if lens else [],
-        *(study.model, study.backbone, study.encoder, folder / "responses.h5"),
-        checkpoint=CHECKPOINT,
+        *(study.source, folder / "responses.h5"),
         shards=["00-of-01"],
         settings={"questions": 8, "positions": 5, **settings},
-        system_prompt=None,
         seed=7,
-        entry={"name": "tiny-lora", "family": "composite"},
     )
     return read_responses(folder / "responses.h5")
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.planted_states import rounded
-from tests.tiny_study import CHECKPOINT, D_ENCODER, write_tiny_study
+from tests.tiny_study import D_ENCODER, write_tiny_study
 from workflow_scripts.activations.dump_states import dump_states, write_shard_states
 from workflow_scripts.activations.readings import SCORES, VARIANTS, measure_readings
 from workflow_scripts.alignment.align_tokens import measure_alignment
@@ -166,10 +166,8 @@ def test_the_first_questions_of_the_subset_are_measured_as_far_as_they_were_kept
         dump_states(
             **study.inputs(),
             states=tmp_path / f"{shard}.h5",
-            checkpoint=CHECKPOINT,
             shard=shard,
             activations={"batch_size": 2, "compression": "none", "reading_questions": wanted},
-            system_prompt=None,
             seed=7,
             readings=tmp_path / f"{shard}.readings.h5",
         )

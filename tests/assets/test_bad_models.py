@@ -19,7 +19,7 @@ from workflow_scripts.assets.errors import AssetError, DiskFullError
 from workflow_scripts.assets.fetch_asset import fetch_asset
 from workflow_scripts.assets.folder_sources import fetch_hub_files, hub_remedy, require_disk
 from workflow_scripts.settings.assets import AssetSettings, HubSource
-from workflow_scripts.speech_lm.opening.open_model import open_model
+from workflow_scripts.speech_lm.opening.open_model import ModelSource, open_model
 
 torch.set_num_threads(1)
 REQUEST = Request("GET", "https://hub.invalid/org/name")
@@ -210,5 +210,5 @@ def test_a_folder_in_the_hubs_cache_layout_is_fetched_offline_and_opened(good, t
 
     record = fetch_asset("weights", asset, tmp_path / "weights", snapshot=cached, models=[checked])
     assert record.source.commit == commit
-    opened = open_model(tmp_path / "weights" / "asset.json", "final", entry())
+    opened = open_model(ModelSource(tmp_path / "weights" / "asset.json", "final", entry()))
     assert opened.facts["backbone_revision"] == f"org/tiny-audio@{commit}"

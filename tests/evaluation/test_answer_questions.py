@@ -15,7 +15,7 @@ from workflow_scripts.evaluation import answer_questions as tuned
 from workflow_scripts.evaluation import answer_questions_base as base
 from workflow_scripts.evaluation.answering import answer_queries, answer_texts
 from workflow_scripts.settings.analysis import EvaluationSettings
-from workflow_scripts.speech_lm.opening.open_model import LoadedModel
+from workflow_scripts.speech_lm.opening.open_model import LoadedModel, ModelSource
 from workflow_scripts.speech_lm.protocol import Answer, AnswerLoss, OptionLogProbs, Query, ScoringRequest, SpeechLM
 
 
@@ -114,17 +114,20 @@ def files(tmp_path):
     return paths
 
 
+def source(weights, asset):
+    return ModelSource(weights, "step-000400", {"name": "m", "family": "composite"}, backbone=asset, encoder=asset)
+
+
 def ask(files, out, monkeypatch, **changes):
     """Run the tuned step with a fake model; returns the model and the records by form."""
     lm = FakeLM()
     facts = {"model": "m", "checkpoint": "step-000400", "dtype": "float32"}
     monkeypatch.setattr(tuned, "open_model", lambda *_, **__: LoadedModel(lm, facts))
-    options = {"checkpoint": "step-000400", "shard": "00-of-01", "max_new_tokens": 99, "evaluation": SETTINGS}
-    options |= {"system_prompt": None, "seed": 0, "entry": {"name": "m", "family": "composite"}} | changes
+    options = {"shard": "00-of-01", "max_new_tokens": 99, "evaluation": SETTINGS, "seed": 0} | changes
     outputs = {form: out / f"{form}.jsonl" for form in ("text", "speech", "asr")}
-    model, asset = out / "checkpoints.json", files["asset"]
+    model = source(out / "checkpoints.json", files["asset"])
     tuned.answer_questions(
-        files["questions"], files["manifest"], files["features"], model, asset, asset, *outputs.values(), **options
+        files["questions"], files["manifest"], files["features"], model, *outputs.values(), **options
     )
     return lm, {form: ANSWERS.read_with_header(path) for form, path in outputs.items()}
 
@@ -207,14 +210,11 @@ def test_ids_missing_from_a_file_are_named_with_the_file_before_the_model_is_loa
         # asset is no checkpoint index: loading a model from it would fail in another way
         tuned.answer_questions(
             *(files[name] for name in ("questions", "manifest", "features")),
-            *(asset, asset, asset),
+            source(asset, asset),
             *outputs,
-            entry={"name": "m", "family": "composite"},
-            checkpoint="step-000400",
             shard="00-of-01",
             max_new_tokens=9,
             evaluation=SETTINGS,
-            system_prompt=None,
             seed=0,
         )
 

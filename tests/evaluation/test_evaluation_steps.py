@@ -41,11 +41,9 @@ def study(tmp_path_factory):
         answer_questions(
             **study.inputs(),
             **{form: folder / f"{form}.answers.jsonl" for form in FORMS},
-            checkpoint=CHECKPOINT,
             shard="00-of-01",
             max_new_tokens=4,
             evaluation={"batch_size": 3, "max_positions": 4000},
-            system_prompt=None,
             seed=0,
         )
     return study, folder
@@ -58,11 +56,9 @@ def test_without_written_outputs_only_the_spoken_form_is_asked(study, tmp_path, 
         **study.inputs(),
         **dict.fromkeys(("text", "asr")),
         speech=tmp_path / "speech.answers.jsonl",
-        checkpoint=CHECKPOINT,
         shard="00-of-01",
         max_new_tokens=4,
         evaluation={"batch_size": 3, "max_positions": 4000},
-        system_prompt=None,
         seed=0,
     )
     assert [path.name for path in tmp_path.iterdir()] == ["speech.answers.jsonl"]

@@ -19,7 +19,7 @@ from workflow_scripts.evaluation.build_floor_table import FLOOR_COLUMNS, build_f
 from workflow_scripts.evaluation.build_gap_table import build_gap_table
 from workflow_scripts.evaluation.score_answers import score_form
 from workflow_scripts.speech import encode_silence as silence
-from workflow_scripts.speech_lm.opening.open_model import LoadedModel
+from workflow_scripts.speech_lm.opening.open_model import LoadedModel, ModelSource
 
 N = 12
 
@@ -50,13 +50,10 @@ def ask(files, out, monkeypatch, seed=0):
             files["manifest"],
             files["features"],
             files["silent"],
-            out / "checkpoints.json",
-            None,
-            None,
+            ModelSource(out / "checkpoints.json", "final", {"name": "m", "family": "composite"}),
         ),
         *(out / "silence.jsonl", out / "other.jsonl"),
-        **{"checkpoint": "final", "shard": "00-of-01", "max_new_tokens": 9, "evaluation": SETTINGS},
-        **{"system_prompt": None, "seed": seed, "entry": {"name": "m", "family": "composite"}},
+        **{"shard": "00-of-01", "max_new_tokens": 9, "evaluation": SETTINGS, "seed": seed},
     )
     return [ANSWERS.read(out / f"{form}.jsonl") for form in ("silence", "other")]
 

@@ -5,7 +5,7 @@ from unittest import mock
 
 import pytest
 
-from tests.tiny_study import CHECKPOINT, write_tiny_study
+from tests.tiny_study import write_tiny_study
 from workflow_scripts.activations.dump_states import dump_states
 from workflow_scripts.alignment.align_tokens import align_tokens
 from workflow_scripts.artifacts.answers import EDITED_ANSWERS
@@ -42,7 +42,7 @@ def write_times(study, path, untimed=()):
 
 def align(study, folder, untimed=(), layers=None):
     """Alignment file of a tiny study, of all layers or of those chosen."""
-    options = {"checkpoint": CHECKPOINT, "shard": SHARD, "system_prompt": None, "seed": 7}
+    options = {"shard": SHARD, "seed": 7}
     options["activations"] = {"layers": layers}
     dump_states(**study.inputs(), states=folder / "states.h5", **options)
     words = write_times(study, folder / "times.jsonl", untimed)
@@ -70,12 +70,10 @@ def run_edits(study, alignment):
                 **study.inputs(),
                 alignment=alignment,
                 answers=path,
-                checkpoint=CHECKPOINT,
                 shard=SHARD,
                 max_new_tokens=8,
                 intervention={"subset": "tiny", "layer": layer, "operations": operations},
                 evaluation={"batch_size": batch_size},
-                system_prompt=None,
                 seed=seed,
             )
         rows, header = EDITED_ANSWERS.read_with_header(path)

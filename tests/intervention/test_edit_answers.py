@@ -14,6 +14,7 @@ from workflow_scripts.artifacts.measurements import ALIGNMENT, read_measurements
 from workflow_scripts.intervention import answer_grid as module
 from workflow_scripts.intervention import edit_answers
 from workflow_scripts.speech_lm.families import hf_folder
+from workflow_scripts.speech_lm.opening.open_model import ModelSource
 from workflow_scripts.speech_lm.protocol import Answer, Edit, SpeechLMError
 from workflow_scripts.speech_lm.shard_queries import read_spoken_shard
 
@@ -187,13 +188,13 @@ def test_a_no_op_that_changes_a_token_stops_the_step(run_edits, tmp_path, monkey
 
 def test_a_model_that_only_runs_as_a_whole_is_left_out_without_being_loaded(study, alignment, tmp_path, monkeypatch):
     weights = save_tiny(tmp_path / "weights")
-    options = {"shard": SHARD, "max_new_tokens": 8, "evaluation": {}, "system_prompt": None, "seed": 7}
+    options = {"shard": SHARD, "max_new_tokens": 8, "evaluation": {}, "seed": 7}
     options["intervention"] = {"subset": "tiny", "layer": 0, "operations": OPERATIONS}
-    public = study.inputs() | {"model": weights / "asset.json", "entry": entry(), "backbone": None, "encoder": None}
+    public = study.inputs() | {"model": ModelSource(weights / "asset.json", "final", entry())}
     monkeypatch.setattr(hf_folder, "runs_from_embeddings", lambda _: False)
     monkeypatch.setattr(edit_answers, "open_model", lambda *_, **__: pytest.fail("loaded"))
     path = tmp_path / "answers.jsonl"
-    edit_answers.edit_answers(**public, alignment=alignment, answers=path, checkpoint="final", **options)
+    edit_answers.edit_answers(**public, alignment=alignment, answers=path, **options)
     rows, header = EDITED_ANSWERS.read_with_header(path)
     assert rows == [] and header["provenance"]["left_out"] == "it only runs as a whole"
     assert (header["provenance"]["model"], header["provenance"]["checkpoint"]) == ("tiny-public", "final")

@@ -8,7 +8,7 @@ import pytest
 
 from tests.intervention.conftest import SHARD
 from tests.patching.test_patching_steps import IDS, write_scores
-from tests.tiny_study import CHECKPOINT, write_tiny_study
+from tests.tiny_study import write_tiny_study
 from workflow_scripts.artifacts.attention import (
     ATTENTION,
     KNOCKOUT,
@@ -48,10 +48,8 @@ def run(study, folder, text, speech, **patching):
             speech=write_scores(folder / "speech.json", "speech", speech),
             attention=files[0],
             knockout=files[1],
-            checkpoint=CHECKPOINT,
             shard=SHARD,
             patching={"attention": {"window": 2, "stride": 1}} | patching,
-            system_prompt=None,
             seed=7,
         )
     tables = [folder / f"{name}.csv" for name in ("attention", "knockout")]

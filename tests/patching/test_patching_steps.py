@@ -59,10 +59,8 @@ def run(study, alignment, folder, text, speech, **patching):
             text=write_scores(folder / "text.json", "text", text),
             speech=write_scores(folder / "speech.json", "speech", speech),
             patches=patches,
-            checkpoint=CHECKPOINT,
             shard=SHARD,
             patching={"windows": [1, 2]} | patching,
-            system_prompt=None,
             seed=7,
         )
     compare_patches([patches], folder / "cells.csv", folder / "profiles.csv", draws=100, seed=7)

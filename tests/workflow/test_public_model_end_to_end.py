@@ -14,11 +14,11 @@ from workflow_scripts.evaluation.answer_questions import answer_questions
 from workflow_scripts.intervention.edit_answers import edit_answers
 from workflow_scripts.settings.assets import AssetSettings
 from workflow_scripts.similarity.measure_similarity import measure_similarity
-from workflow_scripts.speech_lm.opening.open_model import open_model
+from workflow_scripts.speech_lm.opening.open_model import ModelSource, open_model
 from workflow_scripts.speech_lm.protocol import SpeechLMError
 from workflow_scripts.speech_lm.shard_queries import AudioFiles
 
-COMMON = {"checkpoint": "final", "shard": "00-of-01", "system_prompt": None, "seed": 7}
+COMMON = {"shard": "00-of-01", "seed": 7}
 BATCHES = {"batch_size": 2, "max_positions": 4096}
 OPERATIONS = {
     "none": {"operation": "none"},
@@ -41,19 +41,16 @@ def study(tmp_path_factory):
 
 def test_answers_states_similarity_alignment_and_edits_of_a_public_model(study):
     files, record, folder = study
-    public = entry()
+    source = ModelSource(record, "final", entry())
     inputs = (files.questions, files.manifest)
     outputs = {form: folder / f"{form}.jsonl" for form in ("text", "speech", "asr")}
     answer_questions(
         *inputs,
         None,
-        record,
-        None,
-        None,
+        source,
         *outputs.values(),
         max_new_tokens=5,
         evaluation=BATCHES,
-        entry=public,
         **COMMON,
     )
     speech = ANSWERS.read(outputs["speech"])
@@ -61,13 +58,13 @@ def test_answers_states_similarity_alignment_and_edits_of_a_public_model(study):
     assert speech[0].reference_nll > 0 and speech[2].reference_nll is None
 
     # The same answer as transformers' own generate on the processor's inputs.
-    lm = open_model(record, "final", public).lm
+    lm = open_model(source).lm
     query = lm.encode_speech(AudioFiles(files.manifest).speech("q2"))
     own = lm.model.generate(**lm.model_inputs(query), max_new_tokens=5, do_sample=False, pad_token_id=0)
     assert list(speech[1].token_ids) == own[0, query.length :].tolist()
 
     states = folder / "states.h5"
-    dump_states(*inputs, None, record, None, None, states, activations={"batch_size": 2}, entry=public, **COMMON)
+    dump_states(*inputs, None, source, states, activations={"batch_size": 2}, **COMMON)
     with StateReader(states) as reader:
         assert reader.ids == ["q0", "q2", "q3"] and reader.n_layers == 3
         assert reader.attributes["model"] == "tiny-public" and reader.attributes["checkpoint"] == "final"
@@ -88,14 +85,11 @@ def test_answers_states_similarity_alignment_and_edits_of_a_public_model(study):
         *inputs,
         None,
         alignment,
-        record,
-        None,
-        None,
+        source,
         edited,
         max_new_tokens=5,
         intervention=intervention,
         evaluation=BATCHES,
-        entry=public,
         **COMMON,
     )
     rows = EDITED_ANSWERS.read(edited)
@@ -122,4 +116,4 @@ def test_a_model_that_cannot_fit_is_refused_before_it_is_loaded(study, monkeypat
         "workflow_scripts.speech_lm.opening.open_model.load_model", lambda *_, **__: pytest.fail("was loaded")
     )
     with pytest.raises(SpeechLMError, match=r"tiny-public cannot fit: weights .* free on cpu: 0\.00 GB\. Set dtype"):
-        open_model(record, "final", entry())
+        open_model(ModelSource(record, "final", entry()))

@@ -26,13 +26,13 @@ from workflow_scripts.artifacts.questions import QUESTIONS
 from workflow_scripts.artifacts.states import SampleStates, write_states
 from workflow_scripts.settings.analysis import ActivationSettings
 from workflow_scripts.speech_lm.decoding.batching import batches
-from workflow_scripts.speech_lm.opening.open_model import open_model, optional_path
+from workflow_scripts.speech_lm.opening.open_model import ModelSource, open_model, optional_path
 from workflow_scripts.speech_lm.protocol import SpeechLM
 from workflow_scripts.speech_lm.shard_queries import SpokenShard, read_spoken_shard
 
 logger = logging.getLogger(__name__)
 
-INPUTS = ("questions", "manifest", "features", "model", "backbone", "encoder")
+INPUTS = ("questions", "manifest", "features")
 MAX_POSITIONS = 4096
 """Rows times longest query of a batch: states of all layers are held for one batch (4 x 31 x 4096 x 576 bytes = 290 MB
 for a model of 30 layers of width 576 in float32)."""
@@ -65,26 +65,17 @@ def dump_states(
     questions: Path,
     manifest: Path,
     features: Path | None,
-    model: Path,
-    backbone: Path | None,
-    encoder: Path | None,
+    model: ModelSource,
     states: Path,
     *,
-    checkpoint: str,
     shard: str,
     activations: Mapping[str, Any],
-    system_prompt: str | None,
     seed: int,
-    entry: Mapping[str, Any],
-    quantizer: Path | None = None,
     readings: Path | None = None,
 ) -> None:
     """Write the states of one checkpoint for the kept questions of a shard.
 
     Args:
-        model: checkpoints.json of a training run, or asset.json of a model's weights.
-        entry: name, family and settings by which the model is opened (`Plan.entry`).
-        backbone, encoder: asset.json of the language model and of the speech encoder.
         states: output.
         seed: of the split into shards.
         readings: output for the first `reading_questions` of the subset that are in this shard; None for none.
@@ -95,22 +86,14 @@ def dump_states(
     """
     settings = ActivationSettings.model_validate(activations)
     asked = read_spoken_shard(questions, manifest, features, shard, seed)
-    loaded = open_model(
-        model,
-        checkpoint,
-        entry,
-        backbone=backbone,
-        encoder=encoder,
-        quantizer=quantizer,
-        system_prompt=system_prompt,
-    )
+    loaded = open_model(model)
     facts = {
         **loaded.facts,
         "subset": asked.questions[0].subset,
         "shard": shard,
         "seed": seed,
         "dropped": asked.dropped,
-        "provenance": provenance(settings.model_dump() | {"system_prompt": system_prompt}),
+        "provenance": provenance(settings.model_dump() | {"system_prompt": model.system_prompt}),
     }
     write_shard_states(states, loaded.lm, asked, settings, facts)
     if readings is not None:
@@ -201,12 +184,9 @@ if __name__ == "__main__":
         snakemake,
         lambda s: dump_states(
             *(optional_path(s.input[name]) for name in INPUTS),
+            ModelSource.of_step(s),
             Path(s.output.states),
-            **{
-                name: s.params[name]
-                for name in ("checkpoint", "shard", "activations", "system_prompt", "seed", "entry")
-            },
-            quantizer=optional_path(s.input.quantizer),
+            **{name: s.params[name] for name in ("shard", "activations", "seed")},
             readings=Path(s.output.readings),
         ),
     )

@@ -32,7 +32,7 @@ from workflow_scripts.settings.analysis import ResponseSettings
 from workflow_scripts.speech_lm.decoding.batching import batches
 from workflow_scripts.speech_lm.families.base import DecoderSpeechLM
 from workflow_scripts.speech_lm.families.composite import load_composite
-from workflow_scripts.speech_lm.opening.open_model import open_model
+from workflow_scripts.speech_lm.opening.open_model import ModelSource, open_model
 from workflow_scripts.speech_lm.probing.forced_responses import ForcedResponse, forced_responses
 from workflow_scripts.speech_lm.shard_queries import SpokenShard, read_spoken_shard
 
@@ -53,17 +53,12 @@ def measure_responses(
     text: Sequence[Path],
     speech: Sequence[Path],
     words: Sequence[Path],
-    model: Path,
-    backbone: Path,
-    encoder: Path,
+    model: ModelSource,
     responses: Path,
     *,
-    checkpoint: str,
     shards: Sequence[str],
     settings: Mapping[str, Any],
-    system_prompt: str | None,
     seed: int,
-    entry: Mapping[str, Any],
 ) -> None:
     """Write the responses file of one checkpoint.
 
@@ -77,9 +72,13 @@ def measure_responses(
         ArtifactError: files do not hold the same questions, or word times of another prompt.
     """
     chosen = ResponseSettings.model_validate(settings)
-    trained = open_model(model, checkpoint, entry, backbone=backbone, encoder=encoder, system_prompt=system_prompt)
+    trained = open_model(model)
     base = load_composite(
-        backbone=backbone.parent, checkpoint=None, encoder=None, system_prompt=system_prompt, name="base"
+        backbone=model.backbone.parent,
+        checkpoint=None,
+        encoder=None,
+        system_prompt=model.system_prompt,
+        name="base",
     )
     items: list[Item] = []
     looked: list[Looked] = []
@@ -96,7 +95,8 @@ def measure_responses(
         layers = np.unique(np.linspace(0, trained.lm.n_layers, chosen.lens_layers).round().astype(int))
         lens, read = read_lens(trained.lm, looked, layers.tolist())
         content = replace(content, lens=lens, words=read)
-    facts = trained.facts | {"seed": seed, "provenance": provenance(dict(settings) | {"system_prompt": system_prompt})}
+    used = provenance(dict(settings) | {"system_prompt": model.system_prompt})
+    facts = trained.facts | {"seed": seed, "provenance": used}
     write_responses(responses, replace(content, attributes=facts))
     logger.info("%d questions, up to %d response positions", len(items), chosen.positions)
 
@@ -199,9 +199,8 @@ if __name__ == "__main__":
                 [Path(path) for path in s.input[name]]
                 for name in ("questions", "manifest", "features", "text", "speech", "words")
             ),
-            *(Path(s.input[name]) for name in ("model", "backbone", "encoder")),
+            ModelSource.of_step(s),
             Path(s.output.responses),
-            **{name: s.params[name] for name in ("checkpoint", "shards", "settings")},
-            **{name: s.params[name] for name in ("system_prompt", "seed", "entry")},
+            **{name: s.params[name] for name in ("shards", "settings", "seed")},
         ),
     )

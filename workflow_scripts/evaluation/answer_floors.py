@@ -18,11 +18,11 @@ from workflow_scripts.artifacts.kept import ShardQuestions, check_ids, read_shar
 from workflow_scripts.evaluation.answering import Encode, answer_queries, record, scoring_request, write_answers
 from workflow_scripts.measures.shuffle_null import derangements
 from workflow_scripts.settings.analysis import EvaluationSettings
-from workflow_scripts.speech_lm.opening.open_model import open_model, optional_path
+from workflow_scripts.speech_lm.opening.open_model import ModelSource, open_model, optional_path
 from workflow_scripts.speech_lm.protocol import SAMPLE_RATE, Speech
 from workflow_scripts.speech_lm.shard_queries import CachedFeatures, SpeechSource, open_speech
 
-INPUTS = ("questions", "manifest", "features", "silence", "model", "backbone", "encoder")
+INPUTS = ("questions", "manifest", "features", "silence")
 SILENCE, OTHER = "silence", "other"
 
 
@@ -44,27 +44,20 @@ def answer_floors(
     manifest: Path,
     features: Path | None,
     silent: Path | None,
-    model: Path,
-    backbone: Path | None,
-    encoder: Path | None,
+    model: ModelSource,
     silence: Path,
     other: Path,
     *,
-    checkpoint: str,
     shard: str,
     max_new_tokens: int,
     evaluation: Mapping[str, Any],
-    system_prompt: str | None,
     seed: int,
-    entry: Mapping[str, Any],
-    quantizer: Path | None = None,
 ) -> None:
     """Ask one checkpoint every kept question of a shard in both forms.
 
     Args:
         features, silent: encoder features of the audio and of silence; None for models that hear the audio itself.
         silence, other: the outputs.
-        entry: name, family and settings by which the model is opened (`Plan.entry`).
         seed: of the split into shards and of the partners.
 
     Raises:
@@ -77,15 +70,7 @@ def answer_floors(
     quiet = SilentAudio(source) if silent is None else CachedFeatures(silent)
     check_ids(manifest, asked.ids, silent or manifest, quiet.ids)
     heard = {SILENCE: (quiet, asked.ids), OTHER: (source, other_questions(asked, seed, manifest))}
-    loaded = open_model(
-        model,
-        checkpoint,
-        entry,
-        backbone=backbone,
-        encoder=encoder,
-        quantizer=quantizer,
-        system_prompt=system_prompt,
-    )
+    loaded = open_model(model)
     requests = [scoring_request(question, settings) for question, _ in asked.kept]
     records = {}
     for form, (clips, names) in heard.items():
@@ -102,7 +87,7 @@ def answer_floors(
         {SILENCE: silence, OTHER: other},
         records,
         asked,
-        dict(evaluation) | {"max_new_tokens": max_new_tokens, "system_prompt": system_prompt},
+        dict(evaluation) | {"max_new_tokens": max_new_tokens, "system_prompt": model.system_prompt},
         **loaded.facts,
         shard=shard,
         seed=seed,
@@ -132,9 +117,8 @@ if __name__ == "__main__":
         snakemake,
         lambda s: answer_floors(
             *(optional_path(s.input[name]) for name in INPUTS),
+            ModelSource.of_step(s),
             *(Path(s.output[name]) for name in (SILENCE, OTHER)),
-            **{name: s.params[name] for name in ("checkpoint", "shard", "max_new_tokens", "evaluation")},
-            **{name: s.params[name] for name in ("system_prompt", "seed", "entry")},
-            quantizer=optional_path(s.input.quantizer),
+            **{name: s.params[name] for name in ("shard", "max_new_tokens", "evaluation", "seed")},
         ),
     )

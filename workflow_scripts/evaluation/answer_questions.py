@@ -20,39 +20,30 @@ from workflow_scripts.evaluation.answering import (
     written_records,
 )
 from workflow_scripts.settings.analysis import EvaluationSettings
-from workflow_scripts.speech_lm.opening.open_model import open_model, optional_path
+from workflow_scripts.speech_lm.opening.open_model import ModelSource, open_model, optional_path
 from workflow_scripts.speech_lm.protocol import SpeechLM
 from workflow_scripts.speech_lm.shard_queries import SpeechSource, open_speech
 
-INPUTS = ("questions", "manifest", "features", "model", "backbone", "encoder")
+INPUTS = ("questions", "manifest", "features")
 
 
 def answer_questions(
     questions: Path,
     manifest: Path,
     features: Path | None,
-    model: Path,
-    backbone: Path | None,
-    encoder: Path | None,
+    model: ModelSource,
     text: Path | None,
     speech: Path,
     asr: Path | None,
     *,
-    checkpoint: str,
     shard: str,
     max_new_tokens: int,
     evaluation: Mapping[str, Any],
-    system_prompt: str | None,
     seed: int,
-    entry: Mapping[str, Any],
-    quantizer: Path | None = None,
 ) -> None:
     """Ask one checkpoint every kept question of a shard in every form.
 
     Args:
-        model: checkpoints.json of a training run, or asset.json of a model's weights.
-        entry: name, family and settings by which the model is opened (`Plan.entry`).
-        backbone, encoder: asset.json of the language model and of the speech encoder it was trained with.
         text, speech, asr: the outputs, one per form; without `text` and `asr` only the spoken form is asked.
         seed: of the split into shards; decoding draws nothing.
 
@@ -63,15 +54,7 @@ def answer_questions(
     asked = read_shard(questions, manifest, shard, seed)
     source = open_speech(manifest, features)
     check_ids(manifest, asked.ids, features or manifest, source.ids)
-    loaded = open_model(
-        model,
-        checkpoint,
-        entry,
-        backbone=backbone,
-        encoder=encoder,
-        quantizer=quantizer,
-        system_prompt=system_prompt,
-    )
+    loaded = open_model(model)
     records = {} if text is None else written_records(loaded.lm, asked, settings, max_new_tokens)
     outcomes = answer_spoken(loaded.lm, asked, source, settings, max_new_tokens)
     records["speech"] = [
@@ -81,7 +64,7 @@ def answer_questions(
         {form: path for form, path in (("text", text), ("speech", speech), ("asr", asr)) if path is not None},
         records,
         asked,
-        dict(evaluation) | {"max_new_tokens": max_new_tokens, "system_prompt": system_prompt},
+        dict(evaluation) | {"max_new_tokens": max_new_tokens, "system_prompt": model.system_prompt},
         **loaded.facts,
         shard=shard,
         seed=seed,
@@ -110,9 +93,8 @@ if __name__ == "__main__":
         snakemake,
         lambda s: answer_questions(
             *(optional_path(s.input[name]) for name in INPUTS),
+            ModelSource.of_step(s),
             *(optional_path(s.output.get(name)) for name in ("text", "speech", "asr")),
-            **{name: s.params[name] for name in ("checkpoint", "shard", "max_new_tokens", "evaluation")},
-            **{name: s.params[name] for name in ("system_prompt", "seed", "entry")},
-            quantizer=optional_path(s.input.quantizer),
+            **{name: s.params[name] for name in ("shard", "max_new_tokens", "evaluation", "seed")},
         ),
     )

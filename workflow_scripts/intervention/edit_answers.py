@@ -30,7 +30,7 @@ from workflow_scripts.settings.intervention import ORACLE, TEXT, InterventionSet
 from workflow_scripts.speech_lm.decoding.batching import batches
 from workflow_scripts.speech_lm.families.base import DecoderSpeechLM
 from workflow_scripts.speech_lm.opening.folder_checks import folder_facts
-from workflow_scripts.speech_lm.opening.open_model import open_model, optional_path
+from workflow_scripts.speech_lm.opening.open_model import ModelSource, open_model, optional_path
 from workflow_scripts.speech_lm.shard_queries import SpokenShard, read_spoken_shard
 
 logger = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 LEFT_OUT = "it only runs as a whole"
 """Why a model is not edited, as the header of its file and the tables say."""
 READINGS = ("words_spread", "words_error_before", "words_error_after")
-INPUTS = ("questions", "manifest", "features", "alignment", "model", "backbone", "encoder")
+INPUTS = ("questions", "manifest", "features", "alignment")
 
 
 def edit_answers(
@@ -46,28 +46,19 @@ def edit_answers(
     manifest: Path,
     features: Path | None,
     alignment: Path,
-    model: Path,
-    backbone: Path | None,
-    encoder: Path | None,
+    model: ModelSource,
     answers: Path,
     *,
-    checkpoint: str,
     shard: str,
     max_new_tokens: int,
     intervention: Mapping[str, Any],
     evaluation: Mapping[str, Any],
-    system_prompt: str | None,
     seed: int,
-    entry: Mapping[str, Any],
-    quantizer: Path | None = None,
 ) -> None:
     """Write one answer per kept question and cell, the unedited one and that to the written question included.
 
     Args:
         alignment: alignment file of the same model, checkpoint and shard.
-        model: checkpoints.json of a training run, or asset.json of a model's weights.
-        entry: name, family and settings by which the model is opened (`Plan.entry`).
-        backbone, encoder: asset.json of the language model and of the speech encoder.
         answers: output.
         seed: of the split into shards, of random choices and random directions; decoding draws nothing.
 
@@ -79,20 +70,12 @@ def edit_answers(
     batching = EvaluationSettings.model_validate(evaluation)
     asked = read_spoken_shard(questions, manifest, features, shard, seed)
     aligned = read_measurements(alignment, ALIGNMENT)
-    if checkpoint == FINAL and not folder_facts(model.parent, entry).editable:
-        _write_left_out(answers, entry["name"], checkpoint, shard)
+    if model.checkpoint == FINAL and not folder_facts(model.weights.parent, model.entry).editable:
+        _write_left_out(answers, model, shard)
         return
-    loaded = open_model(
-        model,
-        checkpoint,
-        entry,
-        backbone=backbone,
-        encoder=encoder,
-        quantizer=quantizer,
-        system_prompt=system_prompt,
-    )
+    loaded = open_model(model)
     if not loaded.lm.shares_prompts:  # a class of the user's that gives objects of another one
-        _write_left_out(answers, entry["name"], checkpoint, shard)
+        _write_left_out(answers, model, shard)
         return
     check_alignment(alignment, aligned, asked.ids, loaded.facts)
     records, described = answer_under_edits(loaded.lm, asked, aligned, settings, batching, max_new_tokens, seed)
@@ -105,13 +88,14 @@ def edit_answers(
         "cells": described,
     }
     used = {"intervention": settings.model_dump(), "evaluation": batching.model_dump()}
-    used |= {"max_new_tokens": max_new_tokens, "system_prompt": system_prompt}
+    used |= {"max_new_tokens": max_new_tokens, "system_prompt": model.system_prompt}
     EDITED_ANSWERS.write(answers, records, provenance(used, **facts))
 
 
-def _write_left_out(answers: Path, model: str, checkpoint: str, shard: str) -> None:
-    logger.warning("%s: not edited: %s", model, LEFT_OUT)
-    facts = {"model": model, "checkpoint": checkpoint, "shard": shard, "left_out": LEFT_OUT}
+def _write_left_out(answers: Path, model: ModelSource, shard: str) -> None:
+    name = model.entry["name"]
+    logger.warning("%s: not edited: %s", name, LEFT_OUT)
+    facts = {"model": name, "checkpoint": model.checkpoint, "shard": shard, "left_out": LEFT_OUT}
     EDITED_ANSWERS.write(answers, [], provenance({}, **facts))
 
 
@@ -185,9 +169,8 @@ if __name__ == "__main__":
         snakemake,
         lambda s: edit_answers(
             *(optional_path(s.input[name]) for name in INPUTS),
+            ModelSource.of_step(s),
             Path(s.output.answers),
-            **{name: s.params[name] for name in ("checkpoint", "shard", "max_new_tokens")},
-            **{name: s.params[name] for name in ("intervention", "evaluation", "system_prompt", "seed", "entry")},
-            quantizer=optional_path(s.input.quantizer),
+            **{name: s.params[name] for name in ("shard", "max_new_tokens", "intervention", "evaluation", "seed")},
         ),
     )

@@ -26,12 +26,12 @@ from workflow_scripts.patching.sweep import Item, sweep_batch
 from workflow_scripts.settings.patching import PatchingSettings
 from workflow_scripts.speech_lm.decoding.batching import batches
 from workflow_scripts.speech_lm.families.base import DecoderSpeechLM
-from workflow_scripts.speech_lm.opening.open_model import open_model, optional_path
+from workflow_scripts.speech_lm.opening.open_model import ModelSource, open_model, optional_path
 from workflow_scripts.speech_lm.shard_queries import SpokenShard, read_spoken_shard
 
 logger = logging.getLogger(__name__)
 
-INPUTS = ("questions", "manifest", "features", "alignment", "text", "speech", "model", "backbone", "encoder")
+INPUTS = ("questions", "manifest", "features", "alignment", "text", "speech")
 LEFT_OUT = "it only runs as a whole"
 NO_OUTCOME = "neither options nor a reference answer"
 
@@ -43,25 +43,17 @@ def patch_states(
     alignment: Path,
     text: Path,
     speech: Path,
-    model: Path,
-    backbone: Path | None,
-    encoder: Path | None,
+    model: ModelSource,
     patches: Path,
     *,
-    checkpoint: str,
     shard: str,
     patching: Mapping[str, Any],
-    system_prompt: str | None,
     seed: int,
-    entry: Mapping[str, Any],
-    quantizer: Path | None = None,
 ) -> None:
     """Write the patches of one shard; one without fitting questions gives a file without records.
 
     Args:
         alignment: alignment file of the same model, checkpoint and shard. text, speech: scores of both forms.
-        model: checkpoints.json of a training run, or asset.json of a model's weights.
-        entry: name, family and settings by which the model is opened (`Plan.entry`).
         patches: output. seed: of the split into shards and of random directions.
 
     Raises:
@@ -72,11 +64,9 @@ def patch_states(
     asked = read_spoken_shard(questions, manifest, features, shard, seed)
     kinds = question_kinds(asked.ids, text, speech, settings)
     aligned = read_measurements(alignment, ALIGNMENT)
-    loaded = open_model(
-        model, checkpoint, entry, backbone=backbone, encoder=encoder, quantizer=quantizer, system_prompt=system_prompt
-    )
+    loaded = open_model(model)
     if not loaded.lm.shares_prompts:
-        logger.warning("%s: no states exchanged: %s", entry["name"], LEFT_OUT)
+        logger.warning("%s: no states exchanged: %s", model.entry["name"], LEFT_OUT)
         facts = {**loaded.facts, "shard": shard, "kept": len(asked.ids), "left_out": LEFT_OUT}
         PATCHES.write(patches, [], provenance({}, **facts))
         return
@@ -90,7 +80,7 @@ def patch_states(
         "outcomes": outcomes,
         "n_layers": loaded.lm.n_layers,
     }
-    used = {"patching": settings.model_dump(), "system_prompt": system_prompt}
+    used = {"patching": settings.model_dump(), "system_prompt": model.system_prompt}
     PATCHES.write(patches, records, provenance(used, **facts))
 
 
@@ -193,8 +183,8 @@ if __name__ == "__main__":
         snakemake,
         lambda s: patch_states(
             *(optional_path(s.input[name]) for name in INPUTS),
+            ModelSource.of_step(s),
             Path(s.output.patches),
-            **{name: s.params[name] for name in ("checkpoint", "shard", "patching", "system_prompt", "seed", "entry")},
-            quantizer=optional_path(s.input.quantizer),
+            **{name: s.params[name] for name in ("shard", "patching", "seed")},
         ),
     )

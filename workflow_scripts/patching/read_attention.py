@@ -19,12 +19,12 @@ from workflow_scripts.patching.patch_states import LEFT_OUT, NO_OUTCOME, questio
 from workflow_scripts.settings.patching import AttentionSettings, PatchingSettings
 from workflow_scripts.speech_lm.decoding.batching import batches
 from workflow_scripts.speech_lm.families.base import DecoderSpeechLM
-from workflow_scripts.speech_lm.opening.open_model import open_model, optional_path
+from workflow_scripts.speech_lm.opening.open_model import ModelSource, open_model, optional_path
 from workflow_scripts.speech_lm.shard_queries import SpokenShard, read_spoken_shard
 
 logger = logging.getLogger(__name__)
 
-INPUTS = ("questions", "manifest", "features", "text", "speech", "model", "backbone", "encoder")
+INPUTS = ("questions", "manifest", "features", "text", "speech")
 
 
 def read_attention(
@@ -33,25 +33,18 @@ def read_attention(
     features: Path | None,
     text: Path,
     speech: Path,
-    model: Path,
-    backbone: Path | None,
-    encoder: Path | None,
+    model: ModelSource,
     attention: Path,
     knockout: Path,
     *,
-    checkpoint: str,
     shard: str,
     patching: Mapping[str, Any],
-    system_prompt: str | None,
     seed: int,
-    entry: Mapping[str, Any],
-    quantizer: Path | None = None,
 ) -> None:
     """Write both files of one shard; one without fitting questions gives files without records.
 
     Args:
-        text, speech: scores of both forms. model: checkpoints.json of a training run, or asset.json of its weights.
-        entry: name, family and settings by which the model is opened (`Plan.entry`).
+        text, speech: scores of both forms.
         attention, knockout: outputs. patching: `select`, `questions`, `batch_size` and `attention` of the section.
         seed: of the split into shards and of the positions of the control.
 
@@ -62,9 +55,7 @@ def read_attention(
     settings = PatchingSettings.model_validate(patching)
     asked = read_spoken_shard(questions, manifest, features, shard, seed)
     kinds = question_kinds(asked.ids, text, speech, settings)
-    loaded = open_model(
-        model, checkpoint, entry, backbone=backbone, encoder=encoder, quantizer=quantizer, system_prompt=system_prompt
-    )
+    loaded = open_model(model)
     facts = {**loaded.facts, "shard": shard, "seed": seed, "kept": len(asked.ids)}
     looked: list[AttentionRecord] = []
     knocked: list[KnockoutRecord] = []
@@ -72,9 +63,9 @@ def read_attention(
         looked, knocked = attend_shard(loaded.lm, asked, kinds, settings, seed)
         facts["n_layers"] = loaded.lm.n_layers
     else:
-        logger.warning("%s: attention not read: %s", entry["name"], LEFT_OUT)
+        logger.warning("%s: attention not read: %s", model.entry["name"], LEFT_OUT)
         facts["left_out"] = LEFT_OUT
-    used = {"patching": settings.model_dump(), "system_prompt": system_prompt}
+    used = {"patching": settings.model_dump(), "system_prompt": model.system_prompt}
     ATTENTION.write(attention, looked, provenance(used, **facts))
     KNOCKOUT.write(knockout, knocked, provenance(used, **facts))
 
@@ -115,9 +106,9 @@ if __name__ == "__main__":
         snakemake,
         lambda s: read_attention(
             *(optional_path(s.input[name]) for name in INPUTS),
+            ModelSource.of_step(s),
             Path(s.output.attention),
             Path(s.output.knockout),
-            **{name: s.params[name] for name in ("checkpoint", "shard", "patching", "system_prompt", "seed", "entry")},
-            quantizer=optional_path(s.input.quantizer),
+            **{name: s.params[name] for name in ("shard", "patching", "seed")},
         ),
     )

@@ -19,7 +19,7 @@ from workflow_scripts.speech_lm.families.hf import open_hf
 from workflow_scripts.speech_lm.families.speech_units import HubertUnits
 from workflow_scripts.speech_lm.families.units import UnitsSpeechLM
 from workflow_scripts.speech_lm.opening.model_checks import clip
-from workflow_scripts.speech_lm.opening.open_model import open_model
+from workflow_scripts.speech_lm.opening.open_model import ModelSource, open_model
 from workflow_scripts.speech_lm.protocol import ModelFolders, SpeechLMError
 
 torch.set_num_threads(1)
@@ -98,7 +98,7 @@ def test_a_frames_unit_is_the_nearest_centroid_of_the_chosen_layer(hubert_folder
 def test_a_units_model_is_opened_from_its_folder_with_its_quantizer(units_folder, hubert_folder, tmp_path):
     weights = fetched(units_folder, tmp_path / "tiny-units.weights")
     quantizer = fetched(hubert_folder, tmp_path / "hubert-units", "files")
-    opened = open_model(weights, "final", units_entry(merge_repeats=False), system_prompt=None, quantizer=quantizer)
+    opened = open_model(ModelSource(weights, "final", units_entry(merge_repeats=False), quantizer=quantizer))
     assert isinstance(opened.lm, UnitsSpeechLM)
     query = opened.lm.encode_speech(clip(1.0))
     ids = query.inputs["input_ids"][0].tolist()
@@ -113,7 +113,7 @@ def test_a_prompt_of_ones_own_frames_both_forms_alike(units_folder, hubert_folde
     weights = fetched(units_folder, tmp_path / "tiny-units.weights")
     quantizer = fetched(hubert_folder, tmp_path / "hubert-units", "files")
     public = units_entry(prompt="user {query} <|im_end|> assistant: ", merge_repeats=False)
-    lm = open_model(weights, "final", public, system_prompt=None, quantizer=quantizer).lm
+    lm = open_model(ModelSource(weights, "final", public, quantizer=quantizer)).lm
     written, spoken = lm.encode_text("the river"), lm.encode_speech(clip(0.5))
     decoded = lm.tokenizer.decode(written.inputs["input_ids"][0])
     assert decoded == "user the river <|im_end|> assistant: "
@@ -122,7 +122,7 @@ def test_a_prompt_of_ones_own_frames_both_forms_alike(units_folder, hubert_folde
     assert (start, written.length - end) == (n_before, n_after)
     assert (spoken.span[0], spoken.length - spoken.span[1]) == (n_before + 1, n_after + 1)
     with pytest.raises(SpeechLMError, match="write it into `prompt`"):
-        open_model(weights, "final", public, system_prompt="Be short.", quantizer=quantizer)
+        open_model(ModelSource(weights, "final", public, system_prompt="Be short.", quantizer=quantizer))
 
 
 class OwnFamily:
@@ -153,10 +153,10 @@ def test_a_third_party_class_is_imported_checked_and_named_in_errors(tmp_path, m
 
     monkeypatch.setitem(sys.modules, __name__, sys.modules.get(__name__) or __import__(__name__))
     weights = fetched(save_tiny(tmp_path / "source"), tmp_path / "mine.weights")
-    opened = open_model(weights, "final", adapter_entry("OwnFamily"), system_prompt=None)
+    opened = open_model(ModelSource(weights, "final", adapter_entry("OwnFamily")))
     assert opened.lm.name == "mine" and opened.facts["family"] == "adapter"
     assert np.isfinite(opened.lm.answer_loss([opened.lm.encode_speech(clip(0.5))], ["a"])[0].nll)
     with pytest.raises(
         SpeechLMError, match=r"models\.mine\.adapter: .*:NoFamily gives a NoFamily, which is no SpeechLM"
     ):
-        open_model(weights, "final", adapter_entry("NoFamily"), system_prompt=None)
+        open_model(ModelSource(weights, "final", adapter_entry("NoFamily")))

@@ -52,40 +52,50 @@ class LoadedModel:
     facts: dict[str, str]
 
 
-def open_model(
-    model: Path,
-    checkpoint: str,
-    entry: Mapping[str, Any],
-    *,
-    backbone: Path | None = None,
-    encoder: Path | None = None,
-    quantizer: Path | None = None,
-    system_prompt: str | None = None,
-) -> LoadedModel:
-    """Load what a job measures. A model that was not trained here is checked before it is used.
+@dataclass(frozen=True)
+class ModelSource:
+    """The model that a step measures, not loaded yet.
 
-    Args:
-        model: checkpoints.json of a training run, or asset.json of a model's weights.
+    Attributes:
+        weights: checkpoints.json of a training run, or asset.json of a model's weights.
         checkpoint: one of checkpoints.json, or `final`.
-        entry: name, family and settings (`ModelSettings.opening`).
+        entry: name, family and settings by which it is opened (`Plan.entry`).
         backbone, encoder, quantizer: asset.json of the parts that the family needs beside the weights.
+        system_prompt: of every prompt, written or spoken.
+    """
+
+    weights: Path
+    checkpoint: str
+    entry: Mapping[str, Any]
+    backbone: Path | None = None
+    encoder: Path | None = None
+    quantizer: Path | None = None
+    system_prompt: str | None = None
+
+    @classmethod
+    def of_step(cls, step: Any) -> ModelSource:
+        """From a rule's inputs `model`, `backbone`, `encoder` and `quantizer` and its params."""
+        parts = {role: optional_path(step.input.get(role)) for role in ("backbone", "encoder", "quantizer")}
+        params = step.params
+        return cls(Path(step.input.model), params.checkpoint, params.entry, system_prompt=params.system_prompt, **parts)
+
+
+def open_model(source: ModelSource) -> LoadedModel:
+    """Load what a job measures. A model that was not trained here is checked before it is used.
 
     Raises:
         ArtifactError, FileNotFoundError, ValueError, SpeechLMError: files are missing, the model is not what its family
             expects, it cannot fit into memory, or a check fails.
     """
-    ours = checkpoint != FINAL
-    if ours:
-        weights, size, facts = _checkpoint(model, checkpoint, backbone, encoder)
-    else:
-        weights, size, facts = _published(model, entry)
+    entry, ours = source.entry, source.checkpoint != FINAL
+    weights, size, facts = _checkpoint(source) if ours else _published(source.weights, entry)
     device = resolve_device("auto")
     dtype = resolve_dtype(entry.get("dtype", "auto"), device)
     placed = {"eight_bit": bool(entry.get("load_in_8bit")), "spread": bool(entry.get("device_map"))}
     require_memory(entry["name"], estimate_memory(size, dtype, device, **placed))
-    parts = {"backbone": backbone, "quantizer": quantizer}
+    parts = {"backbone": source.backbone, "quantizer": source.quantizer}
     folders = ModelFolders(weights, **{role: path.parent for role, path in parts.items() if path is not None})
-    lm = load_model(folders, entry, device=device, dtype=dtype, system_prompt=system_prompt)
+    lm = load_model(folders, entry, device=device, dtype=dtype, system_prompt=source.system_prompt)
     if not ours:
         check_model(lm)
     return LoadedModel(lm, facts | _identity(lm, facts.get("template", "")))
@@ -107,16 +117,15 @@ def load_model(
     return opener(folders, entry, device=device, dtype=dtype, system_prompt=system_prompt)
 
 
-def _checkpoint(
-    model: Path, checkpoint: str, backbone: Path | None, encoder: Path | None
-) -> tuple[Path, int, dict[str, str]]:
+def _checkpoint(source: ModelSource) -> tuple[Path, int, dict[str, str]]:
     """Folder, parameters of the language model and facts of a checkpoint of a training run."""
-    if backbone is None or encoder is None:
-        raise ValueError(f"{model}: a trained checkpoint needs its backbone and its encoder")
-    index = CheckpointIndex.read(model)
+    checkpoint = source.checkpoint
+    if source.backbone is None or source.encoder is None:
+        raise ValueError(f"{source.weights}: a trained checkpoint needs its backbone and its encoder")
+    index = CheckpointIndex.read(source.weights)
     weights = {entry.name: entry.sha256 for entry in index.checkpoints}
-    folder = index.folder(model, checkpoint)
-    language, speech = read_asset_record(backbone), read_asset_record(encoder, check_files=False)
+    folder = index.folder(source.weights, checkpoint)
+    language, speech = read_asset_record(source.backbone), read_asset_record(source.encoder, check_files=False)
     facts = {"model": index.model, "checkpoint": checkpoint, "weights_sha256": weights[checkpoint]}
     return folder, language.n_parameters or 0, facts | _origins(language, speech)
 
