@@ -1,5 +1,6 @@
 rule build_tables:
     input:
+        **({"floors": "results/evaluation/floors.csv"} if study.floor_subsets else {}),
         gap="results/evaluation/gap.csv",
         decline="results/evaluation/decline.csv",
         cascade="results/evaluation/cascade.csv",

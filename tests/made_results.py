@@ -93,6 +93,7 @@ def _tables(models: tuple[str, ...]) -> dict[str, bytes]:
             "twins": (),
             "conditions": _condition_rows(made),
             "tags": _tag_rows(made),
+            "floors": _floor_rows(made),
             "layers": _layer_rows(made),
             "checkpoints": _checkpoint_rows(made, rng),
             "cka": _cka_rows(made),
@@ -211,6 +212,17 @@ def _tag_rows(made: Made) -> Iterator[Row]:
                     row |= {"tag": tag, "measure": measure, "n": 12, "n_rest": 28, "rest": gap / 2} | around(gap, 0.25)
                     ends = {"difference": gap / 2, "difference_low": gap / 4, "difference_high": gap}
                     yield row | ({} if tag == "number" else ends | {"p": 0.01, "p_holm": 0.02})
+
+
+def _floor_rows(made: Made) -> Iterator[Row]:
+    """obqa: 60 in speech, 25 in silence, 20 with another question's audio; by letters ten more each."""
+    for model in made.models:
+        for measure, more in (("score", 0), ("letter_accuracy", 10), ("letter_margin", 0)):
+            forms = {"speech": 60, "silence": 25, "other": 20, "above_silence": 35, "above_other": 40}
+            for form, value in forms.items():
+                row = {"model": model, "checkpoint": f"step-{STEPS[-1]:06d}", "step": STEPS[-1], "subset": "obqa"}
+                above = form.startswith("above")
+                yield row | {"form": form, "measure": measure, "n": 24} | around(value + more * (not above), 5)
 
 
 CONDITIONS = ("nq", "nq_babble5", "nq_telephone")

@@ -12,10 +12,10 @@ from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.kept import ShardQuestions
 from workflow_scripts.artifacts.questions import QUESTIONS
 from workflow_scripts.artifacts.scores import ScoreFile
-from workflow_scripts.artifacts.tables import read_columns, read_table, select
+from workflow_scripts.artifacts.tables import read_table, select
 from workflow_scripts.artifacts.utterances import SYNTHESIS, UTTERANCES
 from workflow_scripts.evaluation import answer_floors as floors
-from workflow_scripts.evaluation.build_floor_table import FLOOR_COLUMNS, build_floor_table
+from workflow_scripts.evaluation.build_floor_table import build_floor_table
 from workflow_scripts.evaluation.build_gap_table import build_gap_table
 from workflow_scripts.evaluation.score_answers import score_form
 from workflow_scripts.speech import encode_silence as silence
@@ -137,7 +137,7 @@ def test_floors_stand_beside_the_spoken_score_with_paired_differences(tmp_path):
         write(tmp_path, "a", "other", [1, 1, 1, 0] * 10),
     ]
     build_floor_table(scores, tmp_path / "floors.csv")
-    table = read_columns(tmp_path / "floors.csv", FLOOR_COLUMNS)
+    table = read_table(tmp_path / "floors.csv", "floors")
 
     def row(form):
         (found,) = select(table, form=form, measure="score").to_dict("records")

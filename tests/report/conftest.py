@@ -36,7 +36,7 @@ def build_tables_of(made: Made) -> dict[str, Path]:
     outputs = {
         f"{name}_{kind}": made.folder / "tables" / f"{name}.{kind}" for name in TABLES for kind in ("csv", "tex")
     }
-    names = ("gap", "decline", "cascade", "tags", "checkpoints", "tests", "cases")
+    names = ("gap", "decline", "cascade", "tags", "floors", "checkpoints", "tests", "cases")
     build_tables({name: made.table(name) for name in names}, outputs, made.display)
     return outputs
 

@@ -18,6 +18,7 @@ from workflow_scripts.report.build_tables import (
     alignment_table,
     case_table,
     control_table,
+    erasure_table,
     gap_table,
     intervention_table,
     pipeline_table,
@@ -93,6 +94,18 @@ def test_intervention_table_keeps_counts_and_verdicts(made):
     assert intervention_table(tests)[columns].equals(unedited[unedited["kind"] != "control"][columns])
     beside = control_table(tests)
     assert (beside["edit"] == "angle_all").sum() == 1 + 4 and set(beside["kind"]) == {"edit"}
+
+
+def test_erasures_and_their_controls_have_what_a_reader_tells_before_and_after_and_other_edits_no_row(made):
+    tests = read_table(made.table("tests"), "tests")
+    assert erasure_table(tests).empty
+    chosen = tests["edit"].isin(["angle_all", "angle_all_random_direction"])
+    for name, value in (("before", 0.4), ("after", 0.1)):
+        for end, shift in (("", 0.0), ("_low", -0.05), ("_high", 0.05)):
+            tests.loc[chosen, f"r2_{name}{end}"] = value + shift
+    table = erasure_table(tests)
+    assert [*table["edit"]] == ["angle_all", "angle_all_random_direction"] * len(made.models)
+    assert (table.iloc[0].before, table.iloc[0].after) == ("0.40 [0.35, 0.45]", "0.10 [0.05, 0.15]")
 
 
 def test_case_table_prints_each_question_once_above_its_answers(made):

@@ -9,6 +9,7 @@ from workflow_scripts.report.score_tables import (
     answer_table,
     cascade_table,
     choice_table,
+    floor_table,
     references_table,
     tag_table,
 )
@@ -34,6 +35,16 @@ def test_multiple_choice_has_a_row_per_form_of_the_subsets_with_a_chance_level(m
     ]
     first = table.iloc[0]
     assert (first.unparsed, first.letter_margin, first.corrected) == (2, "0.50 [0.25, 0.75]", "30.0 [25.0, 35.0]")
+
+
+def test_floors_stand_beside_speech_with_the_differences_and_are_empty_where_none_were_asked(made):
+    table = floor_table(read_table(made.table("floors"), "floors"))
+    assert [*table["measure"]] == ["score", "letter probability, accuracy"] * 2 and set(table["n"]) == {24}
+    first, second = table.iloc[0], table.iloc[1]
+    assert (first.model, first.subset, first.speech) == ("full", "obqa", "60.0 [55.0, 65.0]")
+    assert (first.silence, first.above_other) == ("25.0 [20.0, 30.0]", "40.0 [35.0, 45.0]")
+    assert (second.other, second.above_silence) == ("30.0 [25.0, 35.0]", "35.0 [30.0, 40.0]")
+    assert floor_table(None).empty
 
 
 def test_truncation_and_language_stand_by_form_with_overall_first(made):

@@ -74,6 +74,7 @@ TABLES: Mapping[str, Columns] = {
         """model checkpoint step subset tag measure n value low high n_rest rest difference difference_low
         difference_high p p_holm"""
     ),
+    "floors": _columns("model checkpoint step subset form measure value low high n"),
     "conditions": _columns("model checkpoint step subset condition voice form measure value low high n"),
     # correlation
     "layers": _columns("model checkpoint step subset layer measure value null null_sd calibrated n"),

@@ -12,23 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from workflow_scripts.artifacts.checkpoints import checkpoint_step
 from workflow_scripts.artifacts.files import ArtifactError
-from workflow_scripts.artifacts.tables import TEXT, WHOLE, write_columns
+from workflow_scripts.artifacts.tables import write_table
 from workflow_scripts.evaluation.score_index import FLOORS, FormScores, measure_mean, read_scores, score_mean
 from workflow_scripts.statistics.means import Mean
 
 logger = logging.getLogger(__name__)
-
-FLOOR_COLUMNS = {
-    **dict.fromkeys(("model", "checkpoint"), TEXT),
-    "step": WHOLE,
-    **dict.fromkeys(("subset", "form", "measure"), TEXT),
-    **dict.fromkeys(("value", "low", "high"), "float64"),
-    "n": WHOLE,
-}
 
 
 def build_floor_table(scores: Sequence[Path], table: Path) -> None:
@@ -47,7 +38,7 @@ def build_floor_table(scores: Sequence[Path], table: Path) -> None:
         for subset, forms in sorted(subsets.items())
         for row in subset_rows(f"{model}/{checkpoint}/{subset}", forms)
     ]
-    write_columns(Path(table), pd.DataFrame(rows, columns=list(FLOOR_COLUMNS)), FLOOR_COLUMNS)
+    write_table(Path(table), rows, "floors")
     for row in rows:
         if row["measure"] == "score" and row["form"] == "above_silence" and not row["low"] > 0:
             logger.info("%(model)s on %(subset)s: not above silence", row)

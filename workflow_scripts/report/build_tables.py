@@ -17,7 +17,14 @@ from workflow_scripts.measures.labels import label
 from workflow_scripts.report.labels import Labels
 from workflow_scripts.report.latex import write_latex
 from workflow_scripts.report.numbers import plain_interval, types
-from workflow_scripts.report.score_tables import answer_table, cascade_table, choice_table, references_table, tag_table
+from workflow_scripts.report.score_tables import (
+    answer_table,
+    cascade_table,
+    choice_table,
+    floor_table,
+    references_table,
+    tag_table,
+)
 from workflow_scripts.report.table import TABLES
 
 CHECKPOINT = ["model", "checkpoint"]
@@ -72,6 +79,15 @@ def control_table(tests: pd.DataFrame) -> pd.DataFrame:
     return rows
 
 
+def erasure_table(tests: pd.DataFrame) -> pd.DataFrame:
+    """What a linear reader tells of the words before and after each erasure, its control behind it."""
+    rows = select(tests, against="none").dropna(subset="r2_before")
+    for name in ("before", "after"):
+        cells = zip(*(rows[f"r2_{name}{end}"] for end in ("", "_low", "_high")))
+        rows = rows.assign(**{name: [plain_interval(*cell, digits=2) for cell in cells]})
+    return rows
+
+
 def case_table(cases: pd.DataFrame) -> pd.DataFrame:
     """Tables 4 to 7: the answers of one question by text, by speech and under each edit, case after case."""
     table = cases.assign(right=cases["right"].map({True: "yes", False: "no"}))
@@ -116,7 +132,7 @@ def build_tables(tables: Mapping[str, Path], outputs: Mapping[str, Path], displa
     """Write every table to `outputs["<name>_csv"]` and `outputs["<name>_tex"]`.
 
     Args:
-        tables: paths of gap, decline, cascade, tags, checkpoints, tests and cases.
+        tables: paths of gap, decline, cascade, tags, checkpoints, tests and cases; of floors, if they were asked.
         display: DisplaySettings as plain values.
     """
     labels = Labels(display)
@@ -127,6 +143,7 @@ def build_tables(tables: Mapping[str, Path], outputs: Mapping[str, Path], displa
         "table3_pipeline": pipeline_table(gap),
         "references": references_table(read["decline"]),
         "multiple_choice": choice_table(gap),
+        "floors": floor_table(read.get("floors")),
         "answers_by_form": answer_table(gap),
         "gap_by_tag": tag_table(read["tags"]),
         "cascade_agreement": cascade_table(read["cascade"]),
@@ -135,6 +152,7 @@ def build_tables(tables: Mapping[str, Path], outputs: Mapping[str, Path], displa
         "alignment_in_time": time_table(checkpoints),
         "table1_interventions": intervention_table(tests),
         "interventions_controls": control_table(tests),
+        "erased_words": erasure_table(tests),
         "table4_cases": case_table(read["cases"]),
     }
     subsets = labels.subsets(set(gap["subset"]) - {"overall", "knowledge"})

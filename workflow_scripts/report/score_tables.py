@@ -12,6 +12,8 @@ from workflow_scripts.artifacts.tables import last_checkpoints, select
 from workflow_scripts.report.numbers import plain_interval
 
 FORMS = {"text": "text", "speech": "speech", "asr": "ASR text"}
+FLOORS = ("speech", "silence", "other", "above_silence", "above_other")
+GUESSED = {"score": "score", "letter_accuracy": "letter probability, accuracy"}
 CASCADES = {"tuned_asr": "tuned on ASR text", "base_asr": "base on ASR text"}
 
 
@@ -52,6 +54,20 @@ def answer_table(gap: pd.DataFrame) -> pd.DataFrame:
     table = table.assign(rest=table["subset"] != "overall", order=order)
     table = table.sort_values(["model", "rest", "subset", "order"])
     return table.assign(form=table["form"].map(FORMS), subset=table["subset"].replace("overall", "Overall"))
+
+
+def floor_table(floors: pd.DataFrame | None) -> pd.DataFrame:
+    """Spoken scores beside those of silence and of another question's audio; no rows where these were not asked."""
+    if floors is None:
+        return pd.DataFrame(columns=["model", "subset"])
+    key = ["model", "subset", "measure"]
+    rows = floors[floors["measure"].isin(list(GUESSED)) & floors["form"].isin(FLOORS)]
+    counts = select(rows, form="speech")[[*key, "n"]]
+    rows = rows.assign(what=rows["measure"], measure=rows["form"])
+    table = _side_by_side(rows, ["model", "subset", "what"]).rename(columns={"what": "measure"}).merge(counts, on=key)
+    order = pd.Categorical(table["measure"], list(GUESSED), ordered=True)
+    table = table.assign(order=order).sort_values(["model", "subset", "order"])
+    return table.assign(measure=table["measure"].map(GUESSED))
 
 
 def cascade_table(cascade: pd.DataFrame) -> pd.DataFrame:

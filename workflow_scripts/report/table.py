@@ -174,6 +174,24 @@ TABLES: Mapping[str, Table] = {
         | N,
         label="Multiple choice in full",
     ),
+    "floors": Table(
+        title="Without listening",
+        caption="Spoken scores beside those of the same questions when the model hears silence of the same length, or "
+        "the audio of another question: what can be guessed. A spoken score that is not above both is no evidence of "
+        "listening. Last checkpoints, subsets in which answers can be guessed, 95 % intervals, differences paired.",
+        columns=MODEL
+        | _of("text", subset="Subset", measure="Measure")
+        | _of(
+            "interval",
+            speech="Speech",
+            silence="Silence",
+            other="Another question",
+            above_silence="Speech - silence",
+            above_other="Speech - another",
+        )
+        | N,
+        label="Without listening",
+    ),
     "answers_by_form": Table(
         title="What the answers are",
         caption="Share of answers in percent, by form, that were cut off at the limit of new tokens, are in another "
@@ -313,6 +331,14 @@ TABLES: Mapping[str, Table] = {
         | _of("count", changed_answers="Answers changed")
         | N,
         label="Interventions beside their controls",
+    ),
+    "erased_words": Table(
+        title="Erased words",
+        caption="Did the erasure work? R2 of a linear reader of the words' vectors from speech vectors, before and "
+        "after, on questions that neither it nor the eraser has seen; 0 or less: no more than the mean. The control "
+        "takes away as many dimensions and should leave what it finds. 95 % intervals over questions.",
+        columns=MODEL | _of("text", edit="Edit") | _of("interval", before="R2 before", after="R2 after") | N,
+        label="Erased words",
     ),
     "table4_cases": Table(
         title="Cases",
