@@ -1,5 +1,8 @@
 """Answering steps: every form of every kept question, each distinct prompt asked once, checks before any model."""
 
+import os
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +12,7 @@ from workflow_scripts.artifacts.asset_record import AssetRecord, SourceRecord, w
 from workflow_scripts.artifacts.features import write_features
 from workflow_scripts.artifacts.files import ArtifactError, sha256_text
 from workflow_scripts.artifacts.kept import read_shard
+from workflow_scripts.artifacts.partial import PartialBatches
 from workflow_scripts.artifacts.questions import QUESTIONS, Question
 from workflow_scripts.artifacts.utterances import UTTERANCES, Utterance
 from workflow_scripts.evaluation import answer_questions as tuned
@@ -126,9 +130,8 @@ def ask(files, out, monkeypatch, **changes):
     options = {"shard": "00-of-01", "max_new_tokens": 99, "evaluation": SETTINGS, "seed": 0} | changes
     outputs = {form: out / f"{form}.jsonl" for form in ("text", "speech", "asr")}
     model = source(out / "checkpoints.json", files["asset"])
-    tuned.answer_questions(
-        files["questions"], files["manifest"], files["features"], model, *outputs.values(), **options
-    )
+    read = (files["questions"], files["manifest"], files["features"], model)
+    tuned.answer_questions(*read, *outputs.values(), PartialBatches(outputs["text"], "of this run"), **options)
     return lm, {form: ANSWERS.read_with_header(path) for form, path in outputs.items()}
 
 
@@ -212,11 +215,83 @@ def test_ids_missing_from_a_file_are_named_with_the_file_before_the_model_is_loa
             *(files[name] for name in ("questions", "manifest", "features")),
             source(asset, asset),
             *outputs,
+            PartialBatches(outputs[0], "of this run"),
             shard="00-of-01",
             max_new_tokens=9,
             evaluation=SETTINGS,
             seed=0,
         )
+
+
+class KilledLM(FakeLM):
+    """Answers so many batches; the process is gone in the next one."""
+
+    def __init__(self, batches):
+        super().__init__()
+        self.left = batches
+
+    def generate_and_score(self, queries, requests, *, max_new_tokens):
+        if self.left == 0:
+            raise KeyboardInterrupt
+        self.left -= 1
+        return super().generate_and_score(queries, requests, max_new_tokens=max_new_tokens)
+
+
+def answer(lm, files, folder, monkeypatch, fingerprint="of this run"):
+    """Run the tuned step on multiple-choice questions; gives the records by form."""
+    asked = [q.model_copy(update={"options": ["a", "b c"], "scorer": "multiple_choice", "reference": ["A"]})
+             for q in QUESTIONS.read(files["questions"])]  # fmt: skip
+    QUESTIONS.write(folder / "choice", asked, {})
+    monkeypatch.setattr(tuned, "open_model", lambda *_, **__: LoadedModel(lm, {"model": "m"}))
+    outputs = {form: folder / f"{form}.jsonl" for form in ("text", "speech", "asr")}
+    tuned.answer_questions(
+        *(folder / "choice", files["manifest"], files["features"], source(folder / "x", files["asset"])),
+        *outputs.values(),
+        PartialBatches(outputs["text"], fingerprint),
+        **{"shard": "00-of-01", "max_new_tokens": 99, "evaluation": SETTINGS, "seed": 0},
+    )
+    return {form: ANSWERS.read(path) for form, path in outputs.items()}
+
+
+@pytest.mark.parametrize("done", [1, 2, 4])
+def test_a_killed_step_goes_on_behind_its_last_batch_and_ends_with_the_same_answers(files, tmp_path, monkeypatch, done):
+    for name in ("whole", "killed"):
+        (tmp_path / name).mkdir()
+    whole = KilledLM(99)
+    expected = answer(whole, files, tmp_path / "whole", monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        answer(KilledLM(done), files, tmp_path / "killed", monkeypatch)
+    partial = tmp_path / "killed" / ".text.jsonl.partial"
+    with open(partial, "a", encoding="utf-8") as file:
+        file.write('["written prompts 9", [')  # cut off by the kill
+    rest = KilledLM(99)
+    assert answer(rest, files, tmp_path / "killed", monkeypatch) == expected
+    assert rest.batches == whole.batches[done:], "the others only"
+    assert not partial.exists()
+
+
+def test_batches_of_other_inputs_settings_or_code_are_computed_again(files, tmp_path, monkeypatch):
+    with pytest.raises(KeyboardInterrupt):
+        answer(KilledLM(2), files, tmp_path, monkeypatch)
+    again = KilledLM(99)
+    answer(again, files, tmp_path, monkeypatch, fingerprint="of another run")
+    assert len(again.batches) == 5
+
+
+def test_a_steps_batches_hang_on_its_params_and_on_when_its_inputs_were_written(tmp_path):
+    given = tmp_path / "in"
+    given.write_text("x")
+
+    def of(code="1", output="out"):
+        params = {"code": code, "entry": {"name": "m"}}
+        return PartialBatches.of_step(SimpleNamespace(input=[given], params=params, output=[tmp_path / output]))
+
+    first = of()
+    first.add("a", 1)
+    assert of().get("a") == 1 and of(code="2").get("a") is None
+    of().add("a", 1)
+    os.utime(given, (1, 1))
+    assert of().get("a") is None
 
 
 def test_audio_without_features_is_named_with_the_feature_file(files, tmp_path, monkeypatch):
@@ -246,6 +321,7 @@ def test_backbone_answers_text_and_asr_like_a_tuned_model_would(files, tmp_path,
     base.answer_questions_base(
         *(files[name] for name in ("questions", "manifest", "asset")),
         *paths.values(),
+        PartialBatches(paths["text"], "of this run"),
         checkpoint="base",
         shard="00-of-01",
         max_new_tokens=99,

@@ -6,6 +6,7 @@ import torch
 from tests.evaluation.score_files import row
 from tests.tiny_study import CHECKPOINT, write_tiny_study
 from workflow_scripts.artifacts.answers import ANSWERS
+from workflow_scripts.artifacts.partial import PartialBatches
 from workflow_scripts.artifacts.questions import QUESTIONS
 from workflow_scripts.artifacts.scores import ScoreFile
 from workflow_scripts.artifacts.tables import read_table
@@ -41,6 +42,7 @@ def study(tmp_path_factory):
         answer_questions(
             **study.inputs(),
             **{form: folder / f"{form}.answers.jsonl" for form in FORMS},
+            partial=PartialBatches(folder / "text.answers.jsonl", "of this run"),
             shard="00-of-01",
             max_new_tokens=4,
             evaluation={"batch_size": 3, "max_positions": 4000},
@@ -56,6 +58,7 @@ def test_without_written_outputs_only_the_spoken_form_is_asked(study, tmp_path, 
         **study.inputs(),
         **dict.fromkeys(("text", "asr")),
         speech=tmp_path / "speech.answers.jsonl",
+        partial=PartialBatches(tmp_path / "speech.answers.jsonl", "of this run"),
         shard="00-of-01",
         max_new_tokens=4,
         evaluation={"batch_size": 3, "max_positions": 4000},

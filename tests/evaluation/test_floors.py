@@ -10,6 +10,7 @@ from workflow_scripts.artifacts.answers import ANSWERS, AnswerRecord
 from workflow_scripts.artifacts.features import FeatureReader, write_features
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.kept import ShardQuestions
+from workflow_scripts.artifacts.partial import PartialBatches
 from workflow_scripts.artifacts.questions import QUESTIONS
 from workflow_scripts.artifacts.scores import ScoreFile
 from workflow_scripts.artifacts.tables import read_table, select
@@ -53,6 +54,7 @@ def ask(files, out, monkeypatch, seed=0):
             ModelSource(out / "checkpoints.json", "final", {"name": "m", "family": "composite"}),
         ),
         *(out / "silence.jsonl", out / "other.jsonl"),
+        PartialBatches(out / "silence.jsonl", "of this run"),
         **{"shard": "00-of-01", "max_new_tokens": 9, "evaluation": SETTINGS, "seed": seed},
     )
     return [ANSWERS.read(out / f"{form}.jsonl") for form in ("silence", "other")]

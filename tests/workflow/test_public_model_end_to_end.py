@@ -8,6 +8,7 @@ from workflow_scripts.activations.dump_states import dump_states
 from workflow_scripts.alignment.align_tokens import align_tokens
 from workflow_scripts.artifacts.answers import ANSWERS, EDITED_ANSWERS
 from workflow_scripts.artifacts.measurements import ALIGNMENT, SIMILARITY, read_measurements
+from workflow_scripts.artifacts.partial import PartialBatches
 from workflow_scripts.artifacts.states import StateReader
 from workflow_scripts.assets.fetch_asset import fetch_asset
 from workflow_scripts.evaluation.answer_questions import answer_questions
@@ -49,6 +50,7 @@ def test_answers_states_similarity_alignment_and_edits_of_a_public_model(study):
         None,
         source,
         *outputs.values(),
+        PartialBatches(outputs["text"], "of this run"),
         max_new_tokens=5,
         evaluation=BATCHES,
         **COMMON,

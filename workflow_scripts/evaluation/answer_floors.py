@@ -15,6 +15,7 @@ import numpy as np
 
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.kept import ShardQuestions, check_ids, read_shard
+from workflow_scripts.artifacts.partial import PartialBatches
 from workflow_scripts.evaluation.answering import Encode, answer_queries, record, scoring_request, write_answers
 from workflow_scripts.measures.shuffle_null import derangements
 from workflow_scripts.settings.analysis import EvaluationSettings
@@ -47,6 +48,7 @@ def answer_floors(
     model: ModelSource,
     silence: Path,
     other: Path,
+    partial: PartialBatches,
     *,
     shard: str,
     max_new_tokens: int,
@@ -57,7 +59,7 @@ def answer_floors(
 
     Args:
         features, silent: encoder features of the audio and of silence; None for models that hear the audio itself.
-        silence, other: the outputs.
+        silence, other: the outputs. partial: finished batches of an earlier, killed run.
         seed: of the split into shards and of the partners.
 
     Raises:
@@ -77,7 +79,8 @@ def answer_floors(
         encoders: list[Encode] = [
             lambda clips=clips, name=name: loaded.lm.encode_speech(clips.speech(name)) for name in names
         ]
-        found = answer_queries(loaded.lm, encoders, [[request] for request in requests], settings, max_new_tokens, form)
+        wanted = [[request] for request in requests]
+        found = answer_queries(loaded.lm, encoders, wanted, settings, max_new_tokens, form, partial)
         carried = names if form == OTHER else [""] * len(names)
         records[form] = [
             record(name, form, text, outcomes[request])
@@ -93,6 +96,7 @@ def answer_floors(
         seed=seed,
         decoding="greedy",
     )
+    partial.remove()
 
 
 def other_questions(asked: ShardQuestions, seed: int, manifest: Path) -> list[str]:
@@ -119,6 +123,7 @@ if __name__ == "__main__":
             *(optional_path(s.input[name]) for name in INPUTS),
             ModelSource.of_step(s),
             *(Path(s.output[name]) for name in (SILENCE, OTHER)),
+            PartialBatches.of_step(s),
             **{name: s.params[name] for name in ("shard", "max_new_tokens", "evaluation", "seed")},
         ),
     )

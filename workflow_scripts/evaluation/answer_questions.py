@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from workflow_scripts.artifacts.kept import ShardQuestions, check_ids, read_shard
+from workflow_scripts.artifacts.partial import PartialBatches
 from workflow_scripts.evaluation.answering import (
     Encode,
     Outcome,
@@ -35,6 +36,7 @@ def answer_questions(
     text: Path | None,
     speech: Path,
     asr: Path | None,
+    partial: PartialBatches,
     *,
     shard: str,
     max_new_tokens: int,
@@ -45,6 +47,7 @@ def answer_questions(
 
     Args:
         text, speech, asr: the outputs, one per form; without `text` and `asr` only the spoken form is asked.
+        partial: finished batches of an earlier, killed run.
         seed: of the split into shards; decoding draws nothing.
 
     Raises:
@@ -55,8 +58,8 @@ def answer_questions(
     source = open_speech(manifest, features)
     check_ids(manifest, asked.ids, features or manifest, source.ids)
     loaded = open_model(model)
-    records = {} if text is None else written_records(loaded.lm, asked, settings, max_new_tokens)
-    outcomes = answer_spoken(loaded.lm, asked, source, settings, max_new_tokens)
+    records = {} if text is None else written_records(loaded.lm, asked, settings, max_new_tokens, partial)
+    outcomes = answer_spoken(loaded.lm, asked, source, settings, max_new_tokens, partial)
     records["speech"] = [
         record(question.id, "speech", question.spoken, outcome) for (question, _), outcome in zip(asked.kept, outcomes)
     ]
@@ -70,19 +73,24 @@ def answer_questions(
         seed=seed,
         decoding="greedy",
     )
+    partial.remove()
 
 
 def answer_spoken(
-    model: SpeechLM, asked: ShardQuestions, source: SpeechSource, settings: EvaluationSettings, max_new_tokens: int
+    model: SpeechLM,
+    asked: ShardQuestions,
+    source: SpeechSource,
+    settings: EvaluationSettings,
+    max_new_tokens: int,
+    partial: PartialBatches,
 ) -> list[Outcome]:
     """Outcomes of the spoken questions, in the order of the kept questions."""
     encoders: list[Encode] = [
         lambda question=question: model.encode_speech(source.speech(question.id)) for question, _ in asked.kept
     ]
     requests = [scoring_request(question, settings) for question, _ in asked.kept]
-    found = answer_queries(
-        model, encoders, [[request] for request in requests], settings, max_new_tokens, "spoken questions"
-    )
+    wanted = [[request] for request in requests]
+    found = answer_queries(model, encoders, wanted, settings, max_new_tokens, "spoken questions", partial)
     return [outcomes[request] for request, outcomes in zip(requests, found)]
 
 
@@ -95,6 +103,7 @@ if __name__ == "__main__":
             *(optional_path(s.input[name]) for name in INPUTS),
             ModelSource.of_step(s),
             *(optional_path(s.output.get(name)) for name in ("text", "speech", "asr")),
+            PartialBatches.of_step(s),
             **{name: s.params[name] for name in ("shard", "max_new_tokens", "evaluation", "seed")},
         ),
     )

@@ -10,6 +10,7 @@ from typing import Any
 
 from workflow_scripts.artifacts.asset_record import read_asset_record
 from workflow_scripts.artifacts.kept import read_shard
+from workflow_scripts.artifacts.partial import PartialBatches
 from workflow_scripts.evaluation.answering import write_answers, written_records
 from workflow_scripts.settings.analysis import EvaluationSettings
 from workflow_scripts.speech_lm.families.composite import load_composite
@@ -21,6 +22,7 @@ def answer_questions_base(
     backbone: Path,
     text: Path,
     asr: Path,
+    partial: PartialBatches,
     *,
     checkpoint: str,
     shard: str,
@@ -33,7 +35,7 @@ def answer_questions_base(
 
     Args:
         backbone: asset.json of the language model.
-        text, asr: the outputs, one per form.
+        text, asr: the outputs, one per form. partial: finished batches of an earlier, killed run.
         checkpoint: recorded in the files (`base`).
         seed: of the split into shards; decoding draws nothing.
 
@@ -46,7 +48,7 @@ def answer_questions_base(
     speech_lm = load_composite(
         backbone=backbone.parent, checkpoint=None, encoder=None, system_prompt=system_prompt, name=asset.name
     )
-    records = written_records(speech_lm, asked, settings, max_new_tokens)
+    records = written_records(speech_lm, asked, settings, max_new_tokens, partial)
     write_answers(
         {"text": text, "asr": asr},
         records,
@@ -61,6 +63,7 @@ def answer_questions_base(
         device=speech_lm.device.type,
         dtype=str(speech_lm.dtype),
     )
+    partial.remove()
 
 
 if __name__ == "__main__":
@@ -71,6 +74,7 @@ if __name__ == "__main__":
         lambda s: answer_questions_base(
             *(Path(s.input[name]) for name in ("questions", "manifest", "backbone")),
             *(Path(s.output[name]) for name in ("text", "asr")),
+            PartialBatches.of_step(s),
             **{name: s.params[name] for name in ("checkpoint", "shard", "max_new_tokens", "evaluation")},
             system_prompt=s.params.system_prompt,
             seed=s.params.seed,

@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from workflow_scripts.artifacts.answers import ANSWERS, AnswerRecord, OptionRecord
 from workflow_scripts.artifacts.files import sha256_text
 from workflow_scripts.artifacts.kept import ShardQuestions
 from workflow_scripts.artifacts.logs import progress
+from workflow_scripts.artifacts.partial import PartialBatches
 from workflow_scripts.artifacts.provenance import provenance
 from workflow_scripts.artifacts.questions import Question
 from workflow_scripts.scoring.question_formats import reference_answer
@@ -27,6 +30,8 @@ EMPTY = "empty"
 """Finish reason of a question whose transcript is empty: nothing is asked, the answer is the empty text."""
 
 Encode = Callable[[], Query]
+FOUND = TypeAdapter(list[tuple[Answer, list[OptionLogProbs]]])
+"""What a batch gives, as it is kept for a job that is killed."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,7 @@ def answer_queries(
     settings: EvaluationSettings,
     max_new_tokens: int,
     what: str,
+    partial: PartialBatches | None = None,
 ) -> list[dict[ScoringRequest, Outcome]]:
     """Greedy answers, teacher-forced costs of reference answers and option probabilities, in batches of like length.
 
@@ -60,6 +66,8 @@ def answer_queries(
         encoders: one function per query that encodes it.
         requests: per query, what is scored beside the answer (several where questions share a prompt).
         what: name in the progress log.
+        partial: finished batches of an earlier run of the same job, which are not computed again; batches depend on the
+            queries only, so the answers are those of an uninterrupted run.
 
     Returns:
         per query, the outcome of each request and that of `ScoringRequest()`, the answer alone.
@@ -75,10 +83,17 @@ def answer_queries(
             kept[index] = query
     grouped = batches(sizes, settings.batch_size, settings.max_positions)
     outcomes: dict[int, dict[ScoringRequest, Outcome]] = {}
-    for group in progress(grouped, len(grouped), f"{what}: batches"):
+    for number, group in enumerate(progress(grouped, len(grouped), f"{what}: batches")):
         queries = [kept.pop(index) if index in kept else encoders[index]() for index in group]
         asked = [scored[index] for index in group]
-        found = model.generate_and_score(queries, asked, max_new_tokens=max_new_tokens)
+        key = f"{what} {number}, {model.dtype} on {model.device.type}"
+        earlier = None if partial is None else partial.get(key)
+        if earlier is not None:
+            found = FOUND.validate_python(earlier)
+        else:
+            found = model.generate_and_score(queries, asked, max_new_tokens=max_new_tokens)
+            if partial is not None:
+                partial.add(key, FOUND.dump_python(found))
         for index, (answer, scores) in zip(group, found, strict=True):
             outcomes[index] = {ScoringRequest(): Outcome(answer, None)} | {
                 request: Outcome(answer, score.reference, score if request.options else None)
@@ -94,6 +109,7 @@ def answer_texts(
     requests: Sequence[tuple[str, ScoringRequest]],
     settings: EvaluationSettings,
     max_new_tokens: int,
+    partial: PartialBatches | None = None,
 ) -> dict[tuple[str, ScoringRequest], Outcome]:
     """Outcomes of written prompts, each distinct prompt answered once, whatever number of forms or questions share it.
 
@@ -111,12 +127,17 @@ def answer_texts(
         if request not in row:
             row.append(request)
     encoders: list[Encode] = [lambda prompt=prompt: model.encode_text(prompt) for prompt in by_prompt]
-    found = answer_queries(model, encoders, list(by_prompt.values()), settings, max_new_tokens, "written prompts")
+    asked = list(by_prompt.values())
+    found = answer_queries(model, encoders, asked, settings, max_new_tokens, "written prompts", partial)
     return {(prompt, request): outcome for prompt, row in zip(by_prompt, found) for request, outcome in row.items()}
 
 
 def written_records(
-    model: SpeechLM, asked: ShardQuestions, settings: EvaluationSettings, max_new_tokens: int
+    model: SpeechLM,
+    asked: ShardQuestions,
+    settings: EvaluationSettings,
+    max_new_tokens: int,
+    partial: PartialBatches,
 ) -> dict[str, list[AnswerRecord]]:
     """Records of the forms `text` and `asr`, in the order of the kept questions.
 
@@ -126,7 +147,8 @@ def written_records(
     """
     shown = [(question.prompt, scoring_request(question, settings)) for question, _ in asked.kept]
     heard = [(utterance.transcript or "", scoring_request(question, settings)) for question, utterance in asked.kept]
-    outcomes = answer_texts(model, shown + [pair for pair in heard if pair[0].strip()], settings, max_new_tokens)
+    pairs = shown + [pair for pair in heard if pair[0].strip()]
+    outcomes = answer_texts(model, pairs, settings, max_new_tokens, partial)
     empty = Outcome(Answer("", (), EMPTY, 0.0), None)
     return {
         "text": [record(name, "text", pair[0], outcomes[pair]) for name, pair in zip(asked.ids, shown)],

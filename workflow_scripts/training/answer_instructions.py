@@ -5,7 +5,6 @@ gap is about the input and not about a new answering style. Prompts that have a 
 and sources with a `response`) are answered with it.
 """
 
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,8 +13,9 @@ from typing import Any
 from transformers import AutoTokenizer
 
 from workflow_scripts.artifacts.answers import ANSWERS, AnswerRecord
-from workflow_scripts.artifacts.files import ArtifactError, disk_full_named, sha256_text
+from workflow_scripts.artifacts.files import ArtifactError, sha256_text
 from workflow_scripts.artifacts.logs import progress
+from workflow_scripts.artifacts.partial import PartialBatches
 from workflow_scripts.artifacts.provenance import provenance, settings_hash
 from workflow_scripts.artifacts.questions import QUESTIONS, Question
 from workflow_scripts.scoring.question_formats import reference_answer
@@ -56,7 +56,7 @@ def answer_instructions(
     fingerprint = settings_hash(
         settings | {"prompts": [question.model_dump() for question in prompts], "backbone": str(backbone)}
     )
-    partial = PartialAnswers(output.with_name(f".{output.name}.partial"), fingerprint)
+    partial = PartialBatches(output, fingerprint)
     answers: dict[str, AnswerRecord] = {}
     facts: dict[str, Any] = {"backbone": backbone.name, "generated": len(open_questions)}
     if open_questions:
@@ -77,7 +77,7 @@ def answer_instructions(
 def generate_answers(
     model: SpeechLM,
     questions: Sequence[Question],
-    partial: "PartialAnswers",
+    partial: PartialBatches,
     *,
     max_new_tokens: int,
     batch_size: int,
@@ -85,14 +85,11 @@ def generate_answers(
     """Greedy answers to written prompts; batches found in `partial` are not computed again, new ones are added."""
     queries = [model.encode_text(question.prompt) for question in questions]
     groups = batches([query.length for query in queries], batch_size, MAX_POSITIONS)
-    finished = partial.read()
-    if finished:
-        logger.info("%d of %d batches are there from an earlier run", len(finished), len(groups))
     records: list[AnswerRecord] = []
     for number, group in enumerate(progress(groups, len(groups), "batches of prompts answered", every_seconds=30)):
-        if number not in finished:
+        if (kept := partial.get(str(number))) is None:
             answers = model.generate([queries[index] for index in group], max_new_tokens=max_new_tokens)
-            finished[number] = [
+            found = [
                 AnswerRecord(
                     id=questions[index].id,
                     form="text",
@@ -104,8 +101,10 @@ def generate_answers(
                 )
                 for index, answer in zip(group, answers, strict=True)
             ]
-            partial.add(number, finished[number])
-        records.extend(finished[number])
+            partial.add(str(number), [record.model_dump() for record in found])
+        else:
+            found = [AnswerRecord(**record) for record in kept]
+        records.extend(found)
     return records
 
 
@@ -132,51 +131,6 @@ def given_answer(tokenizer: Any, question: Question) -> AnswerRecord:
 def prompt_hash(question: Question) -> str:
     """First 16 hex digits of the SHA-256 of the prompt."""
     return sha256_text(question.prompt)[:16]
-
-
-class PartialAnswers:
-    """Finished batches of an unfinished run, one line each, after a line that says what the run was.
-
-    A file of another run (other prompts or settings) and a line cut off by a kill are ignored.
-    """
-
-    def __init__(self, path: Path, fingerprint: str) -> None:
-        self.path = path
-        self.fingerprint = fingerprint
-
-    def read(self) -> dict[int, list[AnswerRecord]]:
-        """Answers by batch number."""
-        lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
-        if not lines or _parsed(lines[0]) != {"fingerprint": self.fingerprint}:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.path.write_text(json.dumps({"fingerprint": self.fingerprint}) + "\n", encoding="utf-8")
-            return {}
-        found = [batch for batch in map(_parsed, lines[1:]) if batch is not None]
-        if len(found) < len(lines) - 1:
-            self._rewrite(lines)
-        return {batch["batch"]: [AnswerRecord(**answer) for answer in batch["answers"]] for batch in found}
-
-    def add(self, number: int, answers: Sequence[AnswerRecord]) -> None:
-        """Append a batch and flush it."""
-        line = json.dumps({"batch": number, "answers": [answer.model_dump() for answer in answers]})
-        with disk_full_named(self.path), open(self.path, "a", encoding="utf-8") as out:
-            out.write(line + "\n")
-
-    def remove(self) -> None:
-        """Delete the file; the output is complete."""
-        self.path.unlink(missing_ok=True)
-
-    def _rewrite(self, lines: Sequence[str]) -> None:
-        """Drop the cut-off line, so that the next batch starts on a line of its own."""
-        whole = [line for line in lines if _parsed(line) is not None]
-        self.path.write_text("\n".join(whole) + "\n", encoding="utf-8")
-
-
-def _parsed(line: str) -> dict[str, Any] | None:
-    try:
-        return json.loads(line)
-    except json.JSONDecodeError:
-        return None
 
 
 if __name__ == "__main__":
