@@ -18,7 +18,6 @@ import yaml
 from workflow_scripts.plan import FLOORS
 from workflow_scripts.planning.books import (
     FRAMES_PER_SECOND,
-    PROMPT,
     TEMPLATE,
     TOKENS_PER_SECOND,
     Books,
@@ -38,8 +37,11 @@ CTC_CLASSES = 10_000
 ROOT = Path(__file__).parents[1]
 AUDIO_BYTES = 20_000
 """Of a second of 16 kHz FLAC (measured: 18,000 to 21,000)."""
-QUESTION_SECONDS = 8.0
-"""Of a benchmark question, spoken (measured: 3 for NQ, 18 for OpenBookQA)."""
+LONG, SHORT = (65, 18.0), (15, 4.0)
+"""Tokens and seconds of speech of a question with options and of another one (measured: OpenBookQA 62 and 18 s, MMLU
+70, NQ 10 and 3 s)."""
+SPOKEN = 12.5
+"""Positions that a second of speech takes in a model that is not trained here, about."""
 ANSWER_BYTES = 1500
 BEHIND = 15
 """Positions from the end of a query to that of the options or the reference answer, about."""
@@ -92,7 +94,7 @@ def costs(config: Config, rates: Rates) -> Iterator[Cost]:
     n_prompts = prompts.prompts + prompts.heldout if study.trained_models else 0
     online, _ = features_online(config, books)
     asked = {subset: study.n_questions(subset) for subset in study.subsets}
-    speech = {subset: QUESTION_SECONDS * n for subset, n in asked.items()} | (
+    speech = {subset: _question(config, subset)[1] * n for subset, n in asked.items()} | (
         {INSTRUCTIONS: prompt_seconds(config)} if n_prompts else {}
     )
     total = sum(speech.values())
@@ -136,6 +138,21 @@ def costs(config: Config, rates: Rates) -> Iterator[Cost]:
     yield from _probes(config, study, size, rates)
 
 
+def _question(config: Config, subset: str) -> tuple[int, float]:
+    """Tokens and seconds of a question, on average."""
+    return LONG if config.benchmark.subsets[subset].scorer == "multiple_choice" else SHORT
+
+
+def _positions(config: Config, model: str | None, subset: str) -> float:
+    """Positions of a question in its template: written, or spoken to a model."""
+    tokens, seconds = _question(config, subset)
+    if model is None:
+        return TEMPLATE + tokens
+    entry = config.models[model]
+    trained = entry.trained_here and config.training.recipes[entry.recipe].adapter
+    return TEMPLATE + seconds * (positions_per_second(trained) if trained else SPOKEN)
+
+
 def encoder_parameters(size: ModelSize) -> int:
     """Weights of Whisper's encoder."""
     return size.layers * (4 * size.d * size.d + 2 * size.d * size.inner)
@@ -167,33 +184,36 @@ def _training(config: Config, study: Study, size: Sizes, rates: Rates, online: b
     return Cost("train", jobs, spent, True, kept=kept, temporary=largest, read=read)
 
 
-def _runs(study: Study) -> list[tuple[str | None, int, int, list[str]]]:
-    """Asset of the language model, checkpoints, forms and subsets: of each model, its floors, untuned backbones."""
-    entries = study.config.models
-    found = [
-        (
-            entries[name].language_model or entries[name].weights_asset(name),
-            len(study.checkpoints(name)),
-            1 if entries[name].frozen else 3,  # written answers are the backbone's
-            study.subsets,
-        )
-        for name in study.opened_models
-    ]
-    floors = [(asset, 1, len(FLOORS), study.floor_subsets) for asset, *_ in found]
-    return found + floors + [(name, 1, 2, study.subsets) for name in study.backbones]
-
-
 def _answers(config: Config, study: Study, size: Sizes, rates: Rates, asked: Mapping[str, int]) -> Cost:
-    jobs, spent, read, kept = 0, 0.0, 0.0, 0.0
     tokens = {subset: config.benchmark.subsets[subset].max_new_tokens for subset in asked}
-    for asset, checkpoints, forms, subsets in _runs(study):
-        weights, shards = size(asset).parameters, sum(len(study.shards(subset)) for subset in subsets)
-        operations = 2 * weights * checkpoints * forms
-        spent += operations * sum(asked[subset] * PROMPT for subset in subsets) / rates["reading"]
-        spent += operations * sum(asked[subset] * tokens[subset] for subset in subsets) / rates["decoding"]
-        jobs += checkpoints * shards
-        read += checkpoints * shards * 2 * weights
-        kept += ANSWER_BYTES * checkpoints * forms * sum(asked[subset] for subset in subsets)
+    jobs, spent, read, kept = 0, 0.0, 0.0, 0.0
+
+    def ask(asset: str | None, model: str | None, times: int, subsets: Sequence[str]) -> None:
+        nonlocal spent, kept
+        reading = sum(asked[subset] * _positions(config, model, subset) for subset in subsets)
+        decoding = sum(asked[subset] * tokens[subset] for subset in subsets)
+        operations = 2 * size(asset).parameters * times
+        spent += operations * (reading / rates["reading"] + decoding / rates["decoding"])
+        kept += ANSWER_BYTES * times * sum(asked[subset] for subset in subsets)
+
+    def load(asset: str | None, times: int, subsets: Sequence[str]) -> None:
+        nonlocal jobs, read
+        loads = times * sum(len(study.shards(subset)) for subset in subsets)
+        jobs += loads
+        read += loads * 2 * size(asset).parameters
+
+    for name in study.opened_models:
+        entry, checkpoints = config.models[name], len(study.checkpoints(name))
+        asset = entry.language_model or entry.weights_asset(name)
+        ask(asset, name, checkpoints, study.subsets)
+        if not entry.frozen:  # else written answers are the backbone's
+            ask(asset, None, 2 * checkpoints, study.subsets)
+        ask(asset, name, len(FLOORS), study.floor_subsets)
+        load(asset, checkpoints, study.subsets)
+        load(asset, 1, study.floor_subsets)
+    for name in study.backbones:
+        ask(name, None, 2, study.subsets)
+        load(name, 1, study.subsets)
     return Cost("answer", jobs, spent + jobs * rates["start_seconds"], True, kept=kept, read=read)
 
 
@@ -201,13 +221,13 @@ def _states(config: Config, study: Study, size: Sizes, rates: Rates, asked: Mapp
     analysed = study.analysed_subsets
     n, shards = sum(asked[subset] for subset in analysed), sum(len(study.shards(subset)) for subset in analysed)
     jobs, spent, read, kept, largest = 0, 0.0, 0.0, 0.0, 0.0
-    positions = n * 2 * (PROMPT - TEMPLATE)
     for name in study.opened_models:
         entry = config.models[name]
         one, checkpoints = size(entry.language_model or entry.weights_asset(name)), len(study.checkpoints(name))
-        spent += checkpoints * 2 * one.parameters * n * 2 * PROMPT / rates["reading"]
+        passed = sum(asked[s] * (_positions(config, None, s) + _positions(config, name, s)) for s in analysed)
+        spent += checkpoints * 2 * one.parameters * passed / rates["reading"]
         jobs += checkpoints * shards
-        written = positions * (one.layers + 1) * one.d * 2
+        written = (passed - 2 * n * TEMPLATE) * (one.layers + 1) * one.d * 2
         kept += checkpoints * written if config.activations.keep else 0
         largest = max(largest, 0 if config.activations.keep else written)
         read += checkpoints * (shards * 2 * one.parameters + 2 * written)
@@ -225,9 +245,10 @@ def _edits(config: Config, study: Study, size: Sizes, rates: Rates, asked: Mappi
     for name in study.editable_models:
         entry = config.models[name]
         weights = size(entry.language_model or entry.weights_asset(name)).parameters
-        once = PROMPT / rates["reading"] + tokens / rates["decoding"]
+        spoken, written = _positions(config, name, subset), _positions(config, None, subset)
+        once = spoken / rates["reading"] + tokens / rates["decoding"]
         spent += 2 * weights * rounds * asked[subset] * once + shards * rates["start_seconds"]
-        spent += 2 * weights * fits * asked[subset] * 2 * PROMPT / rates["reading"]
+        spent += 2 * weights * fits * asked[subset] * (spoken + written) / rates["reading"]
         jobs += shards
         read += shards * 2 * weights
     kept = ANSWER_BYTES * rounds * asked[subset] * len(study.editable_models)
@@ -241,17 +262,18 @@ def _patches(config: Config, study: Study, size: Sizes, rates: Rates, asked: Map
     jobs = len(study.patches()) + len(study.patches("attention"))
     kinds = 1 if settings.select == "all" else 2
     n = min(asked[config.patched_subset], kinds * settings.questions * len(study.shards(config.patched_subset)))
-    passed = sum(PROMPT if name in ("query", "content") else BEHIND for name in settings.positions)
     spent = read = 0.0
     for name in study.editable_models:
         entry = config.models[name]
         one = size(entry.language_model or entry.weights_asset(name))
         # A cell runs the layers above its own, in two directions, from three sources: the patch and its nulls.
         layers = sum(1 - first / one.layers for first in settings.layers or range(one.layers))
-        positions = 6 * len(settings.windows) * layers * passed + 8 * PROMPT
+        prompt = _positions(config, name, config.patched_subset)
+        passed = sum(prompt if place in ("query", "content") else BEHIND for place in settings.positions)
+        positions = 6 * len(settings.windows) * layers * passed + 8 * prompt
         if settings.attention is not None:
             windows = 1 + one.layers / settings.attention.stride
-            positions += 2 * PROMPT + 2 * windows * (1 + settings.attention.draws) * BEHIND
+            positions += 2 * prompt + 2 * windows * (1 + settings.attention.draws) * BEHIND
         spent += 2 * one.parameters * n * positions / rates["reading"]
         read += jobs / len(study.editable_models) * 2 * one.parameters
     yield Cost("exchange states", jobs, spent + jobs * rates["start_seconds"], True, read=read)
