@@ -16,7 +16,6 @@ within 1/0.8 of that at the next smaller n.
 """
 
 import importlib
-import json
 import multiprocessing
 import resource
 import sys
@@ -37,12 +36,16 @@ REPEATS = 9
 SIZES = {
     "prompts": {"quick": (50, 100), "default": (1000, 10_000), "full": (1000, 10_000, 100_000)},
     "questions": {"quick": (20, 40), "default": (100, 1000), "full": (100, 1000, 10_000)},
-    "page": {"quick": (60,), "default": (100, 1000, 10_000), "full": (100, 1000, 10_000)},
-    "planning": {"quick": (None,), "default": (None, 560, 140), "full": (None, 560, 140, 35)},
+    "page": {"quick": (48, 96), "default": (100, 1000, 10_000), "full": (100, 1000, 10_000)},
+    "planning": {"quick": (None,), "default": (None, 560), "full": (None, 560, 140)},
 }
 """By part: numbers of prompts or questions, and questions per shard of studies/paper.yaml (None: one shard)."""
 
-MODULES = {"prompts": ("scale_prompts", "scale_training"), "questions": ("scale_questions", "scale_measures")}
+MODULES = {
+    "prompts": ("scale_prompts", "scale_training"),
+    "questions": ("scale_questions", "scale_measures"),
+    "page": ("scale_page",),
+}
 """Where a part's steps are."""
 
 
@@ -91,11 +94,12 @@ def measure(module: str, step: str, folder: Path, n: int) -> Cost:
     return Cost(harness.median(seconds), before, peak_mib())
 
 
-def prepare(module: str, folder: Path, n: int) -> None:
-    """Write a module's inputs of n items; one without takes what the module before it left."""
+def prepare(module: str, folder: Path, sizes: tuple[int, ...]) -> None:
+    """Write a module's inputs of all sizes; one without takes what the module before it left."""
     if make := getattr(importlib.import_module(module), "prepare", None):
-        (folder / str(n)).mkdir(exist_ok=True)
-        make(folder / str(n), n)
+        for n in sizes:
+            (folder / str(n)).mkdir(exist_ok=True)
+            make(folder / str(n), n)
 
 
 def grow(module: str, sizes: tuple[int, ...], folder: Path) -> list[harness.Ratio]:
@@ -104,9 +108,8 @@ def grow(module: str, sizes: tuple[int, ...], folder: Path) -> list[harness.Rati
     Called in a process of its own, so that steps that need no torch do not inherit it.
     """
     costs: dict[str, list[Cost]] = {step: [] for step in importlib.import_module(module).STEPS}
-    apart(prepare, module, folder, WARM)
+    apart(prepare, module, folder, (WARM, *sizes))
     for n in sizes:
-        apart(prepare, module, folder, n)
         for step in costs:
             costs[step].append(apart(measure, module, step, folder, n))
     rows = [
@@ -119,7 +122,7 @@ def grow(module: str, sizes: tuple[int, ...], folder: Path) -> list[harness.Rati
 
 
 def ratios(step: str, sizes: tuple[int, ...], costs: list[Cost]) -> list[harness.Ratio]:
-    """Time of an item at the smallest n over that at the largest, and memory at the largest but one over the largest."""
+    """Time of an item at the smallest n over that at the largest; memory at the next smaller n over the largest."""
     first, last = costs[0].seconds / sizes[0], costs[-1].seconds / sizes[-1]
     return [
         harness.Ratio(f"scale_{step}_linear_time", first / last, GOAL),
@@ -143,14 +146,14 @@ def main() -> int:
                 from benchmarks.scale_planning import compare
 
                 found += compare(SIZES[part][size], Path(folder), options.quick)
-            elif part == "page":
-                from benchmarks.scale_page import compare
-
-                found += compare(SIZES[part][size], Path(folder))
             else:
                 print(f"{part}\n", flush=True)
                 for module in MODULES[part]:
                     found += apart(grow, f"benchmarks.{module}", SIZES[part][size], Path(folder))
+            if part == "page":
+                from benchmarks.scale_page import weigh
+
+                found += weigh(SIZES[part][size], Path(folder))
     return harness.verdict(found)
 
 

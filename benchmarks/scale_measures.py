@@ -10,7 +10,7 @@ from workflow_scripts.evaluation.score_answers import score_answers
 from workflow_scripts.similarity.measure_similarity import measure_similarity
 
 SEED = 2510
-SHARD = 50
+SHARD = 100
 """Questions per shard."""
 SUBSET, FORMS = "tiny", ("text", "speech", "asr")
 DRAWS, MASSIVE = 20, 4

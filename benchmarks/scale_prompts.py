@@ -1,5 +1,6 @@
 """Training prompts: spoken, split into shards, and joined to an index. Nothing here imports torch."""
 
+import os
 import zlib
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,6 @@ from workflow_scripts.speech.synthesize_speech import synthesize_speech
 SEED = 2510
 SHARD = 500
 """Prompts per shard."""
-PROCESSES = 2
-"""That speak."""
 RATE, SECONDS = 16_000, 0.4
 TEXT = "what is the name of the river that runs through town"
 
@@ -60,7 +59,7 @@ def prepare(folder: Path, n: int) -> list[str]:
 
 
 def speech(folder: Path, _: int) -> None:
-    """All prompts as one job, in processes of its own."""
+    """All prompts as one job; with `--threads` above 1 in processes of its own."""
     engines.ENGINES["hibari"] = Tones  # in this process, which ends with the step
     synthesize_speech(
         folder / "questions.jsonl",
@@ -69,7 +68,7 @@ def speech(folder: Path, _: int) -> None:
         subset="instructions",
         max_seconds=30,
         retries=0,
-        threads=PROCESSES,
+        threads=int(os.environ["OMP_NUM_THREADS"]),
     )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from transformers.utils.logging import disable_progress_bar
 
 from benchmarks.scale_measures import FORMS, SEED, SHARD, SUBSET, answers_of, measured
-from tests.tiny_study import CHECKPOINT, D_ENCODER, FRAMES_PER_SECOND, TinyStudy, write_tiny_study
+from tests.tiny_study import D_ENCODER, FRAMES_PER_SECOND, TinyStudy, write_tiny_study
 from workflow_scripts.activations.dump_states import dump_states
 from workflow_scripts.artifacts.features import write_features
 from workflow_scripts.artifacts.questions import QUESTIONS, Question
@@ -46,11 +46,9 @@ def prepare(folder: Path, n: int) -> None:
     QUESTIONS.write(study.questions, asked, {})
     frames = [60 + 11 * (k % 5) for k in range(n)]
     seconds = [length / FRAMES_PER_SECOND for length in frames]
-    facts = {"sha256": None, "sample_rate": 16_000, "wer": 0.0, "kept": True, "attempts": 1}
+    facts = {"audio": None, "sha256": None, "sample_rate": 16_000, "wer": 0.0, "kept": True, "attempts": 1}
     heard = [
-        Utterance(
-            id=one.id, audio=f"audio/{one.id}.flac", seconds=length, transcript=one.prompt.replace("river", "liver"), **facts
-        )
+        Utterance(id=one.id, seconds=length, transcript=one.prompt.replace("river", "liver"), **facts)
         for one, length in zip(asked, seconds)
     ]
     UTTERANCES.write(study.manifest, heard, {})

@@ -13,7 +13,7 @@ from workflow_scripts.training.collator import Collator
 from workflow_scripts.training.dataset import TRAIN, InstructionDataset, kept_questions, load_instructions
 from workflow_scripts.training.sampler import MixedBatchSampler
 
-FRAMES, WIDTH = round(50 * SECONDS), 16
+FRAMES, WIDTH = round(50 * SECONDS), 256
 """Encoder frames of every prompt, and their width."""
 BATCH, WRITTEN_SHARE = 16, 0.25
 

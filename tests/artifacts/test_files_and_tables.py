@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from workflow_scripts.artifacts.files import HOST, ArtifactError, atomic_path, read_json, read_text, write_text
 from workflow_scripts.artifacts.provenance import provenance, settings_hash
-from workflow_scripts.artifacts.shards import select_shard, shard_names
+from workflow_scripts.artifacts.shards import select_shard, shard_names, split_shards
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,6 +36,7 @@ def test_shards_split_every_question_exactly_once_and_evenly(n, per_shard, seed)
     assert sorted(item for part in parts for item in part) == items
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
     assert max(map(len, parts)) <= per_shard
+    assert split_shards(items, len(parts), seed) == parts
 
 
 @pytest.mark.parametrize("name", ["01-of-01", "0-of-1", "a", "00-of-00"])

@@ -1,6 +1,6 @@
 """A made-up study and the page built from it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,31 @@ def draw(name: str, made: Made) -> Path:
     return files["svg"]
 
 
+def page_arguments(
+    folder: Path, made: Made, figures: Sequence[Path], n_questions: int, texts: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Arguments of `build_report` for a made study, whose tables, samples and manifest are written.
+
+    Args:
+        n_questions: questions per subset.
+    """
+    tables = build_tables_of(made)
+    return {
+        "figures": figures,
+        "figure_texts": {name: {"title": one.title, "caption": one.caption} for name, one in FIGURES.items()},
+        "tables": [tables[f"{name}_csv"] for name in TABLES] + [made.table(name) for name in JUDGEMENTS],
+        "logs": made.logs,
+        "manifest": write_made_manifest(folder / "manifest.json"),
+        "results": {name: made.table(name) for name in RESULTS},
+        "browser": vars(write_made_samples(made, n=n_questions, texts=texts)),
+        "models": made.facts,
+        "trained": list(made.models),
+        "subsets": dict.fromkeys(made.subsets, "") | {"nq": "NQ-open stands in for SD-QA"},
+        "samples": 4,
+        "display": made.display,
+    }
+
+
 def build_page(
     folder: Path,
     models: tuple[str, ...] = ("lora", "full"),
@@ -64,24 +89,9 @@ def build_page(
         changed: arguments of `build_report` in place of the usual ones.
     """
     made = made or write_made_tables(folder, models, texts=texts)
-    tables = build_tables_of(made)
     figures = changed.pop("figures", None) or [draw("monotonicity", made)]
-    arguments = {
-        "figures": figures,
-        "figure_texts": {name: {"title": one.title, "caption": one.caption} for name, one in FIGURES.items()},
-        "tables": [tables[f"{name}_csv"] for name in TABLES] + [made.table(name) for name in JUDGEMENTS],
-        "logs": made.logs,
-        "manifest": write_made_manifest(folder / "manifest.json"),
-        "results": {name: made.table(name) for name in RESULTS},
-        "browser": vars(write_made_samples(made, n=n_questions, texts=texts)),
-        "models": made.facts,
-        "trained": list(made.models),
-        "subsets": dict.fromkeys(made.subsets, "") | {"nq": "NQ-open stands in for SD-QA"},
-        "samples": 4,
-        "display": made.display,
-    }
     page = Page(made, folder / "report" / "index.html")
-    build_report(TEMPLATE, page.path, **arguments | changed)
+    build_report(TEMPLATE, page.path, **page_arguments(folder, made, figures, n_questions, texts) | changed)
     return page
 
 

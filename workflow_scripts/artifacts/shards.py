@@ -29,3 +29,9 @@ def select_shard(items: Sequence[T], shard: str, seed: int) -> list[T]:
         raise ValueError(f"shard {shard!r}: the number must be below the count")
     order = random.Random(seed).sample(range(len(items)), len(items))
     return [items[index] for index in sorted(order[number::count])]
+
+
+def split_shards(items: Sequence[T], count: int, seed: int) -> list[list[T]]:
+    """All shards by number, each as `select_shard` gives it; their order is drawn once instead of for every shard."""
+    order = random.Random(seed).sample(range(len(items)), len(items))
+    return [[items[index] for index in sorted(order[number::count])] for number in range(count)]

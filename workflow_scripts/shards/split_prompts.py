@@ -5,14 +5,18 @@ from pathlib import Path
 
 from workflow_scripts.artifacts.provenance import provenance
 from workflow_scripts.artifacts.questions import QUESTIONS
-from workflow_scripts.artifacts.shards import select_shard
+from workflow_scripts.artifacts.shards import split_shards
 
 
 def split_prompts(questions: Path, shards: Sequence[Path], *, seed: int) -> None:
-    """Write each shard's prompts in their order; a file is named by its shard, as 00-of-02.jsonl."""
+    """Write each shard's prompts in their order.
+
+    Args:
+        shards: all files of the split in the order of their numbers; each is named by its shard, as 00-of-02.jsonl.
+    """
     asked = QUESTIONS.read(Path(questions))
-    for path in shards:
-        QUESTIONS.write(path, select_shard(asked, path.stem, seed), provenance(shard=path.stem, seed=seed))
+    for path, chosen in zip(shards, split_shards(asked, len(shards), seed)):
+        QUESTIONS.write(path, chosen, provenance(shard=path.stem, seed=seed))
 
 
 if __name__ == "__main__":
