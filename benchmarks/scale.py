@@ -31,12 +31,12 @@ GOAL = 0.8
 WARM = 16
 """Items of the run before the one that is measured: what is imported or prepared once costs nothing later."""
 LEAST_SECONDS = 0.5
-"""A step that takes less is repeated: up to `REPEATS` times."""
+"""A step that takes less is repeated, up to `REPEATS` times; not with `--quick`."""
 REPEATS = 9
 SIZES = {
     "prompts": {"quick": (50, 100), "default": (1000, 10_000), "full": (1000, 10_000, 100_000)},
     "questions": {"quick": (20, 40), "default": (100, 1000), "full": (100, 1000, 10_000)},
-    "page": {"quick": (48, 96), "default": (100, 1000, 10_000), "full": (100, 1000, 10_000)},
+    "page": {"quick": (48, 96), "default": (100, 1000), "full": (100, 1000, 10_000)},
     "planning": {"quick": (None,), "default": (None, 560), "full": (None, 560, 140)},
 }
 """By part: numbers of prompts or questions, and questions per shard of studies/paper.yaml (None: one shard)."""
@@ -82,12 +82,12 @@ def apart(function: Any, *arguments: Any) -> Any:
         return pool.submit(function, *arguments).result()
 
 
-def measure(module: str, step: str, folder: Path, n: int) -> Cost:
+def measure(module: str, step: str, folder: Path, n: int, repeats: int) -> Cost:
     """Cost of a step on n items; a short one's median. Called in a process of its own."""
     run = importlib.import_module(module).STEPS[step]
     run(folder / str(WARM), WARM)
     before, seconds = peak_mib(), []
-    while not seconds or (sum(seconds) < LEAST_SECONDS and len(seconds) < REPEATS):
+    while not seconds or (sum(seconds) < LEAST_SECONDS and len(seconds) < repeats):
         started = processor_seconds()
         run(folder / str(n), n)
         seconds.append(processor_seconds() - started)
@@ -102,7 +102,7 @@ def prepare(module: str, folder: Path, sizes: tuple[int, ...]) -> None:
             make(folder / str(n), n)
 
 
-def grow(module: str, sizes: tuple[int, ...], folder: Path) -> list[harness.Ratio]:
+def grow(module: str, sizes: tuple[int, ...], folder: Path, repeats: int) -> list[harness.Ratio]:
     """Every step of a module at every size: prints the table, gives the ratios.
 
     Called in a process of its own, so that steps that need no torch do not inherit it.
@@ -111,7 +111,7 @@ def grow(module: str, sizes: tuple[int, ...], folder: Path) -> list[harness.Rati
     apart(prepare, module, folder, (WARM, *sizes))
     for n in sizes:
         for step in costs:
-            costs[step].append(apart(measure, module, step, folder, n))
+            costs[step].append(apart(measure, module, step, folder, n, repeats))
     rows = [
         [step, n, cost.seconds, 1000 * cost.seconds / n, cost.peak_mib, 1024 * (cost.peak_mib - cost.warm_mib) / n]
         for step, found in costs.items()
@@ -149,7 +149,8 @@ def main() -> int:
             else:
                 print(f"{part}\n", flush=True)
                 for module in MODULES[part]:
-                    found += apart(grow, f"benchmarks.{module}", SIZES[part][size], Path(folder))
+                    repeats = 1 if options.quick else REPEATS
+                    found += apart(grow, f"benchmarks.{module}", SIZES[part][size], Path(folder), repeats)
             if part == "page":
                 from benchmarks.scale_page import weigh
 
