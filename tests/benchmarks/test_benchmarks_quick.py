@@ -196,7 +196,7 @@ def test_errors_of_word_times_are_those_planted():
     assert row[-2:] == ["50.0%", 10.0]
 
 
-@pytest.mark.parametrize("name", ["evaluation", "measures", "activations", "word_times"])
+@pytest.mark.parametrize("name", ["evaluation", "measures", "activations", "scale", "word_times"])
 def test_programs_start(name):
     done = subprocess.run(
         [sys.executable, "-m", f"benchmarks.{name}", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
