@@ -11,7 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workflow_scripts.artifacts.files import HOST, ArtifactError, atomic_path, read_json, read_text, write_text
+from workflow_scripts.artifacts.files import (
+    HOST,
+    ArtifactError,
+    atomic_path,
+    one_of_many,
+    read_json,
+    read_text,
+    remove_abandoned,
+    write_text,
+)
 from workflow_scripts.artifacts.provenance import provenance, settings_hash
 from workflow_scripts.artifacts.shards import select_shard, shard_names, split_shards
 
@@ -86,6 +95,22 @@ def test_what_a_killed_writer_left_goes_when_the_file_is_written_again(tmp_path)
     os.utime(elsewhere, (0, 0))
     write_text(path, "whole")
     assert not elsewhere.exists()
+
+
+def test_one_of_many_files_is_written_atomically_without_a_look_at_the_others(tmp_path, monkeypatch):
+    path, left = tmp_path / "folder" / "x.flac", tmp_path / "folder" / f".x.flac.{HOST}.1.part"
+    with one_of_many(path) as part:
+        part.write_text("old")
+    left.write_text("half")
+    os.utime(left, (0, 0))
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "glob", lambda *_: pytest.fail("the folder is listed"))
+        with pytest.raises(KeyError), one_of_many(path) as part:
+            part.write_text("half")
+            raise KeyError
+    assert path.read_text() == "old" and left.exists()
+    remove_abandoned(path.parent)
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_json_that_is_cut_off_or_missing_is_named_with_what_makes_it(tmp_path):

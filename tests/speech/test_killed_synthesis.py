@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from workflow_scripts.artifacts.files import HOST
 from workflow_scripts.artifacts.questions import QUESTIONS, Question
 from workflow_scripts.artifacts.utterances import SYNTHESIS
 from workflow_scripts.speech import synthesize_speech as step
@@ -72,8 +73,11 @@ def test_a_killed_run_leaves_no_workers_and_its_finished_utterances_are_not_spok
     assert 1 <= len(workers) <= 2 and step.TASKS_PER_CALL <= len(noted) < COUNT
     wait_for(lambda: not any(runs(pid) for pid in workers))
     assert not manifest.exists()
+    left = manifest.parent / step.AUDIO_FOLDER / f".made-0.flac.{HOST}.{first.pid}.part"
+    left.write_bytes(b"half")
 
     subprocess.run(command, cwd=ROOT, check=True)
+    assert not left.exists()
     spoken = Counter(line.split()[1] for line in calls.read_text().splitlines())
     assert all(spoken[name.replace("made-", "q")] == 1 for name in noted)
     # Lost are at most the parts that the two workers had in hand.

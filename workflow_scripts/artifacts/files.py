@@ -91,6 +91,33 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def one_of_many(path: Path) -> Iterator[Path]:
+    """As `atomic_path`, for a file among thousands in one folder: what earlier writers left stays until
+    `remove_abandoned`, as looking for it lists the whole folder for every file.
+
+    Raises:
+        ArtifactError: the disk is full; names the file and the free space.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{HOST}.{os.getpid()}.part")
+    try:
+        with disk_full_named(path):
+            yield temporary
+            with open(temporary, "rb+") as written:
+                os.fsync(written.fileno())
+            os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove what writers of any file of a folder left when they were killed."""
+    for part in folder.glob(".*.part"):
+        if _is_abandoned(part):
+            part.unlink(missing_ok=True)
+
+
 def _is_abandoned(part: Path) -> bool:
     """Whether the writer of a temporary file is dead, or has not written for a day: the only sign from another machine,
     or once its number is another process's."""

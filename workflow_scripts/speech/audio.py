@@ -10,7 +10,7 @@ import numpy as np
 import soundfile
 from scipy.signal import resample_poly
 
-from workflow_scripts.artifacts.files import ArtifactError, atomic_path
+from workflow_scripts.artifacts.files import ArtifactError, one_of_many
 
 SAMPLE_RATE = 16_000
 SILENT = 1e-4
@@ -87,7 +87,7 @@ def write_flac(path: Path, samples: np.ndarray) -> None:
     # Through memory: the library itself reports a full disk as "System error", or not at all.
     encoded = io.BytesIO()
     soundfile.write(encoded, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
-    with atomic_path(path) as temporary:
+    with one_of_many(path) as temporary:
         temporary.write_bytes(encoded.getvalue())
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from workflow_scripts.artifacts.files import ArtifactError, disk_full_named, sha256_file, sha256_text
+from workflow_scripts.artifacts.files import ArtifactError, disk_full_named, remove_abandoned, sha256_file, sha256_text
 from workflow_scripts.artifacts.logs import progress
 from workflow_scripts.artifacts.provenance import provenance
 from workflow_scripts.artifacts.questions import QUESTIONS, Question
@@ -88,6 +88,7 @@ def synthesize_speech(
         raise ArtifactError(f"{questions}: no questions to speak; check the filters of subset {subset!r}")
     folder = Path(manifest).parent
     (folder / AUDIO_FOLDER).mkdir(parents=True, exist_ok=True)
+    remove_abandoned(folder / AUDIO_FOLDER)
     job = Job(chosen, subset, folder, max_seconds, retries, Path(recordings).parent if recordings else None)
     asked = find_recordings(asked, chosen, job.recordings)
     partial = folder / PARTIAL_NAME
