@@ -9,6 +9,7 @@ from benchmarks.scale_measures import FORMS, SEED, SHARD, SUBSET, answers_of, me
 from tests.tiny_study import D_ENCODER, FRAMES_PER_SECOND, TinyStudy, write_tiny_study
 from workflow_scripts.activations.dump_states import dump_states
 from workflow_scripts.artifacts.features import write_features
+from workflow_scripts.artifacts.partial import PartialBatches
 from workflow_scripts.artifacts.questions import QUESTIONS, Question
 from workflow_scripts.artifacts.shards import shard_names
 from workflow_scripts.artifacts.utterances import UTTERANCES, Utterance
@@ -67,6 +68,7 @@ def answers(folder: Path, n: int) -> None:
             study.features,
             study.source,
             *(answers_of(folder, form, shard) for form in FORMS),
+            PartialBatches(answers_of(folder, FORMS[0], shard), "of this run"),
             shard=shard,
             max_new_tokens=ANSWER_TOKENS,
             evaluation=EVALUATION,

@@ -76,19 +76,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
         ArtifactError: the disk is full; names the file and the free space.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{HOST}.{os.getpid()}.part")
-    for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-        if _is_abandoned(part):
-            part.unlink(missing_ok=True)
-    try:
-        with disk_full_named(path):
-            yield temporary
-            with open(temporary, "rb+") as written:
-                os.fsync(written.fileno())
-            os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    remove_abandoned(path.parent, path.name)
+    with one_of_many(path) as temporary:
+        yield temporary
 
 
 @contextlib.contextmanager
@@ -111,9 +101,9 @@ def one_of_many(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def remove_abandoned(folder: Path) -> None:
-    """Remove what writers of any file of a folder left when they were killed."""
-    for part in folder.glob(".*.part"):
+def remove_abandoned(folder: Path, name: str | None = None) -> None:
+    """Remove what killed writers of a file, or of any file of a folder, left."""
+    for part in folder.glob(".*.part" if name is None else f".{glob.escape(name)}.*.part"):
         if _is_abandoned(part):
             part.unlink(missing_ok=True)
 
