@@ -66,5 +66,5 @@ def test_tables_and_page_show_a_public_model(study, tmp_path):
     read = [read_table(made.table(name), name) for name in ("gap", "decline", "checkpoints")]
     values = {line.name: line.values[0] for line in headlines(["public"], *read)}
     assert values["GAP, Overall"].endswith("n = 156")
-    assert values["GAP before training"] == NOTHING, "it was not trained here"
+    assert values["GAP, first checkpoint"] == NOTHING, "it was not trained here"
     assert "\N{RIGHTWARDS ARROW}" not in values["WER of repeating"]

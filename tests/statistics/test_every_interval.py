@@ -68,7 +68,7 @@ WRITTEN = {
     "tests kl_change_low": ("loss gap",),
     "tests r2_before_low": ("loss gap",),  # a ratio of sums over questions, as losses by tokens are
     "tests r2_after_low": ("loss gap",),
-    "FLOOR_COLUMNS low": ("paired", "share", "word errors", "IFEval"),
+    "floors low": ("paired", "share", "word errors", "IFEval"),
     "SKILL_COLUMNS low": ("paired", "share", "word errors"),
     "GAP_COLUMNS low": ("paired", "share", "IFEval", "word errors", "overall"),
     "TEST_COLUMNS low": ("edits",),

@@ -18,7 +18,6 @@ from tests.workflow.workflow_copy import Workflow
 from workflow_scripts.artifacts.questions import QUESTIONS
 from workflow_scripts.artifacts.tables import read_columns, read_table, select
 from workflow_scripts.artifacts.utterances import UTTERANCES
-from workflow_scripts.evaluation.build_floor_table import FLOOR_COLUMNS
 from workflow_scripts.speech.compare_transcripts import RECORDINGS
 
 pytestmark = pytest.mark.xdist_group("voicebench")
@@ -141,7 +140,7 @@ def test_answers_made_elsewhere_stand_beside_the_model_that_was_run(finished):
         rows = select(gap, model="closed", subset=subset, measure="score").set_index("form")
         assert rows["value"][["text", "speech", "gap"]].tolist() == [100, 0, 100] and rows["n"].eq(20).all()
         assert "asr" not in rows.index
-    floors = read_columns(finished.folder / "results/evaluation/floors.csv", FLOOR_COLUMNS)
+    floors = read_table(finished.folder / "results/evaluation/floors.csv", "floors")
     assert set(floors["model"]) == {"tiny"}
     page = (finished.folder / "results/report/index.html").read_text()
     assert page.count("closed") > 3

@@ -126,7 +126,7 @@ LINES: tuple[Line, ...] = (
         _gap("overall"),
     ),
     ("Scores, Overall", "text / speech / ASR text, 0-100, mean over subsets", "table2_gap", _by_form("score")),
-    ("GAP before training", "the first checkpoint", "table2_gap", _first_gap),
+    ("GAP, first checkpoint", "before training where its step is 0", "table2_gap", _first_gap),
     (
         "Fall of the GAP",
         "points since the first trained checkpoint, paired; 95 % interval. Holds for this run",
