@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 
@@ -184,36 +185,45 @@ def _training(config: Config, study: Study, size: Sizes, rates: Rates, online: b
     return Cost("train", jobs, spent, True, kept=kept, temporary=largest, read=read)
 
 
-def _answers(config: Config, study: Study, size: Sizes, rates: Rates, asked: Mapping[str, int]) -> Cost:
-    tokens = {subset: config.benchmark.subsets[subset].max_new_tokens for subset in asked}
-    jobs, spent, read, kept = 0, 0.0, 0.0, 0.0
+class Asked(NamedTuple):
+    """Questions put to a language model.
 
-    def ask(asset: str | None, model: str | None, times: int, subsets: Sequence[str]) -> None:
-        nonlocal spent, kept
-        reading = sum(asked[subset] * _positions(config, model, subset) for subset in subsets)
-        decoding = sum(asked[subset] * tokens[subset] for subset in subsets)
-        operations = 2 * size(asset).parameters * times
-        spent += operations * (reading / rates["reading"] + decoding / rates["decoding"])
-        kept += ANSWER_BYTES * times * sum(asked[subset] for subset in subsets)
+    Attributes:
+        asset: the language model. model: the speech LLM that hears them, None where they are written.
+        jobs: in which they are asked, of each shard. times: how often each is asked. subsets: of which they are.
+    """
 
-    def load(asset: str | None, times: int, subsets: Sequence[str]) -> None:
-        nonlocal jobs, read
-        loads = times * sum(len(study.shards(subset)) for subset in subsets)
-        jobs += loads
-        read += loads * 2 * size(asset).parameters
+    asset: str | None
+    model: str | None
+    jobs: int
+    times: int
+    subsets: Sequence[str]
 
+
+def _asked(study: Study) -> Iterator[Asked]:
+    """Of each model, of its floors, and of the untuned backbones."""
     for name in study.opened_models:
-        entry, checkpoints = config.models[name], len(study.checkpoints(name))
+        entry, checkpoints = study.config.models[name], len(study.checkpoints(name))
         asset = entry.language_model or entry.weights_asset(name)
-        ask(asset, name, checkpoints, study.subsets)
+        yield Asked(asset, name, checkpoints, checkpoints, study.subsets)
         if not entry.frozen:  # else written answers are the backbone's
-            ask(asset, None, 2 * checkpoints, study.subsets)
-        ask(asset, name, len(FLOORS), study.floor_subsets)
-        load(asset, checkpoints, study.subsets)
-        load(asset, 1, study.floor_subsets)
+            yield Asked(asset, None, 0, 2 * checkpoints, study.subsets)
+        yield Asked(asset, name, 1, len(FLOORS), study.floor_subsets)
     for name in study.backbones:
-        ask(name, None, 2, study.subsets)
-        load(name, 1, study.subsets)
+        yield Asked(name, None, 1, 2, study.subsets)
+
+
+def _answers(config: Config, study: Study, size: Sizes, rates: Rates, asked: Mapping[str, int]) -> Cost:
+    jobs, spent, read, kept = 0, 0.0, 0.0, 0.0
+    tokens = {subset: config.benchmark.subsets[subset].max_new_tokens for subset in asked}
+    for one in _asked(study):
+        weights, loads = size(one.asset).parameters, one.jobs * sum(len(study.shards(name)) for name in one.subsets)
+        reading = sum(asked[name] * _positions(config, one.model, name) for name in one.subsets)
+        decoding = sum(asked[name] * tokens[name] for name in one.subsets)
+        spent += 2 * weights * one.times * (reading / rates["reading"] + decoding / rates["decoding"])
+        kept += ANSWER_BYTES * one.times * sum(asked[name] for name in one.subsets)
+        jobs += loads
+        read += loads * 2 * weights
     return Cost("answer", jobs, spent + jobs * rates["start_seconds"], True, kept=kept, read=read)
 
 

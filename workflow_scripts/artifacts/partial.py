@@ -46,7 +46,6 @@ class PartialBatches:
         Raises:
             ArtifactError: the disk is full.
         """
-        self._found[key] = value
         with disk_full_named(self.path), open(self.path, "a", encoding="utf-8") as out:
             out.write(json.dumps([key, value]) + "\n")
 

@@ -27,11 +27,10 @@ def select_shard(items: Sequence[T], shard: str, seed: int) -> list[T]:
     number, count = (int(part) for part in shard.split("-of-"))
     if number >= count:
         raise ValueError(f"shard {shard!r}: the number must be below the count")
-    order = random.Random(seed).sample(range(len(items)), len(items))
-    return [items[index] for index in sorted(order[number::count])]
+    return split_shards(items, count, seed)[number]
 
 
 def split_shards(items: Sequence[T], count: int, seed: int) -> list[list[T]]:
-    """All shards by number, each as `select_shard` gives it; their order is drawn once instead of for every shard."""
+    """All shards by number, from one drawn order of the items."""
     order = random.Random(seed).sample(range(len(items)), len(items))
     return [[items[index] for index in sorted(order[number::count])] for number in range(count)]

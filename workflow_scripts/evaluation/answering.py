@@ -84,13 +84,13 @@ def answer_queries(
     grouped = batches(sizes, settings.batch_size, settings.max_positions)
     outcomes: dict[int, dict[ScoringRequest, Outcome]] = {}
     for number, group in enumerate(progress(grouped, len(grouped), f"{what}: batches")):
-        queries = [kept.pop(index) if index in kept else encoders[index]() for index in group]
-        asked = [scored[index] for index in group]
         key = f"{what} {number}, {model.dtype} on {model.device.type}"
         earlier = None if partial is None else partial.get(key)
         if earlier is not None:
             found = FOUND.validate_python(earlier)
         else:
+            queries = [kept.pop(index) if index in kept else encoders[index]() for index in group]
+            asked = [scored[index] for index in group]
             found = model.generate_and_score(queries, asked, max_new_tokens=max_new_tokens)
             if partial is not None:
                 partial.add(key, FOUND.dump_python(found))
