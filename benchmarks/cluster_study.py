@@ -15,7 +15,7 @@ RATE, WORD_SECONDS = 16_000, 0.2
 QUESTIONS, QUESTIONS_PER_SHARD = 24, 12
 HELDOUT = 20
 VOICE = """# Speaks a text by putting the sounds of its words together: sh say.sh TEXT OUT.wav FOLDER
-cd "$3" && out=$2 && set -- $1 && exec cat "head-$#" "$@" > "$out"
+cd "$3" && out=$2 && set -- ${1%[.?]} && exec cat "head-$#" "$@" > "$out"
 """
 """One short process a prompt: a voice that computed its tones would take longer than all models."""
 MOST = len(THINGS) ** 4 - HELDOUT

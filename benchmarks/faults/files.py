@@ -44,6 +44,8 @@ HASHES = re.compile(rb"[0-9a-f]{12,64}(?:-dirty)?")
 """Of such files; the files themselves are compared."""
 MINUTES = re.compile(rb'(<tr><td>[^<]*</td><td class="number">\d+</td>)<td class="number">[\d.]+</td>')
 """Of training, in that section of the page."""
+STAGES = re.compile(rb'"wall_seconds": ?\{[^}]*\}|aria-label="Time per stage".*?</table>', re.DOTALL)
+"""Times of the jobs by stage, in the manifest and on the page."""
 
 
 @dataclass(frozen=True)
@@ -186,7 +188,7 @@ def _content(path: Path) -> bytes:
         table, end, after = behind.partition(b"</section>")
         content = before + mark + MINUTES.sub(rb"\1", table) + end + after
     if path.suffix in (".json", ".html"):
-        content = HASHES.sub(b"", content)
+        content = STAGES.sub(b"", HASHES.sub(b"", content))
     return PASSING.sub(b"", content) if path.suffix in (".json", ".jsonl", ".h5") else content
 
 

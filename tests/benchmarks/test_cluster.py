@@ -42,7 +42,7 @@ def test_the_voice_says_one_sound_a_word(tmp_path):
     facts = {"subset": "made", "reference": [], "scorer": "short_answer", "source": {}}
     said = {
         text: engine.say(Question(id="a", prompt=text, spoken=text, **facts))
-        for text in ("name river stone", "name stone river")
+        for text in ("name river stone.", "name stone river?")
     }
     lengths = {len(samples) for samples, rate in said.values() if rate == cluster_study.RATE}
     assert lengths == {3 * cluster_study.RATE * cluster_study.WORD_SECONDS}
@@ -60,11 +60,14 @@ def test_seconds_of_a_job_are_read():
 
 
 def test_files_are_counted_by_kind_and_those_that_differ_are_named(tmp_path, capsys):
-    for name in ("alone", "killed"):
+    for name, seconds in (("alone", 1.5), ("killed", 20.0)):
+        write_text(tmp_path / name / "results/report/manifest.json", f'{{"wall_seconds": {{"speech": {seconds}}}}}')
+        table = f'<table aria-label="Time per stage">\n<td>{seconds}</td></table>'
+        write_text(tmp_path / name / "results/report/index.html", table)
         write_text(tmp_path / name / "results/evaluation/gap.csv", "1\n")
         write_text(tmp_path / name / "results/evaluation/a/text.answers.jsonl", "1\n")
         write_text(tmp_path / name / "results/rule_times/a.tsv", name)
     write_text(tmp_path / "killed/results/evaluation/decline.csv", "left\n")
     found = cluster.compared(tmp_path / "killed", tmp_path / "alone")
-    assert found == [("answers of the models", 1, 1), ("tables", 1, 2)]
+    assert found == [("answers of the models", 1, 1), ("tables", 1, 2), ("page, and what is left", 2, 2)]
     assert "results/evaluation/decline.csv" in capsys.readouterr().out
