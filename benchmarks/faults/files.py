@@ -44,6 +44,8 @@ HASHES = re.compile(rb"[0-9a-f]{12,64}(?:-dirty)?")
 """Of such files; the files themselves are compared."""
 MINUTES = re.compile(rb'(<tr><td>[^<]*</td><td class="number">\d+</td>)<td class="number">[\d.]+</td>')
 """Of training, in that section of the page."""
+STAGES = re.compile(rb'"wall_seconds": ?\{[^}]*\}|aria-label="Time per stage".*?</table>', re.DOTALL)
+"""Times of the jobs by stage, in the manifest and on the page."""
 
 
 @dataclass(frozen=True)
@@ -161,16 +163,20 @@ def _outcome(end: End, kind: Kind, folder: Path, pristine: Path, noted: bool) ->
 def differing(folder: Path, pristine: Path, leave_out: Sequence[Path] = ()) -> list[Path]:
     """Results whose content differs between two folders, apart from how long answers took."""
     found = []
-    names = {path.relative_to(root) for root in (folder, pristine) for path in (root / "results").rglob("*")}
-    for name in sorted(names):
-        if name in leave_out or name.parts[1] in (".checksums", "rule_times", "code"):
+    for name in compared_files(folder, pristine):
+        if name in leave_out:
             continue
         one, other = folder / name, pristine / name
-        if one.is_dir() and other.is_dir():
-            continue
         if not (one.is_file() and other.is_file()) or _content(one) != _content(other):
             found.append(name)
     return found
+
+
+def compared_files(folder: Path, pristine: Path) -> list[Path]:
+    """Results in one of two studies' folders or in both, without notes, times and the record of the code."""
+    names = {path.relative_to(root) for root in (folder, pristine) for path in (root / "results").rglob("*")}
+    kept = (name for name in names if name.parts[1] not in (".checksums", "rule_times", "code"))
+    return sorted(name for name in kept if not ((folder / name).is_dir() and (pristine / name).is_dir()))
 
 
 def _content(path: Path) -> bytes:
@@ -182,7 +188,7 @@ def _content(path: Path) -> bytes:
         table, end, after = behind.partition(b"</section>")
         content = before + mark + MINUTES.sub(rb"\1", table) + end + after
     if path.suffix in (".json", ".html"):
-        content = HASHES.sub(b"", content)
+        content = STAGES.sub(b"", HASHES.sub(b"", content))
     return PASSING.sub(b"", content) if path.suffix in (".json", ".jsonl", ".h5") else content
 
 

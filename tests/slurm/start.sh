@@ -21,6 +21,7 @@ if ! munge -n > /dev/null 2>&1; then
 fi
 
 # /etc/slurm is the only place that jobs look at: SLURM_CONF is dropped inside a job step.
+# Both partitions have the one node: without a higher PriorityTier of `cpu`, a job that waits for the GPU holds up all others.
 # The GPU is /dev/null: requests are counted and jobs see CUDA_VISIBLE_DEVICES, nothing more.
 cat > /etc/slurm/gres.conf <<CONF
 AutoDetect=off
@@ -56,7 +57,7 @@ SlurmctldLogFile=$state/slurmctld.log
 SlurmdLogFile=$state/slurmd.log
 GresTypes=gpu
 NodeName=$node NodeAddr=127.0.0.1 CPUs=$cores Boards=1 SocketsPerBoard=1 CoresPerSocket=$cores ThreadsPerCore=1 RealMemory=$memory_mb Gres=gpu:pretend:1 State=UNKNOWN
-PartitionName=cpu Nodes=$node Default=YES MaxTime=INFINITE State=UP
+PartitionName=cpu Nodes=$node Default=YES MaxTime=INFINITE PriorityTier=2 State=UP
 PartitionName=gpu Nodes=$node MaxTime=INFINITE State=UP
 CONF
 

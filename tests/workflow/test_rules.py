@@ -6,6 +6,7 @@ import sys
 import time
 
 import pytest
+import yaml
 
 from tests.workflow.workflow_copy import ROOT
 
@@ -29,6 +30,15 @@ def test_rule_has_log_benchmark_environment_resources_and_message(name):
         assert re.search(rf"^ +{needed}", text, flags=re.M), f"rule {name} has no {needed}"
     assert not runs_code or name == "fetch_asset" or "code=plan.code(" in text, f"rule {name} does not know its code"
     assert not re.search(r"[=(]config\b(?!\[)", text.replace("within=config", "")), "a rule must not read all settings"
+
+
+def test_the_slurm_profile_gives_a_gpu_to_every_rule_that_runs_a_model():
+    models = {name for name, text in rule_blocks().items() if re.search(r"^ +gpu=", text, flags=re.M)}
+    for path in (ROOT / "rules").glob("*.smk"):
+        derived = re.findall(r"^ *use rule (\w+) as (\w+) with:", path.read_text(), flags=re.M)
+        models |= {name for base, name in derived if base in models}
+    profile = yaml.safe_load((ROOT / "profiles/slurm/profile.yaml").read_text())
+    assert profile["set-resources"] == dict.fromkeys(models, {"slurm_partition": "gpu", "gpu": 1})
 
 
 def test_parsing_imports_nothing_heavy(workflow):
