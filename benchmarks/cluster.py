@@ -63,8 +63,8 @@ def cluster(state: Path, n_nodes: int = 1) -> Iterator[None]:
     state.mkdir(parents=True)
     if CONFIGURATION.exists():
         shutil.copytree(CONFIGURATION, kept)
-    subprocess.run([SLURM / "start.sh", state, str(n_nodes)], check=True, timeout=300)
     try:
+        subprocess.run([SLURM / "start.sh", state, str(n_nodes)], check=True, timeout=300)
         yield
     finally:
         subprocess.run([SLURM / "stop.sh", state], check=True, timeout=60)

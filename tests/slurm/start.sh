@@ -8,6 +8,10 @@ n_nodes=${2:-1}
 host=$(hostname -s)
 nodes=$(seq --format='node%g' --separator=, "$n_nodes")
 if [ "$n_nodes" = 1 ]; then nodes=$host; fi
+if (exec 3<> /dev/tcp/127.0.0.1/6817) 2> /dev/null; then
+  echo "a SLURM controller runs on this machine already" >&2
+  exit 1
+fi
 cores=$(env -u OMP_NUM_THREADS nproc) # nproc counts the threads that are allowed, not the cores
 memory_mb=$(awk '/^MemTotal/ {print int($2 / 1024) - 512}' /proc/meminfo)
 mkdir -p /etc/slurm /run/munge "$state/controller"

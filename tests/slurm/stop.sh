@@ -2,7 +2,7 @@
 # Stop what start.sh started, by recorded process id, nodes first: stop.sh STATE_FOLDER
 set -u
 state=$1
-scancel --user=root --state=PENDING,RUNNING 2> /dev/null
+[ -s "$state/slurmctld.pid" ] && scancel --user=root --state=PENDING,RUNNING 2> /dev/null
 for file in "$state"/slurmd-*.pid "$state/slurmctld.pid" "$state/munged.pid"; do
   [ -s "$file" ] || continue
   pid=$(cat "$file")
