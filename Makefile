@@ -29,7 +29,8 @@ plan: env
 	$(BIN)/python -m workflow_scripts.settings.check $(STUDY)
 	$(BIN)/python -m workflow_scripts.reruns $(STUDY)
 
-# Jobs, hours, disk and bytes read of a study, before anything runs; MACHINE=cpu or gpu (profiles/rates.yaml).
+# Jobs, hours, disk and bytes read of a study, before anything runs; MACHINE=cpu, cpu_float32 or gpu
+# (profiles/rates.yaml).
 cost: env
 	$(BIN)/python -m workflow_scripts.cost $(STUDY) $(if $(MACHINE),--on $(MACHINE))
 

@@ -57,14 +57,14 @@ KINDS = {
 
 
 @contextlib.contextmanager
-def cluster(state: Path) -> Iterator[None]:
-    """The one-node cluster of the tests; SLURM's configuration is put back afterwards."""
+def cluster(state: Path, n_nodes: int = 1) -> Iterator[None]:
+    """The tests' cluster on this machine; SLURM's configuration is put back afterwards."""
     kept = state / "kept"
     shutil.rmtree(state, ignore_errors=True)
     state.mkdir(parents=True)
     if CONFIGURATION.exists():
         shutil.copytree(CONFIGURATION, kept)
-    subprocess.run([SLURM / "start.sh", state], check=True, timeout=300)
+    subprocess.run([SLURM / "start.sh", state, str(n_nodes)], check=True, timeout=300)
     try:
         yield
     finally:

@@ -1,7 +1,8 @@
 """Planning: `snakemake -n` of studies/paper.yaml against a Snakefile of as many trivial jobs of the same shape.
 
-The trivial Snakefile has a rule for each of ours, the same jobs with as many inputs and outputs, and nothing else: no
-params, no config, no log. What it takes is what Snakemake itself takes for such a graph.
+The trivial Snakefile has a rule for each of ours, with the directives that ours have (script, conda, log, benchmark,
+resources, params, message), all constant, and the same jobs with as many inputs and outputs; it has no config and no
+code of ours. What it takes is what Snakemake itself takes for such a graph.
 """
 
 import json
@@ -88,8 +89,17 @@ def write_trivial(folder: Path, jobs: Sequence[Planned]) -> None:
             f"    input: lambda wildcards: JOBS['{kind}'][int(wildcards.job)]",
             f"    output: {', '.join(repr(f'made/{kind}/{{job}}.{place}') for place in range(outputs))}",
             "    wildcard_constraints: job=r'\\d+'",
-            "    shell: 'touch {output}'",
+            f"    log: 'logs/{kind}/{{job}}.log'",
+            f"    benchmark: 'times/{kind}/{{job}}.tsv'",
+            "    conda: 'env.yaml'",
+            "    threads: 1",
+            "    resources: mem_mb=1000, runtime=10",
+            "    params: code='0', job='{job}', seed=1",
+            f"    message: '{kind} {{wildcards.job}}'",
+            f"    script: '{kind}.py'",
         ]
+        (folder / f"{kind}.py").write_text("pass\n", encoding="utf-8")
+    (folder / "env.yaml").write_text("dependencies: [python]\n", encoding="utf-8")
     (folder / "Snakefile").write_text("\n".join(rules) + "\n", encoding="utf-8")
 
 

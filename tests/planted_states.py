@@ -1,5 +1,6 @@
 """State files with known contents, for the tests of similarity and alignment."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,16 @@ from workflow_scripts.artifacts.states import SampleStates, write_states
 
 
 def write_planted(
-    path: Path, speech: list[np.ndarray], text: list[np.ndarray], attributes: dict | None = None, spans: bool = True
+    path: Path,
+    speech: list[np.ndarray],
+    text: list[np.ndarray],
+    attributes: dict | None = None,
+    spans: bool = True,
+    starts: Sequence[np.ndarray] = (),
 ) -> Path:
     """Write speech (L+1, T_s, d) and text (L+1, T_t, d) of each question; values are rounded to bfloat16.
 
-    Token j is character j of the prompt, or has no known place without `spans`.
+    Token j is character j of the prompt, or has no known place without `spans`. starts: of speech positions, seconds.
     """
     depth, _, width = speech[0].shape
     write_states(
@@ -31,6 +37,7 @@ def write_planted(
         ),
         compression="none",
         attributes={"model": "planted", "checkpoint": "step-000001", **(attributes or {})},
+        starts=starts,
     )
     return path
 

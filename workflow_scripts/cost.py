@@ -48,6 +48,9 @@ BEHIND = 15
 """Positions from the end of a query to that of the options or the reference answer, about."""
 PROBED = 400
 """Items that a probe is fitted to, about."""
+MACHINES = ("cpu", "cpu_float32", "gpu")
+"""Cores that multiply bfloat16, cores that do not, GPUs."""
+BFLOAT16_BYTES = 2
 RATES = ("start_seconds", "reading", "decoding", "training", "encoding", "speaking")
 
 
@@ -321,8 +324,15 @@ def table(found: Sequence[Cost], on_gpu: bool) -> str:
     return "\n".join(lines)
 
 
+def this_machine(config: Config) -> str:
+    """Which of `MACHINES` this is."""
+    if shutil.which("nvidia-smi"):
+        return "gpu"
+    return "cpu" if Books(config).number == BFLOAT16_BYTES else "cpu_float32"
+
+
 def read_rates(path: Path, on: str) -> dict[str, float]:
-    """The rates of `cpu` or `gpu`.
+    """The rates of one of `MACHINES`.
 
     Raises:
         ConfigError: the file lacks one, or it is no positive number.
@@ -342,11 +352,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("configfiles", nargs="*", type=Path, help="further config files, as for --configfile")
     parser.add_argument("--rates", type=Path, default=ROOT / "profiles/rates.yaml", help="rates of another machine")
-    parser.add_argument("--on", choices=("cpu", "gpu"), default="gpu" if shutil.which("nvidia-smi") else "cpu")
+    parser.add_argument("--on", choices=MACHINES, help="default: as this machine")
     chosen = parser.parse_args(arguments)
     try:
         config = read_study(ROOT, [path.absolute() for path in chosen.configfiles])
-        print(table(list(costs(config, read_rates(chosen.rates, chosen.on))), chosen.on == "gpu"))
+        on = chosen.on or this_machine(config)
+        print(table(list(costs(config, read_rates(chosen.rates, on))), on == "gpu"))
         if config.trained_models():
             online, why = features_online(config, Books(config))
             print(f"features of the training prompts: {'computed in every step' if online else 'in a file'} ({why})")

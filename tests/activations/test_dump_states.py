@@ -10,7 +10,6 @@ import torch
 from tests.tiny_study import CHECKPOINT, write_tiny_study
 from workflow_scripts.activations.dump_states import (
     dump_states,
-    is_evenly_spaced,
     query_shapes,
     stream_states,
     write_shard_states,
@@ -93,18 +92,6 @@ def test_embeddings_of_text_are_the_token_embeddings(computed):
     np.testing.assert_array_equal(read_form(path, "text")[0][0], table.numpy())
 
 
-@pytest.mark.parametrize(
-    ("starts", "even"),
-    [(None, True), ((0.0,), True), ((0.0, 0.1, 0.2, 0.3), True), ((0.0, 0.1, 0.4), False), ((0.2,), False)],
-)
-def test_positions_that_follow_each_other_unequally_are_known_as_such(starts, even):
-    assert is_evenly_spaced(starts, 0.4) is even
-
-
-def test_two_positions_that_do_not_reach_the_end_of_the_audio_are_uneven():
-    assert is_evenly_spaced((0.0, 0.3), 0.6) and not is_evenly_spaced((0.0, 0.3), 2.0)
-
-
 def test_attributes_identify_model_tokenizer_and_settings(study, tmp_path):
     with StateReader(dump(study, tmp_path / "states.h5")) as reader:
         found = reader.attributes
@@ -113,7 +100,7 @@ def test_attributes_identify_model_tokenizer_and_settings(study, tmp_path):
     assert (found["backbone"], found["backbone_revision"]) == ("tiny-llama", "tiny-llama==1.0")
     assert found["weights_sha256"] == weights_hash(study.model.parent / CHECKPOINT)
     assert len(found["tokenizer_hash"]) == len(found["template_hash"]) == 16
-    assert json.loads(found["dropped"]) == ["q1"] and found["evenly_spaced"]
+    assert json.loads(found["dropped"]) == ["q1"]
     assert json.loads(found["provenance"])["settings"]["batch_size"] == 2
     assert "".join(tokens) == "what is the water in the river 0"
 

@@ -93,16 +93,16 @@ def test_scores_can_be_had_again_from_the_file_and_its_token_matrices(tmp_path, 
     found = measured(tmp_path, noisy, text, at_frames(paths), examples=4)
     for number, name in enumerate(found.ids):
         tokens = TimedTokens(**{part: found.words[part][number] for part in ("frame", "first", "last", "centre")})
-        step = float(found.position_seconds[number])
+        bounds = found.position_bounds[number]
         for metric in METRICS:
-            again = time_scores(found.paths[metric][number], tokens, step)
+            again = time_scores(found.paths[metric][number], tokens, bounds)
             for measure, part in PARTS.items():
                 raw = found.measures[f"{measure}_{metric}"].raw[number]
                 np.testing.assert_allclose(raw, getattr(again, part), rtol=1e-6)
         matrix = token_similarity(noisy[number], text[number]).cosine
-        from_matrix = time_scores(alignment_path(matrix, "cosine")[0], tokens, step)
+        from_matrix = time_scores(alignment_path(matrix, "cosine")[0], tokens, bounds)
         stored = time_scores(
-            alignment_path(found.examples[name]["cosine"].astype(np.float32), "cosine")[0], tokens, step
+            alignment_path(found.examples[name]["cosine"].astype(np.float32), "cosine")[0], tokens, bounds
         )
         np.testing.assert_allclose(from_matrix.hit, found.measures["hit_rate_cosine"].raw[number], atol=0.2)
         np.testing.assert_allclose(stored.hit, found.measures["hit_rate_cosine"].raw[number], atol=0.2)
@@ -147,18 +147,24 @@ def test_without_word_times_the_file_says_undefined_everywhere(tmp_path, planted
     text, speech, _ = planted
     found = measured(tmp_path, speech, text, None)
     assert all(np.isnan(found.measures[name].raw).all() for name in TIME_MEASURES)
-    assert found.words == {} and found.position_seconds is None
+    assert found.words == {} and found.position_bounds == []
     assert json.loads(found.attributes["undefined"])["path_score_cosine"] == 0
 
 
-def test_times_of_positions_that_are_not_equally_spaced_are_undefined(tmp_path, planted):
+def test_times_of_unequal_positions_are_those_that_the_model_gives(tmp_path, planted):
     text, speech, paths = planted
-    states = write_planted(tmp_path / "states.h5", speech, text, attributes={"evenly_spaced": False})
-    words = one_word_a_token(tmp_path / "times.jsonl", at_frames(paths))
+    rng = np.random.default_rng(9)
+    starts = [np.sort(rng.uniform(0, T / 10, T)) for T in LENGTHS_S]
+    ends = [np.append(one[1:], T / 10) for one, T in zip(starts, LENGTHS_S)]
+    spoken = [list(zip(one[path].tolist(), end[path].tolist())) for one, end, path in zip(starts, ends, paths)]
+    states = write_planted(tmp_path / "states.h5", speech, text, starts=starts)
+    words = one_word_a_token(tmp_path / "times.jsonl", spoken)
     align_tokens(states, tmp_path / "alignment.h5", draws=2, seed=0, examples=0, words=words)
     found = read_measurements(tmp_path / "alignment.h5", ALIGNMENT)
-    assert all(np.isnan(found.measures[name].raw).all() for name in TIME_MEASURES)
-    assert np.isfinite(found.measures["path_score_cosine"].raw).all()
+    np.testing.assert_array_equal(found.measures["hit_rate_cosine"].raw, 1)
+    np.testing.assert_allclose(found.measures["time_error_ms_cosine"].raw, 0, atol=1e-3)
+    for number, own in enumerate(starts):
+        np.testing.assert_array_equal(found.position_bounds[number][:-1], own)
 
 
 def test_a_file_of_other_questions_or_of_a_longer_prompt_is_refused(tmp_path, planted):

@@ -155,10 +155,10 @@ def computed(inputs: dict) -> dict:
         token_alignment(H_s, H_t),
     )
     T_s, T_t = H_s.shape[1], H_t.shape[1]
-    spans = [(j, j + 1) for j in range(T_t)]
-    tokens = time_tokens(spans, spans, [tuple(word) for word in inputs["words"]], T_s, STEP)
-    timed, uniform = time_scores(path.cosine.i_star, tokens, STEP), uniform_scores(tokens, T_s, STEP)
-    steady = proportional_scores(tokens, T_s, STEP)
+    spans, bounds = [(j, j + 1) for j in range(T_t)], np.arange(T_s + 1) * STEP
+    tokens = time_tokens(spans, spans, [tuple(word) for word in inputs["words"]], bounds)
+    timed, uniform = time_scores(path.cosine.i_star, tokens, bounds), uniform_scores(tokens, bounds)
+    steady = proportional_scores(tokens, bounds)
     return {
         "pooled_cosine": pooled.cosine,
         "pooled_euclidean": pooled.euclidean,

@@ -8,6 +8,7 @@ import pytest
 
 from tests.intervention.conftest import SHARD, align
 from tests.tiny_study import CHECKPOINT, write_tiny_study
+from workflow_scripts.artifacts.partial import PartialBatches
 from workflow_scripts.artifacts.patches import OTHER, PATCH, PATCHES, SPEECH_ONLY, TEXT_ONLY
 from workflow_scripts.artifacts.scores import QuestionScore, ScoreFile
 from workflow_scripts.artifacts.tables import read_table, select
@@ -47,7 +48,7 @@ def write_scores(path, form, right):
 def run(study, alignment, folder, text, speech, **patching):
     """The step and the tables: records, cells, profiles."""
     patches = folder / "tiny" / f"{SHARD}.patches.jsonl"
-    patches.parent.mkdir(parents=True)
+    patches.parent.mkdir(parents=True, exist_ok=True)
 
     def open_in_float32(*arguments, **options):
         return dataclasses.replace(open_model(*arguments, **options), lm=study.load())
@@ -59,6 +60,7 @@ def run(study, alignment, folder, text, speech, **patching):
             text=write_scores(folder / "text.json", "text", text),
             speech=write_scores(folder / "speech.json", "speech", speech),
             patches=patches,
+            partial=PartialBatches(patches, "of this run"),
             shard=SHARD,
             patching={"windows": [1, 2]} | patching,
             seed=7,
@@ -71,6 +73,33 @@ def run(study, alignment, folder, text, speech, **patching):
 @pytest.fixture(scope="module")
 def made(study, alignment, tmp_path_factory):
     return run(study, alignment, tmp_path_factory.mktemp("made"), ("q0", "q2", "q3"), ("q4", "q0"))
+
+
+def test_a_killed_sweep_goes_on_behind_its_last_batch_with_the_same_records(study, alignment, tmp_path, made):
+    arguments = ("q0", "q2", "q3"), ("q4", "q0")
+    sweep, done = module.sweep_batch, []
+
+    def killed_in_the_second(*given):
+        if done:
+            raise KeyboardInterrupt
+        done.append(given)
+        return sweep(*given)
+
+    with mock.patch.object(module, "sweep_batch", killed_in_the_second), pytest.raises(KeyboardInterrupt):
+        run(study, alignment, tmp_path, *arguments, batch_size=1)
+    [partial] = tmp_path.rglob("*.partial")
+    with mock.patch.object(module, "sweep_batch", mock.Mock(side_effect=sweep)) as rest:
+        records, _, _ = run(study, alignment, tmp_path, *arguments, batch_size=1)
+    assert rest.call_count == 1, "two questions have an outcome, one was done"
+    assert not partial.exists()
+    for one, other in zip(records, made[0], strict=True):
+        assert (one.id, one.positions, one.source, one.layers) == (
+            other.id,
+            other.positions,
+            other.source,
+            other.layers,
+        )
+        assert one.values == pytest.approx(other.values, abs=1e-4), "up to the size of batches"
 
 
 def test_questions_right_in_one_form_only_are_patched(made):

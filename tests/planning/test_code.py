@@ -327,8 +327,9 @@ def test_a_cache_changes_no_digest_and_a_damaged_one_is_made_again(tmp_path):
         return Code(Sources(tmp_path, *cached)).step("stage/step.py").digest
 
     digests = {digest(cache), digest(cache)}
-    assert set(json.loads(cache.read_text())["modules"]) == {"workflow_scripts.core", "workflow_scripts.stage.step"}
+    assert set(json.loads(cache.read_text())["values"]) == {"workflow_scripts.core", "workflow_scripts.stage.step"}
     cache.write_text("{")
+    (tmp_path / "digests.json").write_text("{")
     digests |= {digest(cache), digest()}
     assert len(digests) == 1
     (tmp_path / "workflow_scripts/core.py").write_text("def used(s):\n    return 2 * s\n")
@@ -336,6 +337,25 @@ def test_a_cache_changes_no_digest_and_a_damaged_one_is_made_again(tmp_path):
     (tmp_path / "workflow_scripts/core.py").write_text("def used(s)\n")
     with pytest.raises(SyntaxError, match=r"core\.py"):
         digest(cache)
+
+
+def test_a_digest_is_remembered_until_any_source_changes(tmp_path, monkeypatch):
+    for name, text in {"stage/step.py": f"{USE}\n{MAIN}", "core.py": "def used(s):\n    return s\n"}.items():
+        (tmp_path / "workflow_scripts" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "workflow_scripts" / name).write_text(text)
+
+    def step():
+        return Code(Sources(tmp_path, tmp_path / "cache.json")).step("stage/step.py")
+
+    first = step()
+    with monkeypatch.context() as patch:
+        patch.setattr(Sources, "get", lambda *_: pytest.fail("a module is read again"))
+        assert step().digest == first.digest
+    assert step().definitions == first.definitions, "read when they are asked for"
+    (tmp_path / "workflow_scripts/core.py").write_text("# a comment\ndef used(s):\n    return s\n")
+    read = []
+    monkeypatch.setattr(Sources, "get", lambda self, module, get=Sources.get: read.append(module) or get(self, module))
+    assert step().digest == first.digest and read
 
 
 def test_changes_name_the_definitions_at_the_root_of_it_and_no_renamed_ones(package):

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from workflow_scripts.cost import costs, main, read_rates, table
+from workflow_scripts import cost
+from workflow_scripts.cost import MACHINES, costs, main, read_rates, table, this_machine
+from workflow_scripts.planning.books import Books
 from workflow_scripts.planning.study import Study
 from workflow_scripts.settings import ConfigError, read_study
 
@@ -30,6 +32,20 @@ def test_the_cost_of_the_papers_study_is_told_in_seconds(capsys):
     printed = capsys.readouterr().out
     assert "encode (whisper-large-v3)" in printed and printed.count("\n") == 12
     assert printed.splitlines()[-2].startswith("disk: ")
+
+
+@pytest.mark.parametrize(("gpu", "bytes_of_a_number", "machine"), [("/bin/nvidia-smi", 2, "gpu"), (None, 2, "cpu"),
+                                                                   (None, 4, "cpu_float32")])  # fmt: skip
+def test_rates_are_those_of_this_machine(monkeypatch, gpu, bytes_of_a_number, machine):
+    monkeypatch.setattr(cost.shutil, "which", lambda _: gpu)
+    monkeypatch.setattr(Books, "number", bytes_of_a_number)
+    assert this_machine(study("quick")) == machine
+
+
+def test_without_bfloat16_everything_of_a_model_costs_more():
+    rates = {on: read_rates(RATES, on) for on in MACHINES}
+    seconds = {on: sum(one.seconds for one in costs(study("quick"), rates[on])) for on in ("cpu", "cpu_float32")}
+    assert seconds["cpu_float32"] > 1.5 * seconds["cpu"]
 
 
 def test_jobs_are_those_of_the_study():

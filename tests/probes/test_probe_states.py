@@ -28,16 +28,23 @@ def prompts(seed=0):
     return [" ".join(["tell", *every[place]]) for place in chosen]
 
 
-def write_subset(folder, subset="nq", rotated=False, untimed=(), offset=0.0, facts=None, words=None):
+def write_subset(folder, subset="nq", rotated=False, untimed=(), offset=0.0, facts=None, words=None, clock=None):
     """State file, word times and questions of one subset; text tokens are characters, a word is `FRAMES` positions.
 
     From layer `FROM` on, states hold the word that is written or spoken; `offset` is added to all of speech there.
+    clock: seconds of a steady speaker to those told; positions then have starts of their own.
     """
     rng = np.random.default_rng(len(subset) + rotated)
     code = dict(zip(VOCABULARY, np.random.default_rng(8).normal(0, 3, (len(VOCABULARY), WIDTH))))
     turn, factor = np.linalg.qr(np.random.default_rng(9).normal(0, 1, (WIDTH, WIDTH)))
     turn = turn * np.sign(np.diag(factor)) if rotated else np.eye(WIDTH)
     speech, text, times, asked = [], [], [], []
+    telling = clock or float
+
+    def told(place):
+        """When a word begins."""
+        return telling(FRAMES * place * STEP)
+
     for number, prompt in enumerate(prompts()):
         spans = [(prompt.index(word), prompt.index(word) + len(word)) for word in prompt.split()]
         lengths = {TEXT: len(prompt), SPEECH: FRAMES * len(spans)}
@@ -53,19 +60,20 @@ def write_subset(folder, subset="nq", rotated=False, untimed=(), offset=0.0, fac
             TimedWord(
                 text=prompt[slice(*span)],
                 span=span,
-                seconds=None if number in untimed else (FRAMES * place * STEP, FRAMES * (place + 1) * STEP),
+                seconds=None if number in untimed else tuple(map(told, (place, place + 1))),
             )
             for place, span in enumerate(spans)
         ]
         times.append(WordTimes(id=f"q{number}", words=spoken))
         about = {"subset": subset, "spoken": prompt, "reference": [], "scorer": "short_answer", "source": {}}
         asked.append(Question(id=f"q{number}", prompt=prompt, **about))
+    starts = [] if clock is None else [clock(np.arange(one.shape[1]) * STEP) for one in speech]
     for name in ("states", "times", "questions"):
         (folder / name / subset).mkdir(parents=True)
     WORD_TIMES.write(folder / "times" / subset / "word_times.jsonl", words or times, {})
     QUESTIONS.write(folder / "questions" / subset / "questions.jsonl", asked, {})
     path = folder / "states" / subset / "00-of-01.h5"
-    return write_planted(path, speech, text, {"subset": subset, "evenly_spaced": True} | (facts or {}))
+    return write_planted(path, speech, text, {"subset": subset} | (facts or {}), starts=starts)
 
 
 def run(folder, speakers=SPEAKERS, **settings):
@@ -150,11 +158,12 @@ def test_words_without_states_are_left_out_of_both_forms_and_counted(tmp_path):
     assert set(table["n"]) == {QUESTIONS_N - 2}
 
 
-def test_positions_without_known_times_leave_no_word_to_probe(tmp_path):
-    write_subset(tmp_path, facts={"evenly_spaced": False})
-    table = run(tmp_path, targets=["word"])
-    assert table["n"].tolist() == [0] and table["skipped"].tolist() == [4 * QUESTIONS_N]
-    assert table["note"].iloc[0].endswith(f"{items_module.UNEVEN}: {4 * QUESTIONS_N}")
+def test_words_are_found_at_positions_of_unequal_length_where_the_model_gives_their_starts(tmp_path):
+    write_subset(tmp_path / "even")
+    write_subset(tmp_path / "uneven", clock=lambda seconds: seconds**2 / 2)
+    even, uneven = (run(tmp_path / name, targets=["word"], layers=[3]) for name in ("even", "uneven"))
+    assert even["n"].iloc[0] == uneven["n"].iloc[0] > 0
+    assert even["accuracy"].tolist() == uneven["accuracy"].tolist()
 
 
 def test_words_of_another_prompt_are_refused_with_the_file_that_holds_them(tmp_path):

@@ -1,12 +1,16 @@
 #!/usr/bin/env bash
-# A one-node SLURM cluster for tests, without systemd, database, cgroups or GPU: start.sh STATE_FOLDER
+# A SLURM cluster on this machine for tests, without systemd, database, cgroups or GPU: start.sh STATE_FOLDER [NODES]
+# Of several nodes, each has all of the machine's cores, and a share of its memory.
 # Needs root and Debian's slurm-wlm and munge. Overwrites /etc/slurm: the caller keeps and restores what was there.
 set -euo pipefail
 state=$1
-node=$(hostname -s)
+n_nodes=${2:-1}
+host=$(hostname -s)
+nodes=$(seq --format='node%g' --separator=, "$n_nodes")
+if [ "$n_nodes" = 1 ]; then nodes=$host; fi
 cores=$(env -u OMP_NUM_THREADS nproc) # nproc counts the threads that are allowed, not the cores
 memory_mb=$(awk '/^MemTotal/ {print int($2 / 1024) - 512}' /proc/meminfo)
-mkdir -p /etc/slurm /run/munge "$state/controller" "$state/node"
+mkdir -p /etc/slurm /run/munge "$state/controller"
 
 # munge signs what the daemons say to each other.
 chown munge:munge /run/munge /etc/munge /var/lib/munge /var/log/munge
@@ -25,11 +29,11 @@ fi
 # The GPU is /dev/null: requests are counted and jobs see CUDA_VISIBLE_DEVICES, nothing more.
 cat > /etc/slurm/gres.conf <<CONF
 AutoDetect=off
-NodeName=$node Name=gpu Type=pretend File=/dev/null
+NodeName=$nodes Name=gpu Type=pretend File=/dev/null
 CONF
 cat > /etc/slurm/slurm.conf <<CONF
 ClusterName=test
-SlurmctldHost=$node(127.0.0.1)
+SlurmctldHost=$host(127.0.0.1)
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
@@ -50,23 +54,31 @@ InactiveLimit=0
 KillWait=5
 Waittime=0
 StateSaveLocation=$state/controller
-SlurmdSpoolDir=$state/node
+SlurmdSpoolDir=$state/%n
 SlurmctldPidFile=$state/slurmctld.pid
-SlurmdPidFile=$state/slurmd.pid
+SlurmdPidFile=$state/slurmd-%n.pid
 SlurmctldLogFile=$state/slurmctld.log
-SlurmdLogFile=$state/slurmd.log
+SlurmdLogFile=$state/slurmd-%n.log
 GresTypes=gpu
-NodeName=$node NodeAddr=127.0.0.1 CPUs=$cores Boards=1 SocketsPerBoard=1 CoresPerSocket=$cores ThreadsPerCore=1 RealMemory=$memory_mb Gres=gpu:pretend:1 State=UNKNOWN
-PartitionName=cpu Nodes=$node Default=YES MaxTime=INFINITE PriorityTier=2 State=UP
-PartitionName=gpu Nodes=$node MaxTime=INFINITE State=UP
+PartitionName=cpu Nodes=$nodes Default=YES MaxTime=INFINITE PriorityTier=2 State=UP
+PartitionName=gpu Nodes=$nodes MaxTime=INFINITE State=UP
 CONF
+port=17000
+for node in ${nodes//,/ }; do
+  mkdir -p "$state/$node"
+  port=$((port + 1))
+  cat >> /etc/slurm/slurm.conf << CONF
+NodeName=$node NodeHostname=$host NodeAddr=127.0.0.1 Port=$port CPUs=$cores Boards=1 SocketsPerBoard=1 CoresPerSocket=$cores ThreadsPerCore=1 RealMemory=$((memory_mb / n_nodes)) Gres=gpu:pretend:1 State=UNKNOWN
+CONF
+done
 
 slurmctld -c
-slurmd -c
+for node in ${nodes//,/ }; do slurmd -c -N "$node"; done
 for _ in $(seq 60); do
-  if sinfo --noheader --format=%T 2> /dev/null | grep -q idle; then exit 0; fi
+  idle=$(sinfo --noheader --Node --partition=cpu --format=%T 2> /dev/null | grep -c idle) || true
+  if [ "$idle" = "$n_nodes" ]; then exit 0; fi
   sleep 0.5
 done
-echo "the node did not become idle in 30 s" >&2
+echo "not all nodes became idle in 30 s" >&2
 tail -n 20 "$state"/*.log >&2
 exit 1

@@ -1,10 +1,9 @@
 #!/usr/bin/env bash
-# Stop what start.sh started, by recorded process id, node first: stop.sh STATE_FOLDER
+# Stop what start.sh started, by recorded process id, nodes first: stop.sh STATE_FOLDER
 set -u
 state=$1
 scancel --user=root --state=PENDING,RUNNING 2> /dev/null
-for daemon in slurmd slurmctld munged; do
-  file="$state/$daemon.pid"
+for file in "$state"/slurmd-*.pid "$state/slurmctld.pid" "$state/munged.pid"; do
   [ -s "$file" ] || continue
   pid=$(cat "$file")
   kill "$pid" 2> /dev/null

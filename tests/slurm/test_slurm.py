@@ -21,44 +21,10 @@ ROOT = HERE.parents[1]
 # One group with the real pipeline: side by side on two cores they slow each other, and SLURM's executor looks at a job
 # ever less often (3, 13, 23 ... seconds) the longer none has ended.
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1500), pytest.mark.xdist_group("real")]
-CONFIGURATION = Path("/etc/slurm")
-
-
-def installed() -> bool:
-    return all(shutil.which(program) for program in ("sbatch", "slurmctld", "slurmd", "munge"))
-
-
-def install() -> None:
-    """Try Debian's packages; a machine where this fails skips the tests."""
-    if os.environ.get("CI") == "true" and shutil.which("apt-get"):
-        quiet = {"capture_output": True, "timeout": 240, "env": {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}}
-        subprocess.run(["apt-get", "update"], **quiet)
-        subprocess.run(["apt-get", "install", "-y", "--no-install-recommends", "slurm-wlm", "munge"], **quiet)
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    if os.geteuid() != 0:
-        pytest.skip("needs root to start SLURM's daemons")
-    if not installed():
-        install()
-    if not installed():
-        pytest.skip("slurm-wlm is not installed: apt-get install slurm-wlm munge")
-    state, kept = tmp_path_factory.mktemp("slurm"), tmp_path_factory.mktemp("kept")
-    if CONFIGURATION.exists():
-        shutil.copytree(CONFIGURATION, kept / "slurm")
-    subprocess.run([HERE / "start.sh", state], check=True, timeout=120)
-    pids = [int(path.read_text()) for path in state.glob("*.pid")]
-    yield state
-    subprocess.run([HERE / "stop.sh", state], check=True, timeout=60)
-    shutil.rmtree(CONFIGURATION)
-    if (kept / "slurm").exists():
-        shutil.copytree(kept / "slurm", CONFIGURATION)
-    assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory, cluster, fetched_resources):
+def study(tmp_path_factory, one_node, fetched_resources):
     """The workflow with verified assets linked in, a small config, and the committed profile with test pacing."""
     folder = tmp_path_factory.mktemp("study")
     for part in ("Snakefile", "rules", "workflow_scripts", "profiles", "envs", "report", "assets.yaml"):

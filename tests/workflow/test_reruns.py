@@ -17,6 +17,7 @@ from workflow_scripts.planning.code import Code
 from workflow_scripts.planning.definitions import read_source
 from workflow_scripts.planning.forms import PACKAGE, Source
 from workflow_scripts.planning.snakemake_dag import Job, study
+from workflow_scripts.planning.sources import Remembered
 
 pytestmark = pytest.mark.xdist_group("dag")
 
@@ -96,7 +97,7 @@ class InMemory:
     """The package's sources as texts, in place of `Sources`."""
 
     def __init__(self, texts: Texts):
-        self.texts = texts
+        self.texts, self.digests = texts, Remembered(None, "")
 
     def get(self, module: str) -> Source | None:
         path = module.removeprefix(PACKAGE).lstrip(".").replace(".", "/")

@@ -38,7 +38,7 @@ def test_the_slurm_profile_gives_a_gpu_to_every_rule_that_runs_a_model():
         derived = re.findall(r"^ *use rule (\w+) as (\w+) with:", path.read_text(), flags=re.M)
         models |= {name for base, name in derived if base in models}
     profile = yaml.safe_load((ROOT / "profiles/slurm/profile.yaml").read_text())
-    assert profile["set-resources"] == {name: {"slurm_partition": "gpu", "gpu": 1} for name in models}
+    assert profile["set-resources"] == {one: {"slurm_partition": "gpu", "gpu": 1} for one in models}
 
 
 def test_parsing_imports_nothing_heavy(workflow):

@@ -9,8 +9,8 @@ Of the first questions of the subset, a second file holds APS and Sim under read
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +37,6 @@ MAX_POSITIONS = 4096
 """Rows times longest query of a batch: states of all layers are held for one batch (4 x 31 x 4096 x 576 bytes = 290 MB
 for a model of 30 layers of width 576 in float32)."""
 
-TOLERANCE = 1e-3
-"""Seconds by which starts and lengths may be rounded."""
-
 
 @dataclass(frozen=True)
 class QueryShapes:
@@ -50,7 +47,7 @@ class QueryShapes:
         seconds: audio length.
         lengths: positions of the longer of the two queries, template included.
         tokens, char_spans: label and character range in the prompt of each text position.
-        evenly_spaced: whether speech positions, where their times are known, follow each other in equal steps.
+        starts: seconds at which each speech position begins; None where the model does not know.
     """
 
     T_s: list[int]
@@ -58,7 +55,7 @@ class QueryShapes:
     lengths: list[int]
     tokens: list[tuple[str, ...]]
     char_spans: list[tuple[tuple[int, int], ...]]
-    evenly_spaced: bool = True
+    starts: list[tuple[float, ...] | None]
 
 
 def dump_states(
@@ -123,8 +120,9 @@ def write_shard_states(
         lm.hidden_size,
         stream_states(lm, asked, shapes.lengths, settings.batch_size, settings.layers),
         settings.compression,
-        {**facts, "evenly_spaced": shapes.evenly_spaced},
+        facts,
         settings.layers,
+        shapes.starts,
     )
     T_t = sum(len(labels) for labels in shapes.tokens)
     logger.info("%d questions, %d speech and %d text positions", len(asked.ids), sum(shapes.T_s), T_t)
@@ -133,8 +131,7 @@ def write_shard_states(
 def query_shapes(lm: SpeechLM, asked: SpokenShard) -> QueryShapes:
     """Shapes of all queries. Spoken inputs are encoded here and again in their batch: keeping them would make memory
     grow with the number of questions, and the adapter costs little beside the language model."""
-    shapes = QueryShapes([], [], [], [], [])
-    even = True
+    shapes = QueryShapes([], [], [], [], [], [])
     for number, name in enumerate(asked.ids):
         spoken, written = asked.spoken(lm, number), asked.written(lm, number)
         shapes.T_s.append(len(spoken.tokens))
@@ -142,21 +139,8 @@ def query_shapes(lm: SpeechLM, asked: SpokenShard) -> QueryShapes:
         shapes.lengths.append(max(spoken.length, written.length))
         shapes.tokens.append(written.tokens)
         shapes.char_spans.append(written.char_spans or ())
-        even = even and is_evenly_spaced(spoken.starts, asked.source.seconds[name])
-    return replace(shapes, evenly_spaced=even)
-
-
-def is_evenly_spaced(starts: Sequence[float] | None, seconds: float) -> bool:
-    """Whether positions begin at 0 and follow each other in equal steps that reach the end of the audio.
-
-    Taken for true where times are unknown, and of one position that begins at 0.
-    """
-    if starts is None:
-        return True
-    steps = np.diff(starts)
-    if starts[0] != 0 or not steps.size:
-        return starts[0] == 0
-    return bool(np.ptp(steps) < TOLERANCE and seconds <= starts[-1] + steps[0] + TOLERANCE)
+        shapes.starts.append(spoken.starts)
+    return shapes
 
 
 def stream_states(

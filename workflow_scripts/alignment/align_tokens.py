@@ -44,8 +44,7 @@ def align_tokens(
     Args:
         states: activation file of one shard.
         alignment: output.
-        words: word_times.jsonl of the subset; without it, and for positions that are not equally spaced in time (one
-            vector for each token heard), what depends on times is undefined.
+        words: word_times.jsonl of the subset; without it, what depends on times is undefined.
         draws: B, derangements of the null; 0 for none.
         seed: of the derangements and of the halves that centre each other.
         examples: questions, from the first on, whose token matrices are kept for figures.
@@ -71,10 +70,7 @@ def measure_alignment(
     n, depth = len(reader.ids), reader.n_layers + 1
     plan, half = plan_pairs(T_s, T_t, draws, seed), halves(reader.ids, seed)
     drawn = len(plan[0].partners)
-    timed = words is not None and bool(reader.attributes.get("evenly_spaced", True))
-    if words is not None and not timed:
-        logger.info("speech positions are not equally spaced in time: what depends on times is undefined")
-    truth = read_truth(reader, words) if timed else None
+    truth = None if words is None else read_truth(reader, words)
     found = PairMeasurements(of_level("token"), n, depth, drawn)
     # Metric -> question -> one (T_t,) array per layer.
     i_star, scores = ({metric: [[] for _ in range(n)] for metric in METRICS} for _ in range(2))
@@ -124,7 +120,7 @@ def measure_alignment(
         },
         example_tokens={reader.ids[number]: reader.tokens(number) for number in shown},
         words={} if truth is None else truth.arrays(),
-        position_seconds=None if truth is None else truth.step,
+        position_bounds=[] if truth is None else truth.bounds,
     )
 
 

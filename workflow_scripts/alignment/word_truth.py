@@ -9,7 +9,7 @@ import numpy as np
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.states import StateReader
 from workflow_scripts.artifacts.word_times import WORD_TIMES, WordTimes
-from workflow_scripts.measures.time_truth import OUTSIDE, UNTIMED, TimedQuestion, position_seconds, time_tokens
+from workflow_scripts.measures.time_truth import OUTSIDE, UNTIMED, TimedQuestion, position_bounds, time_tokens
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,9 @@ class WordTruth:
     questions: list[TimedQuestion]
 
     @property
-    def step(self) -> np.ndarray:
-        """Seconds that a speech position covers, (N,)."""
-        return np.array([one.step for one in self.questions])
+    def bounds(self) -> list[np.ndarray]:
+        """Seconds at which speech positions begin, and the last one ends, (T_s + 1,) per question."""
+        return [one.bounds for one in self.questions]
 
     def arrays(self) -> dict[str, list[np.ndarray]]:
         """The same, as an alignment file stores it."""
@@ -52,15 +52,15 @@ def read_truth(reader: StateReader, words: Path) -> WordTruth:
             f"{words} and run again"
         )
     T_s = np.diff(reader.offsets("speech"))
-    step = position_seconds(reader.seconds, T_s)
+    bounds = position_bounds(reader.seconds, T_s, [reader.starts(number) for number in range(len(T_s))])
     questions = []
     for number, name in enumerate(reader.ids):
         spans = reader.char_spans(number) or [(0, 0)] * reader.length("text", number)
         _check_prompt(words, times[name], spans)
         spoken = times[name].words
         word_spans, seconds = [word.span for word in spoken], [word.seconds for word in spoken]
-        frames, each = int(T_s[number]), float(step[number])
-        questions.append(TimedQuestion(time_tokens(spans, word_spans, seconds, frames, each), frames, each))
+        tokens = time_tokens(spans, word_spans, seconds, bounds[number])
+        questions.append(TimedQuestion(tokens, bounds[number]))
     return WordTruth(questions)
 
 

@@ -7,7 +7,7 @@ similarity.h5   `/{measure} (N, L+1)` and its null `/null/{measure}/{mean,sd,p}`
                 as CKA (L+1, L+1), and its draws `/shard/{measure}_draws (B, L+1)`
 alignment.h5    the same; ragged `/path/{metric}` and `/score/{metric}` (L+1, sum T_t) with `/offsets (N+1,)`;
                 `/examples/{id}/{metric}` token matrices; `/words/{frame,first,last,centre} (sum T_t)` and
-                `/position_seconds (N,)`, where the tokens' words are spoken (measures.time_truth)
+                `/position_bounds (sum T_s + 1)`, where the tokens' words are spoken (measures.time_truth)
 """
 
 from collections.abc import Mapping, Sequence
@@ -66,7 +66,8 @@ class Measurements:
         shard: measure of the shard as a whole -> its values, (L+1,) or (L+1, L+1) with them on the diagonal, and draws.
         words: alignment only; `frame`, `first`, `last`, `centre` of measures.time_truth.TimedTokens, one (T_t,) array
             per question; empty if there are no word times.
-        position_seconds: alignment only; seconds that one speech position covers, (N,); None if unknown.
+        position_bounds: alignment only; seconds at which speech positions begin, and the last one ends, one (T_s + 1,)
+            array per question; empty if there are no word times.
     """
 
     ids: list[str]
@@ -81,7 +82,7 @@ class Measurements:
     examples: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     example_tokens: dict[str, list[str]] = field(default_factory=dict)
     words: dict[str, list[np.ndarray]] = field(default_factory=dict)
-    position_seconds: np.ndarray | None = None
+    position_bounds: list[np.ndarray] = field(default_factory=list)
 
     def row(self, name: str, T_s: int, T_t: int) -> int:
         """Place of a question whose queries have so many positions.
@@ -140,8 +141,8 @@ def write_measurements(path: Path, schema: str, content: Measurements) -> None:
             file["offsets"] = hdf5.offsets_of([int(n) for n in content.T_t])
         for name, blocks in content.words.items():
             file.create_dataset(f"words/{name}", data=np.concatenate(blocks), **packed)
-        if content.position_seconds is not None:
-            file["position_seconds"] = np.asarray(content.position_seconds, dtype=np.float64)
+        if content.position_bounds:
+            file["position_bounds"] = np.concatenate(content.position_bounds)
         for metric, blocks in content.paths.items():
             file.create_dataset(f"path/{metric}", data=np.concatenate(blocks, axis=1).astype(np.int32), **packed)
         for metric, blocks in content.scores.items():
@@ -150,6 +151,12 @@ def write_measurements(path: Path, schema: str, content: Measurements) -> None:
             for metric, matrix in matrices.items():
                 file.create_dataset(f"examples/{name}/{metric}", data=matrix.astype(np.float16), **packed)
             file[f"examples/{name}"].attrs["tokens"] = content.example_tokens[name]
+
+
+def _bounds(file: Any) -> list[np.ndarray]:
+    if "position_bounds" not in file:
+        return []
+    return np.split(file["position_bounds"][:], np.cumsum(file["T_s"][:] + 1)[:-1])
 
 
 def read_measurements(path: Path, schema: str) -> Measurements:
@@ -179,7 +186,7 @@ def read_measurements(path: Path, schema: str) -> Measurements:
             paths=_split(file, "path", offsets),
             scores=_split(file, "score", offsets),
             words=_split(file, "words", offsets),
-            position_seconds=file["position_seconds"][:] if "position_seconds" in file else None,
+            position_bounds=_bounds(file),
             examples={
                 name: {metric: data[:] for metric, data in group.items()}
                 for name, group in hdf5.group_of(file, "examples").items()

@@ -50,6 +50,7 @@ def write_states(
     compression: hdf5.Compression,
     attributes: Mapping[str, Any],
     layers: Sequence[int] | None = None,
+    starts: Sequence[Sequence[float] | None] = (),
 ) -> None:
     """Write states as they arrive, in constant memory.
 
@@ -59,6 +60,7 @@ def write_states(
         n_layers: L; L + 1 datasets are written per form.
         layers: only these of 0 .. L are written; a sample's first axis is then theirs, in ascending order.
         samples: pairs (index into ids, states), each index exactly once, in any order.
+        starts: seconds at which each speech position begins, T_s per question, where the model knows them of all.
 
     Raises:
         ArtifactError: a sample's shape differs from the announced one, states are not finite, or an index is missing.
@@ -73,6 +75,8 @@ def write_states(
         speech, speech_offsets = _create_form(file, "speech", T_s, stored, hidden_size, compression)
         text, text_offsets = _create_form(file, "text", T_t, stored, hidden_size, compression)
         file["speech/seconds"] = np.asarray(seconds, dtype=np.float64)
+        if starts and all(one is not None for one in starts):
+            file["speech/starts"] = np.concatenate([np.asarray(one, dtype=np.float64) for one in starts])
         file["text/tokens"] = np.array([json.dumps(list(labels)).encode() for labels in tokens] or [b""])
         spans = [span for one in char_spans for span in one]
         file["text/char_spans"] = np.array(spans, dtype=np.int64).reshape(-1, 2)
@@ -164,6 +168,11 @@ class StateReader:
     def tokens(self, number: int) -> list[str]:
         """Text tokens of question `number`."""
         return json.loads(self._file["text/tokens"][number])
+
+    def starts(self, number: int) -> np.ndarray | None:
+        """Seconds at which the speech positions of question `number` begin, (T_s,); None if the model gave none."""
+        first, stop = self._offsets["speech"][number : number + 2]
+        return self._file["speech/starts"][first:stop] if "speech/starts" in self._file else None
 
     def char_spans(self, number: int) -> list[tuple[int, int]] | None:
         """Characters of the prompt that each text token of question `number` covers; None if the model gave none."""

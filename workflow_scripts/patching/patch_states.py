@@ -15,6 +15,7 @@ from typing import Any
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.logs import progress
 from workflow_scripts.artifacts.measurements import ALIGNMENT, Measurements, check_alignment, read_measurements
+from workflow_scripts.artifacts.partial import PartialBatches
 from workflow_scripts.artifacts.patches import ALL, PATCHES, SPEECH_ONLY, TEXT_ONLY, PatchRecord
 from workflow_scripts.artifacts.provenance import provenance
 from workflow_scripts.artifacts.scores import QuestionScore, ScoreFile
@@ -45,6 +46,7 @@ def patch_states(
     speech: Path,
     model: ModelSource,
     patches: Path,
+    partial: PartialBatches,
     *,
     shard: str,
     patching: Mapping[str, Any],
@@ -54,7 +56,8 @@ def patch_states(
 
     Args:
         alignment: alignment file of the same model, checkpoint and shard. text, speech: scores of both forms.
-        patches: output. seed: of the split into shards and of random directions.
+        patches: output. partial: finished batches of an earlier, killed run.
+        seed: of the split into shards and of random directions.
 
     Raises:
         ArtifactError: inputs do not belong together.
@@ -71,7 +74,7 @@ def patch_states(
         PATCHES.write(patches, [], provenance({}, **facts))
         return
     check_alignment(alignment, aligned, asked.ids, loaded.facts)
-    records, outcomes = patch_shard(loaded.lm, asked, kinds, aligned, settings, seed)
+    records, outcomes = patch_shard(loaded.lm, asked, kinds, aligned, settings, seed, partial)
     facts = {
         **loaded.facts,
         "shard": shard,
@@ -82,6 +85,7 @@ def patch_states(
     }
     used = {"patching": settings.model_dump(), "system_prompt": model.system_prompt}
     PATCHES.write(patches, records, provenance(used, **facts))
+    partial.remove()
 
 
 def question_kinds(ids: Sequence[str], text: Path, speech: Path, settings: PatchingSettings) -> dict[str, str]:
@@ -113,8 +117,11 @@ def patch_shard(
     aligned: Measurements,
     settings: PatchingSettings,
     seed: int,
+    partial: PartialBatches,
 ) -> tuple[list[PatchRecord], dict[str, str]]:
     """Records of the questions named in `kinds`, and the outcome that is read of each.
+
+    Batches that are in `partial` are not run again.
 
     Raises:
         ArtifactError: the alignment was made from other positions.
@@ -132,11 +139,17 @@ def patch_shard(
     sizes = [asked.spoken(lm, number).length for number in numbers]
     grouped = batches(sizes, settings.batch_size, sum(sizes) + 1)
     for group in progress(grouped, len(grouped), f"batches of {len(numbers)} patched questions"):
-        items = [
-            _item(lm, asked, number, kinds[asked.ids[number]], aligned, outcomes[number], partners)
-            for number in (numbers[place] for place in group)
-        ]
-        records += sweep_batch(lm, items, settings, seed)
+        chosen = [numbers[place] for place in group]
+        key = " ".join(asked.ids[number] for number in chosen)
+        found = partial.get(key)
+        if found is None:
+            items = [
+                _item(lm, asked, number, kinds[asked.ids[number]], aligned, outcomes[number], partners)
+                for number in chosen
+            ]
+            found = [record.model_dump() for record in sweep_batch(lm, items, settings, seed)]
+            partial.add(key, found)
+        records += [PatchRecord.model_validate(one) for one in found]
     return records, {asked.ids[number]: outcomes[number].name for number in numbers}
 
 
@@ -185,6 +198,7 @@ if __name__ == "__main__":
             *(optional_path(s.input[name]) for name in INPUTS),
             ModelSource.of_step(s),
             Path(s.output.patches),
+            PartialBatches.of_step(s),
             **{name: s.params[name] for name in ("shard", "patching", "seed")},
         ),
     )

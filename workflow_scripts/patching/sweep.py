@@ -1,8 +1,9 @@
 """One batch of questions under every patch, from the shared prefill of both forms.
 
-Both forms of each question, and of its partner, are run once; the inputs of all layers are kept for this batch only.
-A patched row then computes the layers from the first patched one up, at the positions from the first patched one on
-(`probing.edited_prompts`). Rows that start at the same layer share batches, like lengths together.
+Both forms of each question, and of its partner, are run once, the reference answer forced behind them; the inputs of
+all layers are kept for this batch only. A patched row then computes the layers from the first patched one up, at the
+positions from the first patched one on (`probing.edited_prompts`). Rows that start at the same layer share batches,
+like lengths together.
 """
 
 import zlib
@@ -20,12 +21,15 @@ from workflow_scripts.settings.patching import PatchingSettings
 from workflow_scripts.speech_lm.anatomy import causal_lm
 from workflow_scripts.speech_lm.decoding.batching import batches
 from workflow_scripts.speech_lm.decoding.branches import n_columns
+from workflow_scripts.speech_lm.decoding.packed_linears import packed_linears
 from workflow_scripts.speech_lm.families.base import DecoderSpeechLM
 from workflow_scripts.speech_lm.probing.edited_prompts import Probed, SharedPrompts
 from workflow_scripts.speech_lm.protocol import Edit, Query, SpeechLMError
 
 MOST_ROWS, MOST_POSITIONS = 64, 2**13
 """At most so many patched rows, and rows times longest prompt, in one pass: each has keys and values of its own."""
+LEAST_SHARE = 0.6
+"""Of a batch's longest row: a patch of the last position is not padded to one of the whole query."""
 LEAST_LOG_PROB = -1e4
 """Stands for the logarithm of a probability of 0 in KL."""
 
@@ -83,6 +87,11 @@ def sweep_batch(lm: DecoderSpeechLM, items: Sequence[Item], settings: PatchingSe
     Raises:
         SpeechLMError: a layer does not exist, logits are not finite, or writing back a run's own states changed it.
     """
+    with torch.no_grad(), packed_linears(lm.model, n_steps=len(items) * lm.n_layers, n_rows=MOST_ROWS):
+        return _records(lm, items, settings, seed)
+
+
+def _records(lm: DecoderSpeechLM, items: Sequence[Item], settings: PatchingSettings, seed: int) -> list[PatchRecord]:
     found: list[PatchRecord] = []
     classes = [name for name in settings.positions if name != "answer"]
     if classes:
@@ -124,11 +133,15 @@ def _both_directions(
     layers = sorted({one for first in firsts for one in range(first, first + max(settings.windows))})
     layers = [layer for layer in layers if layer < lm.n_layers or layer in firsts]
     room = max(1, *(n_columns(outcome.branches) for outcome in outcomes))
+    # One continuation is run with the prompt; several have to see the prompt, and not each other.
+    single = all(len(outcome.branches) == 1 for outcome in outcomes)
+    forced = [outcome.branches[0] for outcome in outcomes] if single else None
 
-    def shared(queries: Sequence[Query]) -> SharedPrompts:
-        return SharedPrompts(lm, queries, [None] * len(queries), max_new_tokens=room, layers=layers)
+    def shared(queries: Sequence[Query], following: Sequence[Sequence[int]] | None = None) -> SharedPrompts:
+        nothing = [None] * len(queries)
+        return SharedPrompts(lm, queries, nothing, max_new_tokens=room, layers=layers, following=following)
 
-    spoken, written = shared([item.spoken for item in items]), shared([item.written for item in items])
+    spoken, written = (shared([getattr(item, form) for item in items], forced) for form in ("spoken", "written"))
     partners = [item.partner for item in items if item.partner is not None]
     others = [shared([pair[form] for pair in partners]) for form in (0, 1)] if len(partners) == len(items) else None
     for direction, into, source, other in (
@@ -194,8 +207,12 @@ class _Direction:
 
     def _unpatched(self, shared: SharedPrompts) -> list[Reading]:
         rows = range(len(self.items))
-        found = shared.probe(rows, [[] for _ in rows], [outcome.branches for outcome in self.outcomes])
+        found = shared.probe(rows, [[] for _ in rows], self._branches(rows))
         return [Reading.of(*one) for one in zip(found, self.outcomes)]
+
+    def _branches(self, rows: Sequence[int]) -> list[list[list[int]]] | None:
+        """What `probe` is to read of these questions."""
+        return None if self.into.following is not None else [self.outcomes[row].branches for row in rows]
 
     def _patched(
         self, first: int, places: Mapping[tuple[int, str], Exchange], target: Sequence[Reading]
@@ -205,10 +222,11 @@ class _Direction:
         keys = list(edits)
         lengths = [self.into.queries[key[0]].length - int(edits[key][0].positions.min()) for key in keys]
         longest = max(query.length for query in self.into.queries)
-        for group in batches(lengths, max(1, min(MOST_ROWS, MOST_POSITIONS // longest)), MOST_POSITIONS):
+        most = max(1, min(MOST_ROWS, MOST_POSITIONS // longest))
+        for group in batches(lengths, most, MOST_POSITIONS, LEAST_SHARE):
             chosen = [keys[index] for index in group]
-            branches = [self.outcomes[key[0]].branches for key in chosen]
-            probed = self.into.probe([key[0] for key in chosen], [edits[key] for key in chosen], branches)
+            rows = [key[0] for key in chosen]
+            probed = self.into.probe(rows, [edits[key] for key in chosen], self._branches(rows))
             for key, one in zip(chosen, probed):
                 run, value = target[key[0]], self.outcomes[key[0]].read(one.log_probs)
                 yield key, value, run.kl(one.first), run.agrees(one.first)
@@ -249,7 +267,7 @@ class _Direction:
         if not positions:
             return
         places = torch.from_numpy(np.unique(np.concatenate(positions)))
-        branches, start = [self.outcomes[0].branches], [int(places.min())]
+        branches, start = self._branches([0]), [int(places.min())]
         own = Edit(layer, places, self.into.inputs[layer][0, places])
         [plain] = self.into.probe([0], [[]], branches, start, layer)
         [same] = self.into.probe([0], [[own]], branches, start, layer)

@@ -7,7 +7,7 @@ lies. Of a table (`definitions.Source.tables`) a step can name the entries that 
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -69,18 +69,31 @@ class Node:
 
 
 class Step:
-    """What a step depends on: `nodes` by name. `digest` is 16 hex digits."""
+    """What a step depends on.
 
-    def __init__(self, nodes: Mapping[str, Node]):
-        self._nodes = nodes
-        self._meanings = {name: node.text for name, node in nodes.items()}
+    Args:
+        reach: gives all nodes by name; called when they are needed.
+        digest: 16 hex digits, where they are known already.
+    """
+
+    def __init__(self, reach: Callable[[], Mapping[str, Node]], digest: str | None = None):
+        self._reach = reach
+        self.digest = digest or hashed(*sorted(self._meanings.values()))
+
+    @cached_property
+    def _nodes(self) -> Mapping[str, Node]:
+        return self._reach()
+
+    @cached_property
+    def _meanings(self) -> dict[str, str]:
+        meanings = {name: node.text for name, node in self._nodes.items()}
         for _ in range(ROUNDS):
-            known = self._meanings
-            self._meanings = {
+            known = meanings
+            meanings = {
                 name: hashed(node.text, *[known.get(used, "") + rest for used, rest in node.uses])
-                for name, node in nodes.items()
+                for name, node in self._nodes.items()
             }
-        self.digest = hashed(*sorted(self._meanings.values()))
+        return meanings
 
     @property
     def definitions(self) -> dict[str, tuple[str, str]]:
@@ -113,10 +126,14 @@ class Code:
         chosen = {table: tuple(sorted(set(names))) for table, names in (keys or {}).items()}
         key = (script, *sorted(chosen.items()), *sorted(functions))
         if key not in self._steps:
-            self._steps[key] = self._step(script, chosen, sorted(functions))
+            digests, name = self.sources.digests, repr(key)
+            known = digests.values.get(name)
+            self._steps[key] = Step(lambda: self._of(script, chosen, sorted(functions)), known)
+            if known is None:
+                digests.write(digests.values | {name: self._steps[key].digest})
         return self._steps[key]
 
-    def _step(self, script: str, keys: dict[str, tuple[str, ...]], functions: list[str]) -> Step:
+    def _of(self, script: str, keys: dict[str, tuple[str, ...]], functions: list[str]) -> dict[str, Node]:
         module = f"{PACKAGE}.{script.removesuffix('.py').replace('/', '.')}"
         source = self.sources.get(module)
         if source is None or MAIN not in source.definitions:
@@ -124,8 +141,7 @@ class Code:
         called = [self._absolute(module, function)[0] for function in functions]
         if None in called:
             raise CodeError(f"{PACKAGE}/{script} is told to call {functions[called.index(None)]}, which is not there")
-        nodes = self._reach([f"{module}:{MAIN}", *called], keys)
-        return Step(nodes)
+        return self._reach([f"{module}:{MAIN}", *called], keys)
 
     def keys_with(self, module: str, table: str, word: str, values: Iterable[str]) -> list[str]:
         """Keys of the entries of a table whose argument `word` is one of some texts.

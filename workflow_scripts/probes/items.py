@@ -1,7 +1,7 @@
 """What a probe can be asked about in a state file: words that are written and spoken, and whole questions.
 
 A word's text states are those of the tokens that overlap its characters; its speech states those of the positions that
-overlap its time, where positions are equally spaced (`measures.word_reading.positions_of`). A word that lacks either is
+overlap its time (`measures.word_reading.positions_of`). A word that lacks either is
 left out of both forms and counted: every probe sees the same words in both.
 """
 
@@ -17,12 +17,12 @@ from workflow_scripts.artifacts.questions import Question
 from workflow_scripts.artifacts.states import StateReader
 from workflow_scripts.artifacts.word_times import WordTimes
 from workflow_scripts.measures.probes import SPEECH, TEXT
-from workflow_scripts.measures.time_truth import position_seconds
+from workflow_scripts.measures.time_truth import position_bounds
 from workflow_scripts.measures.word_kinds import Span, first_words, has_number, is_content, name_runs
 from workflow_scripts.measures.word_reading import positions_of
 
-UNEVEN, NO_TIME = "times of positions not known", "words without a time"
-NO_TOKEN, NO_POSITION = "words without a text token", "words without a speech position"
+NO_TIME, NO_TOKEN = "words without a time", "words without a text token"
+NO_POSITION = "words without a speech position"
 """Why a word is left out."""
 
 
@@ -73,7 +73,8 @@ def read_items(
     numbers: dict[str, int] = {}
     for file, reader in enumerate(readers):
         subset = str(reader.attributes["subset"])
-        step = position_seconds(reader.seconds, np.diff(reader.offsets("speech")))
+        starts = [reader.starts(place) for place in range(len(reader.ids))]
+        bounds = position_bounds(reader.seconds, np.diff(reader.offsets("speech")), starts)
         for place, name in enumerate(reader.ids):
             if name not in questions[subset] or name not in times[subset]:
                 raise ArtifactError(
@@ -85,24 +86,25 @@ def read_items(
             whole = {form: _whole(reader, form, place) for form in (TEXT, SPEECH)}
             found.questions.append(Item(number, subset, file, whole))
             _check_words(asked, times[subset][name], files[subset])
-            _add_words(found, reader, place, times[subset][name], asked.prompt, float(step[place]))
+            _add_words(found, reader, place, times[subset][name], asked.prompt, bounds[place])
     return found
 
 
-def _add_words(found: Items, reader: StateReader, place: int, times: WordTimes, prompt: str, step: float) -> None:
+def _add_words(
+    found: Items, reader: StateReader, place: int, times: WordTimes, prompt: str, bounds: np.ndarray
+) -> None:
     """The words of the question that was added last."""
     question = found.questions[-1]
     tokens = reader.char_spans(place) or []
     names = [span for run in name_runs(prompt) for span in run]
     firsts = first_words(prompt)
-    starts, seconds = np.arange(reader.length(SPEECH, place)) * step, float(reader.seconds[place])
-    even = bool(reader.attributes.get("evenly_spaced", True))
     for word in times.words:
         text = [number for number, span in enumerate(tokens) if _overlap(span, word.span)]
-        if not even or word.seconds is None:
-            found.left_out[NO_TIME if even else UNEVEN] += 1
+        if word.seconds is None:
+            found.left_out[NO_TIME] += 1
             continue
-        first, stop = (int(ends[0]) for ends in positions_of(starts, seconds, np.array([word.seconds])))
+        spoken = np.array([word.seconds])
+        first, stop = (int(ends[0]) for ends in positions_of(bounds[:-1], float(bounds[-1]), spoken))
         if not text or first == stop:
             found.left_out[NO_POSITION if text else NO_TOKEN] += 1
             continue

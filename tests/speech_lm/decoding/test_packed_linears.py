@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.speech_lm.decoding.packed_dtypes import PACKED_DTYPES
 from workflow_scripts.speech_lm.decoding import packed_linears as packed
 from workflow_scripts.speech_lm.decoding.packed_linears import packed_linears
 
@@ -23,9 +24,10 @@ def _without_gradients():
         yield
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.bfloat16, 1e-2)])
+@pytest.mark.parametrize("dtype", PACKED_DTYPES)
 @pytest.mark.parametrize("rows", [(2, 48), (33, 48), (5, 1, 48)])
-def test_packed_products_equal_plain_ones(model, dtype, tolerance, rows):
+def test_packed_products_equal_plain_ones(model, dtype, rows):
+    tolerance = 1e-6 if dtype is torch.float32 else 1e-2
     model.to(dtype)
     inputs = torch.randn(rows).to(dtype)
     expected = model(inputs)
@@ -68,7 +70,7 @@ def test_an_error_inside_leaves_plain_layers_and_an_inner_block_packs_nothing(mo
     assert not any("forward" in layer.__dict__ for layer in model)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", PACKED_DTYPES)
 @pytest.mark.parametrize("shape", [(48, 96), (47, 33), (300, 1)])
 def test_plain_weights_are_not_there_twice_and_come_back_bit_for_bit(dtype, shape):
     layer = nn.Linear(*shape).to(dtype).requires_grad_(False)

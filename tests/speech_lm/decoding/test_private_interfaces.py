@@ -5,11 +5,12 @@ import torch
 from torch import nn
 from transformers.cache_utils import DynamicCache
 
+from tests.speech_lm.decoding.packed_dtypes import PACKED_DTYPES
 from workflow_scripts.speech_lm.decoding import packed_linears
 from workflow_scripts.speech_lm.decoding.cache_argument import with_cache
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", PACKED_DTYPES)
 def test_onednns_packing_operators_exist_in_this_torch_and_are_right(dtype):
     """`packed_linears` goes on without them, several times slower."""
     for name in ("_reorder_linear_weight", "_linear_pointwise"):

@@ -16,19 +16,22 @@ def padded_width(length: int) -> int:
     return -(-length // WIDTH_STEP) * WIDTH_STEP
 
 
-def batches(lengths: Sequence[int], max_rows: int, max_positions: int) -> list[list[int]]:
+def batches(lengths: Sequence[int], max_rows: int, max_positions: int, least_share: float = 0.0) -> list[list[int]]:
     """Group indices by length: every index once, similar lengths together, longest batch first.
 
     max_rows: rows per batch. max_positions: rows times the longest length of a batch; a single longer row is a batch
-    of its own. Longest first, so that a batch that does not fit memory fails at the start. Ties keep their order, so
-    the result depends on the lengths only. Raises ValueError if a limit is below 1.
+    of its own. least_share: a row shorter than this share of a batch's longest is not in it. Longest first, so that a
+    batch that does not fit memory fails at the start. Ties keep their order, so the result depends on the lengths only.
+    Raises ValueError if a limit is below 1.
     """
     if max_rows < 1 or max_positions < 1:
         raise ValueError(f"max_rows={max_rows} and max_positions={max_positions} must be at least 1")
     grouped: list[list[int]] = []
     for index in longest_first(lengths):
         group = grouped[-1] if grouped else []
-        if not group or len(group) == max_rows or (len(group) + 1) * lengths[group[0]] > max_positions:
+        longest = lengths[group[0]] if group else 0
+        full = len(group) == max_rows or (len(group) + 1) * longest > max_positions
+        if not group or full or lengths[index] < least_share * longest:
             grouped.append([index])
         else:
             group.append(index)

@@ -47,8 +47,7 @@ def branch_log_probs(
         position_ids=position,
         use_cache=False,
     ).last_hidden_state
-    rows, columns, targets = _predictions([len(prompt) - 1 for prompt in prompts], branches)
-    return _split(_log_probs(model, hidden[rows.to(hidden.device), columns.to(hidden.device)], targets), branches)
+    return read_log_probs(model, hidden, [len(prompt) - 1 for prompt in prompts], branches)
 
 
 def n_columns(branches: Sequence[Sequence[int]]) -> int:
@@ -95,8 +94,18 @@ def cached_branch_log_probs(
                 **with_cache(decoder, cache),
             ).last_hidden_state
         states = torch.cat([states, hidden], dim=1)
-    rows, columns, targets = _predictions([0] * len(branches), branches)
-    return _split(_log_probs(model, states[rows.to(last.device), columns.to(last.device)], targets), branches)
+    return read_log_probs(model, states, [0] * len(branches), branches)
+
+
+def read_log_probs(
+    model: nn.Module, hidden: Tensor, last: Sequence[int], branches: Sequence[Sequence[Sequence[int]]]
+) -> list[list[Tensor]]:
+    """As `branch_log_probs`, of final states (B, W, d) in which `last` is each prompt's last column.
+
+    Behind it stand the branches one after the other, each without its last token.
+    """
+    rows, columns, targets = _predictions(last, branches)
+    return _split(_log_probs(model, hidden[rows.to(hidden.device), columns.to(hidden.device)], targets), branches)
 
 
 def _log_probs(model: nn.Module, states: Tensor, targets: Tensor) -> Tensor:

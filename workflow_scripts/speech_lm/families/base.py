@@ -207,7 +207,10 @@ class DecoderSpeechLM(TransformersSpeechLM):
         lengths = [len(row) for row in rows]
         if following is not None:
             table = causal_lm(self.model).get_input_embeddings()
-            rows = [torch.cat([r, table(torch.tensor(list(i), device=self.device))]) for r, i in zip(rows, following)]
+            rows = [
+                torch.cat([row, table(torch.tensor(list(ids), dtype=torch.long, device=self.device))])
+                for row, ids in zip(rows, following)
+            ]
         width = padded_width(max(len(row) for row in rows))
         check_reach(self.model, max(len(row) for row in rows))
         embeds = torch.zeros((len(rows), width, self.hidden_size), device=self.device, dtype=self.dtype)

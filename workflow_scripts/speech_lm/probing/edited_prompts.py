@@ -2,8 +2,9 @@
 
 An edit at layer l and position p leaves all states below l and all positions before p as they were (attention is
 causal). So the unedited prompts are run once; keys, values and the inputs of the layers to be edited are kept. An
-edited row then computes layers l and up at positions p and after; a batch holds any (prompt, edits) pairs. The
-reference answer's loss is read off the same cache before the answer is decoded over it.
+edited row then computes layers l and up at positions p and after; a batch holds any (prompt, edits) pairs. What is
+forced behind a prompt can be part of the prefill, so that its layers below l are shared too. The reference answer's
+loss is read off the same cache before the answer is decoded over it.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from workflow_scripts.speech_lm.decoding.batching import WIDTH_STEP, padded_width
-from workflow_scripts.speech_lm.decoding.branches import cached_branch_log_probs
+from workflow_scripts.speech_lm.decoding.batching import padded_width
+from workflow_scripts.speech_lm.decoding.branches import cached_branch_log_probs, read_log_probs
 from workflow_scripts.speech_lm.decoding.cache_argument import with_cache
 from workflow_scripts.speech_lm.decoding.greedy import NotFiniteError, check_reach, continue_greedily
 from workflow_scripts.speech_lm.decoding.ragged_cache import RaggedCache
@@ -63,6 +64,7 @@ class SharedPrompts:
         references: answer whose loss is wanted, per query, or None.
         layers: the layers at which edits may start (the lowest edited layer of a row), known beforehand because only
             their inputs are kept.
+        following: token ids of one continuation per query, which `probe` reads.
 
     Raises ValueError for an empty reference, SpeechLMError for layers the model does not have or architectures whose
     decoding state is not in the cache.
@@ -77,6 +79,7 @@ class SharedPrompts:
         *,
         max_new_tokens: int,
         layers: Sequence[int] = (0,),
+        following: Sequence[Sequence[int]] | None = None,
     ) -> None:
         if len(references) != len(queries):
             raise ValueError(f"{len(references)} references for {len(queries)} queries")
@@ -86,11 +89,15 @@ class SharedPrompts:
             raise SpeechLMError(f"{lm.name} has editable layers 0 .. {lm.n_layers - 1}, asked for {outside}")
         self.lm, self.queries, self.max_new_tokens = lm, list(queries), max_new_tokens
         self.references = [None if text is None else lm.token_ids(text) for text in references]
-        embeds, lengths = lm.pad_queries(queries, None)
+        self.following = following
+        # The last token of a continuation is only predicted.
+        forced = [[]] * len(queries) if following is None else [ids[:-1] for ids in following]
+        embeds, lengths = lm.pad_queries(queries, None, forced)
         self.lengths = torch.tensor(lengths, device=lm.device)
-        following = max([max_new_tokens, *(len(ids) for ids in self.references if ids is not None)])
-        check_reach(lm.model, embeds.shape[1] + following)
-        self.cache = RaggedCache(lm.n_layers, embeds.shape[1] + following)
+        self.ends = self.lengths + torch.tensor([len(ids) for ids in forced], device=lm.device)
+        room = max([max_new_tokens, *(len(ids) for ids in self.references if ids is not None)])
+        check_reach(lm.model, embeds.shape[1] + room)
+        self.cache = RaggedCache(lm.n_layers, embeds.shape[1] + room)
         self.inputs: dict[int, Tensor] = {}
         with _kept_inputs(lm.decoder_layers, sorted(set(layers)), self.inputs) as kind:
             lm.decoder(inputs_embeds=embeds, **with_cache(lm.decoder, self.cache))
@@ -127,7 +134,8 @@ class SharedPrompts:
         """
         began = time.perf_counter()
         layer, begin = self._layer(edits, layer), self._starts(rows, edits, starts)
-        last, cache, lengths = self._prefill(rows, layer, begin, edits)
+        hidden, cache, lengths = self._prefill(rows, layer, begin, edits)
+        last = _at(hidden, lengths - 1 - begin)
         first = precise_logits(self.lm.model, last).log_softmax(dim=-1)
         losses = self._losses(rows, cache, lengths, last)
         try:
@@ -154,25 +162,32 @@ class SharedPrompts:
         self,
         rows: Sequence[int],
         edits: Sequence[Sequence[Edit]],
-        branches: Sequence[Sequence[Sequence[int]]],
+        branches: Sequence[Sequence[Sequence[int]]] | None = None,
         starts: Sequence[int] | None = None,
         layer: int | None = None,
     ) -> list[Probed]:
-        """The next token's distribution and given continuations of each row, without decoding; else as `answer`.
+        """The next token's distribution and continuations of each row, without decoding; else as `answer`.
 
         branches: per row, the token ids of its continuations; together they may take `max_new_tokens` positions
-        (`branches.n_columns`). Where every continuation is one token, layers below the edited one are not copied.
+        (`branches.n_columns`). None: the one that follows the row's query (`following`), at less cost.
         """
         layer, begin = self._layer(edits, layer), self._starts(rows, edits, starts)
-        single = all(len(ids) == 1 for row in branches for ids in row)
-        last, cache, lengths = self._prefill(rows, layer, begin, edits, copied_from=layer if single else 0, tight=True)
+        forced = branches is None
+        branches = [[self.following[row]] for row in rows] if branches is None else branches
+        read_here = forced or all(len(ids) == 1 for row in branches for ids in row)
+        copied_from = layer if read_here else 0
+        hidden, cache, lengths = self._prefill(rows, layer, begin, edits, copied_from=copied_from, tight=True)
+        at = lengths - 1 - begin
+        last = _at(hidden, at)
         first = precise_logits(self.lm.model, last).log_softmax(dim=-1)
         if not bool(first.isfinite().any(dim=1).all()):
             raise SpeechLMError(
                 f"{self.lm.name}: logits under edits are NaN or infinite; check the checkpoint's training log, or run "
                 "this model in float32"
             )
-        if single:
+        if forced:
+            found = read_log_probs(self.lm.model, hidden, at.tolist(), branches)
+        elif read_here:
             chosen = first.double().cpu()
             found = [[chosen[place, ids] for ids in row] for place, row in enumerate(branches)]
         else:
@@ -250,17 +265,17 @@ class SharedPrompts:
         copied_from: int = 0,
         tight: bool = False,
     ) -> tuple[Tensor, RaggedCache, Tensor]:
-        """Final states (B, d) at each row's last position, the rows' cache, and their prompt lengths.
+        """Final states (B, W, d) from each row's start to its end, the rows' cache, and their prompt lengths.
 
-        copied_from: the lowest layer whose keys and values are wanted afterwards. tight: few columns are not padded.
+        copied_from: the lowest layer whose keys and values are wanted afterwards. tight: columns are not padded.
         """
         # Prompts of the other form may have run since: a model whose LoRA is for speech only is in their state.
         self.lm.prepare([self.queries[row] for row in rows], None)
         chosen = torch.tensor(list(rows), device=self.lm.device)
         lengths = self.lengths[chosen]
         kept = self.inputs[layer]
-        width = int((lengths - starts).max())
-        width = width if tight and width < WIDTH_STEP else padded_width(width)
+        width = int((self.ends[chosen] - starts).max())
+        width = width if tight else padded_width(width)
         cache = self.cache.copy(chosen, copied_from)
         # Columns past a row's end repeat its last possible slots: nothing real ever looks there.
         slots = (starts[:, None] + torch.arange(width, device=starts.device)).clamp(max=cache.capacity - 1)
@@ -282,7 +297,7 @@ class SharedPrompts:
                 position_ids=slots,
                 **with_cache(self.lm.decoder, cache),
             ).last_hidden_state
-        return out[torch.arange(len(rows), device=out.device), lengths - 1 - starts], cache, lengths
+        return out, cache, lengths
 
     def _losses(
         self, rows: Sequence[int], cache: RaggedCache, lengths: Tensor, last: Tensor
@@ -292,6 +307,11 @@ class SharedPrompts:
         branches = [[] if one is None else [one] for one in ids]
         found = cached_branch_log_probs(self.lm.model, cache, last, lengths, branches)
         return [AnswerLoss(-float(one[0].sum()), len(one[0])) if one else None for one in found]
+
+
+def _at(hidden: Tensor, columns: Tensor) -> Tensor:
+    """(B, d) states of (B, W, d), one column (B,) of each row."""
+    return hidden[torch.arange(len(hidden), device=hidden.device), columns]
 
 
 @contextmanager
