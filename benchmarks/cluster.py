@@ -2,22 +2,21 @@
 
     python -m benchmarks.cluster [--prompts 20000] [--folder FOLDER] [--seed 0]
 
-Random models of two or three layers, a voice of tones, and all that follows, by `snakemake all --workflow-profile
-profiles/slurm`. One folder's run is left alone. In another folder the same study is hit at random moments, each drawn
-from the time that the first run took:
+Random models of a few layers, a voice of tones, and all that follows, by `snakemake all --workflow-profile
+profiles/slurm`. The run is hit three times, each time when a drawn number of its jobs is done and some seconds later:
 
 1. `scancel` of the jobs that run; Snakemake lives on, and the profile's `retries: 1` submits them again;
 2. SIGKILL to Snakemake, and `scancel` of its jobs; then `snakemake --unlock` and the same command again;
 3. that command gives the jobs of a rule that takes longer a time limit of one minute, and ends with an error; then the
    same command again without it. Where no job takes so long, the running ones get SIGKILL instead.
 
-Then every file below results/ is compared: bytes, HDF5 files by content; times, and the hashes of files that hold
-times, aside. Exits with 1 if one differs. A study that lies in the folder already is gone on with. Needs root,
-slurm-wlm and munge; /etc/slurm is put back in the end.
+What it is compared with is made by the same jobs one after the other, without cluster, Snakemake and kills, or with
+`--alone` on the cluster too. Every file below results/ is compared: bytes, HDF5 files by content; times, and the hashes
+of files that hold times, aside. Exits with 1 if one differs. A study that lies in the folder already is gone on with.
+Needs root, slurm-wlm and munge; /etc/slurm is put back in the end.
 """
 
 import contextlib
-import json
 import os
 import random
 import re
@@ -38,6 +37,8 @@ SLURM = harness.ROOT / "tests" / "slurm"
 CONFIGURATION = Path("/etc/slurm")
 LIMITED_SECONDS = 100
 """A job that took so long is ended by a limit of one minute; SLURM looks at limits every half a minute."""
+DELAY_SECONDS = 20
+"""Longest time between the end of a job and a kill."""
 STARTS = 6
 """Commands, at most, until the killed study is whole."""
 KINDS = {
@@ -141,65 +142,59 @@ def seconds_of(job: dict[str, str]) -> int:
     return ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + seconds
 
 
-def run_alone(study: Study, facts: Path) -> dict:
-    """Run the study without a kill; gives seconds, jobs by rule, and seconds of each rule's longest job.
-
-    Raises:
-        RuntimeError: the study failed.
-    """
-    started = time.monotonic()
-    study.start()
-    if study.finish():
-        raise RuntimeError(f"the study failed, nothing was killed: {study.folder}/run.log")
-    if facts.exists():  # of an earlier call, which ran it
-        return json.loads(facts.read_text())
-    jobs = study.jobs("COMPLETED").values()
-    longest: dict[str, int] = {}
-    for job in jobs:
-        longest[_rule(job)] = max(longest.get(_rule(job), 0), seconds_of(job))
-    found = {"seconds": time.monotonic() - started, "jobs": Counter(map(_rule, jobs)), "longest": longest}
-    facts.write_text(json.dumps(found))
-    return found
-
-
-def run_killed(study: Study, alone: dict, seed: int) -> Iterator[str]:
+def run_killed(study: Study, jobs: Sequence, seed: int) -> Iterator[str]:
     """Run the study with three kills, until it is whole; gives what was done.
 
+    Args:
+        jobs: all that it takes.
+
     Raises:
-        RuntimeError: it is not whole after `STARTS` commands.
+        RuntimeError: it is not whole after `STARTS` commands, or nothing is left to kill.
     """
     rng = random.Random(seed)
-    first, second, third = sorted(rng.uniform(0.05, 0.9) * alone["seconds"] for _ in range(3))
-    began = time.monotonic()
+    moments = sorted(rng.sample(range(len(jobs) // 10, len(jobs) * 9 // 10), 3))
+    delays = [rng.uniform(0, DELAY_SECONDS) for _ in moments]
     study.start()
-    _wait(study, began + first)
-    yield f"after {time.monotonic() - began:.0f} s scancel of {study.cancel()}"
-    _wait(study, began + second)
+    done = _wait(study, jobs, moments[0], delays[0])
+    yield f"{done} of {len(jobs)} jobs done: scancel of {study.cancel()}"
+    done = _wait(study, jobs, moments[1], delays[1])
     study.kill()
-    yield f"after {time.monotonic() - began:.0f} s SIGKILL of Snakemake and scancel of {study.cancel()}"
+    yield f"{done} of {len(jobs)} jobs done: SIGKILL of Snakemake, and scancel of {study.cancel()}"
     while study.jobs("RUNNING", "PENDING", "COMPLETING"):
-        subprocess.run(["scancel", *study.jobs("PENDING")], check=False, capture_output=True)
+        subprocess.run(["scancel", "--state=PENDING", *study.jobs("PENDING")], check=False, capture_output=True)
         time.sleep(1)
     study.unlock()
-    if rule := long_rule(study, alone):
-        study.start("--set-resources", f"{rule}:runtime=1", "--retries", "0")
+    rule = long_rule(study, jobs)
+    study.start(*(("--set-resources", f"{rule}:runtime=1", "--retries", "0") if rule else ()))
+    if rule:
         study.finish()
-        ended = len(study.jobs("TIMEOUT"))
-        yield f"time limit of 1 minute for {rule}: {ended} jobs ended by it"
+        yield f"time limit of 1 minute for {rule}: it ended {len(study.jobs('TIMEOUT'))} jobs"
     else:
-        study.start()
-        _wait(study, began + third)
-        yield f"after {time.monotonic() - began:.0f} s SIGKILL of {study.cancel('--signal=KILL', '--full')}"
+        done = _wait(study, jobs, moments[2], delays[2])
+        yield f"{done} of {len(jobs)} jobs done: SIGKILL of {study.cancel('--signal=KILL', '--full')}"
     while status := study.finish():
         if study.starts == STARTS:
             raise RuntimeError(f"not whole after {STARTS} commands, the last ended with {status}: {study.folder}")
         study.start()
-    yield f"whole after {time.monotonic() - began:.0f} s and {study.starts} commands"
+    yield f"whole after {study.starts} commands"
 
 
-def _wait(study: Study, until: float) -> None:
-    """Until the moment, and then until a job runs; a command that ended is started again."""
-    while time.monotonic() < until or not study.jobs("RUNNING"):
+def left(study: Study, jobs: Sequence) -> list:
+    """The jobs that have not written all their files."""
+    return [job for job in jobs if not all((study.folder / path).exists() for path in job.snakemake.output)]
+
+
+def _wait(study: Study, jobs: Sequence, least: int, delay: float) -> int:
+    """Until `least` jobs are done, then some seconds more, and until a job runs; gives how many are done.
+
+    A command that ends before is given again.
+    """
+    moment = None
+    while True:
+        done = len(jobs) - len(left(study, jobs))
+        moment = time.monotonic() + delay if moment is None and done >= least else moment
+        if moment is not None and time.monotonic() >= moment and study.jobs("RUNNING"):
+            return done
         if study.status is not None:
             if study.status == 0 or study.starts == STARTS:
                 raise RuntimeError(f"ended with {study.status} before it was killed: {study.folder}/run.log")
@@ -207,12 +202,30 @@ def _wait(study: Study, until: float) -> None:
         time.sleep(0.5)
 
 
-def long_rule(study: Study, alone: dict) -> str | None:
-    """The rule with the longest job of those that have one left to do."""
-    done = Counter(map(_rule, study.jobs("COMPLETED").values()))
-    longest = {rule: s for rule, s in alone["longest"].items() if done[rule] < alone["jobs"][rule]}
-    rule = max(longest, key=longest.get, default=None)
-    return rule if rule and longest[rule] >= LIMITED_SECONDS else None
+def long_rule(study: Study, jobs: Sequence) -> str | None:
+    """The rule with the longest job so far, of those that have one left to do; None if it is too short for a limit."""
+    rules = {job.rule for job in left(study, jobs)}
+    took = {(seconds_of(job), _rule(job)) for job in study.jobs("COMPLETED").values() if _rule(job) in rules}
+    seconds, rule = max(took, default=(0, None))
+    return rule if seconds >= LIMITED_SECONDS else None
+
+
+def run_alone(study: Study, jobs: Sequence, on_cluster: bool) -> None:
+    """Make the study without a kill.
+
+    Raises:
+        RuntimeError: a job failed.
+    """
+    if on_cluster:
+        study.start()
+        if study.finish():
+            raise RuntimeError(f"the study failed, nothing was killed: {study.folder}/run.log")
+        return
+    from benchmarks.faults import running
+
+    missing = left(study, jobs)
+    running.import_all(missing)
+    running.build(study.folder, missing)
 
 
 def compared(killed: Path, alone: Path) -> list[Sequence]:
@@ -239,13 +252,16 @@ def main() -> int:
         folder={"type": Path, "default": Path(tempfile.gettempdir(), "modgap-cluster"), "help": "kept"},
         seed={"type": int, "default": 0, "help": "of the moments"},
         shards={"type": int, "default": 8, "help": "of the training prompts"},
+        alone={"action": "store_true", "help": "the study that is left alone runs on the cluster too"},
         targets={"nargs": "+", "default": ["all"], "help": "a part of the study; default: all"},
     )
     options = parser.parse_args()
     harness.set_threads(1)
     from benchmarks.cluster_study import MOST, write_cluster_study
+    from benchmarks.faults.running import all_jobs
     from benchmarks.faults.study import NAME
 
+    began = time.monotonic()
     prompts = 200 if options.quick else options.prompts
     if not 0 < prompts <= MOST:
         parser.error(f"--prompts is {prompts}, expected 1 to {MOST}")
@@ -260,11 +276,14 @@ def main() -> int:
     for study in (alone, killed):
         if not study.folder.exists():
             shutil.copytree(made, study.folder)
+    jobs = all_jobs(alone.folder, options.targets)
     with cluster(folder / "slurm"):
-        facts = run_alone(alone, folder / "alone.json")
-        print(f"without a kill: {facts['seconds']:.0f} s, {sum(facts['jobs'].values())} jobs", flush=True)
-        for line in run_killed(killed, facts, options.seed):
-            print(line, flush=True)
+        for line in run_killed(killed, jobs, options.seed):
+            print(f"{time.monotonic() - began:.0f} s: {line}", flush=True)
+        if options.alone:
+            run_alone(alone, jobs, on_cluster=True)
+    if not options.alone:
+        run_alone(alone, jobs, on_cluster=False)
     rows = compared(killed.folder, alone.folder)
     print("\n" + harness.table(["files", "equal", "n"], rows))
     return int(any(equal < n for _, equal, n in rows))

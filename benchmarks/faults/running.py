@@ -37,12 +37,12 @@ def inside(folder: Path) -> Iterator[None]:
         os.chdir(before)
 
 
-def all_jobs(folder: Path) -> list[Job]:
-    """Every job of the study in `folder`, in an order in which they can run."""
+def all_jobs(folder: Path, targets: Sequence[str] = ("all",)) -> list[Job]:
+    """Every job of the study in `folder`, in an order in which they can run; with `targets` of a part of it."""
     from snakemake.settings.types import DAGSettings
 
     with inside(folder):
-        jobs = planned_jobs(DAGSettings(targets={"all"}, forceall=True, rerun_triggers=frozenset()), [NAME])
+        jobs = planned_jobs(DAGSettings(targets=set(targets), forceall=True, rerun_triggers=frozenset()), [NAME])
     found = {id(job): job for job in jobs.values() if job.script is not None}
     return _in_order(list(found.values()))
 

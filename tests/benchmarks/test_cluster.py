@@ -1,7 +1,11 @@
 """The study that is killed on a SLURM cluster: valid settings, a voice that speaks, and files told apart by kind."""
 
+import json
+
+import numpy as np
 import pytest
 import yaml
+from safetensors.numpy import save_file
 
 from benchmarks import cluster, cluster_study
 from benchmarks.faults.config import ROOT
@@ -10,19 +14,26 @@ from workflow_scripts.artifacts.questions import Question
 from workflow_scripts.settings import read_study
 from workflow_scripts.settings.speech import CommandVoice
 from workflow_scripts.speech.engines import CommandEngine
+from workflow_scripts.step import Job
 
-ALONE = {"seconds": 100.0, "jobs": {"speak_shard": 8, "encode_speech": 2}, "longest": {"speak_shard": 120}}
 JOB = {"StdOut": "/study/.snakemake/slurm_logs/rule_speak_shard/3.log", "JobState": "COMPLETED", "RunTime": "00:02:00"}
 
 
-class Finished(cluster.Study):
-    """A study of which so many jobs of the long rule are done."""
+class Begun(cluster.Study):
+    """A study of which one job of two minutes is done."""
 
-    def __init__(self, n):
-        self.n = n
+    def __init__(self, folder):
+        self.folder = folder
 
     def jobs(self, *states):
-        return {str(number): JOB for number in range(self.n)}
+        return {"3": JOB}
+
+
+class Given:
+    """The outputs of a planned job."""
+
+    def __init__(self, *output):
+        self.output = output
 
 
 def test_the_study_is_valid_and_its_prompts_come_in_shards(tmp_path):
@@ -50,9 +61,12 @@ def test_the_voice_says_one_sound_a_word(tmp_path):
     assert (one != other).any(), "other words, other sounds"
 
 
-@pytest.mark.parametrize("n, rule", [(7, "speak_shard"), (8, None)])
-def test_a_time_limit_is_for_a_long_rule_that_has_jobs_left(n, rule):
-    assert cluster.long_rule(Finished(n), ALONE) == rule
+@pytest.mark.parametrize("done, rule", [(["0"], "speak_shard"), (["0", "1"], None)])
+def test_a_time_limit_is_for_a_long_rule_that_has_jobs_left(tmp_path, done, rule):
+    jobs = [Job("speak_shard", None, Given(name)) for name in "01"] + [Job("encode_speech", None, Given("2"))]
+    for name in done:
+        write_text(tmp_path / name, "")
+    assert cluster.long_rule(Begun(tmp_path), jobs) == rule
 
 
 def test_seconds_of_a_job_are_read():
@@ -71,3 +85,13 @@ def test_files_are_counted_by_kind_and_those_that_differ_are_named(tmp_path, cap
     found = cluster.compared(tmp_path / "killed", tmp_path / "alone")
     assert found == [("answers of the models", 1, 1), ("tables", 1, 2), ("page, and what is left", 2, 2)]
     assert "results/evaluation/decline.csv" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("value, equal", [(1.0, 1), (2.0, 0)])
+def test_weights_are_compared_without_the_commit_in_their_header(tmp_path, value, equal):
+    for name, commit, one in (("alone", "abc-dirty", 1.0), ("killed", "unknown", value)):
+        path = tmp_path / name / "results/training/adapter.safetensors"
+        path.parent.mkdir(parents=True)
+        header = {"provenance": json.dumps({"code_version": commit, "seed": 0})}
+        save_file({"weight": np.full(3, one, dtype=np.float32)}, path, metadata=header)
+    assert cluster.compared(tmp_path / "killed", tmp_path / "alone") == [("checkpoint weights", equal, 1)]
