@@ -31,7 +31,7 @@ def plot_probes(probes: pd.DataFrame, display: Mapping[str, Any]) -> Figure:
         for axis, (target, quantity) in zip(row, COLUMNS):
             _draw(axis, select(own, target=target), quantity)
             integer_ticks(axis.xaxis)
-        counts = select(own, target="word")["n"]
+        counts = own["n"]
         row[0].set_title(f"{look.label(model)} (n={counts.max() if len(counts) else 0})", loc="left")
     for axis, (target, quantity) in zip(axes[-1], COLUMNS):
         axis.set_xlabel(f"{quantity}, {NAMES[target]},\nby layer")
