@@ -1,6 +1,6 @@
 """Heat maps of what exchanged states restore, by layer and position class."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,13 +22,14 @@ def plot_patching(patching: pd.DataFrame, patching_profiles: pd.DataFrame, displ
     models = sorted(set(patching_profiles["model"]))
     look = Look(display, models)
     cells, profiles = (_shown(table) for table in (patching, patching_profiles))
+    asked = [name for name in EVERY_CLASS if name in set(cells["positions"])] or list(EVERY_CLASS)
     height = panel_inches(len(models), 1.6) * len(models) + 0.2
     drawn, axes = figure(len(models), 2, PAGE_INCHES, height, sharey=True)
     image = None
     for pair, model in zip(axes, models):
         for axis, direction in zip(pair, TITLES):
             own, rows = (select(table, model=model, direction=direction) for table in (cells, profiles))
-            image = _draw(axis, own, select(rows, positions="last")) or image
+            image = _draw(axis, own, select(rows, positions="last"), asked) or image
             if axis is pair[0]:
                 n = f" (n={int(own['n'].max())})" if len(own) else ""
                 axis.set_title(f"{look.label(model)}{n}", loc="left")
@@ -43,23 +44,23 @@ def _shown(table: pd.DataFrame) -> pd.DataFrame:
     return table[(table["kind"] != SPEECH_ONLY) & (table["window"] == 1)]
 
 
-def _draw(axis: Any, cells: pd.DataFrame, last: pd.DataFrame) -> Any:
-    """The image, or None where nothing was patched."""
-    axis.set_yticks(range(len(EVERY_CLASS)), EVERY_CLASS)
-    axis.set_ylim(len(EVERY_CLASS) - 0.5, -0.5)
+def _draw(axis: Any, cells: pd.DataFrame, last: pd.DataFrame, asked: Sequence[str]) -> Any:
+    """The image, a row for each of the classes `asked`; None where nothing was patched."""
+    axis.set_yticks(range(len(asked)), asked)
+    axis.set_ylim(len(asked) - 0.5, -0.5)
     if not len(cells):
         axis.text(0.5, 0.5, "no question to patch", ha="center", va="center", transform=axis.transAxes, fontsize=7)
         axis.set_xticks([])
         return None
     layers = sorted(set(cells["layer"]))
-    grid = cells.pivot(index="positions", columns="layer", values="share").reindex(index=EVERY_CLASS, columns=layers)
+    grid = cells.pivot(index="positions", columns="layer", values="share").reindex(index=asked, columns=layers)
     # Layers may be a selection: each column reaches half-way to its neighbours.
     centres = np.array(layers, dtype=float)
     edges = np.r_[centres[0] - 0.5, (centres[1:] + centres[:-1]) / 2, centres[-1] + 0.5]
-    rows = np.arange(len(EVERY_CLASS) + 1) - 0.5
+    rows = np.arange(len(asked) + 1) - 0.5
     image = axis.pcolormesh(edges, rows, grid.to_numpy(dtype=float), cmap="RdBu_r", vmin=LOW, vmax=HIGH)
     sure = cells[cells["p_holm"] < ALPHA]
-    axis.plot(sure["layer"], [EVERY_CLASS.index(name) for name in sure["positions"]], "k.", markersize=3)
+    axis.plot(sure["layer"], [asked.index(name) for name in sure["positions"]], "k.", markersize=3)
     for row in last.dropna(subset="first_half").itertuples():
         axis.plot([row.first_half] * 2, [-0.5, 0.5], color="black", linewidth=1.5)
         if np.isfinite(row.first_low + row.first_high):
