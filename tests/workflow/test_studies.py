@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 JOBS = {
     "paper": {"train_model": 8, "dump_states": 400, "warm_up_adapter": None, "answer_shard": 4 * 32},
     # Only the adapter run takes its written answers from the backbone, and LoRA starts from it.
-    "reference": {"train_model": 2, "warm_up_adapter": None, "answer_spoken_questions": 24, "answer_questions": 18},
+    "reference": {"train_model": 2, "warm_up_adapter": None, "answer_spoken_questions": 8, "answer_questions": 8},
     "runs": {"train_model": 8, "warm_up_adapter": 2, "answer_questions": 60, "answer_spoken_questions": 60},
     "public_models": {"train_model": None, "encode_speech": None, "synthesize_speech": 6, "dump_states": 9},
 }
