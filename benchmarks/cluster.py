@@ -69,7 +69,7 @@ def cluster(state: Path, n_nodes: int = 1) -> Iterator[None]:
         yield
     finally:
         subprocess.run([SLURM / "stop.sh", state], check=True, timeout=60)
-        shutil.rmtree(CONFIGURATION)
+        shutil.rmtree(CONFIGURATION, ignore_errors=True)
         if kept.exists():
             shutil.copytree(kept, CONFIGURATION)
 

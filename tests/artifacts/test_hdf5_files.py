@@ -215,7 +215,7 @@ def test_truncated_and_foreign_hdf5_files_are_named(tmp_path, features):
     with pytest.raises(ArtifactError, match="not a readable HDF5 file"):
         FeatureReader(cut)
     with (
-        pytest.raises(ArtifactError, match="schema 'features/1', expected 'activations/1'"),
+        pytest.raises(ArtifactError, match="schema 'features/1', expected 'activations/2'"),
         StateReader(path),
     ):
         pass

@@ -1,7 +1,5 @@
 """What the digest of a step sees and what it does not, on small packages."""
 
-import json
-
 import pytest
 
 from workflow_scripts.planning.code import Code, CodeError
@@ -315,47 +313,6 @@ def test_functions_that_are_named_by_a_text_count(package):
     assert package(run, files, functions=["core:draw"]).digest == package(run, edited, functions=["core:draw"]).digest
     run = 'WHERE = "workflow_scripts.stage.other:draw"\ndef run(s):\n    return s(WHERE)'
     assert package(run, files).digest != package(run, edited).digest
-
-
-def test_a_cache_changes_no_digest_and_a_damaged_one_is_made_again(tmp_path):
-    for name, text in {"stage/step.py": f"{USE}\n{MAIN}", "core.py": "def used(s):\n    return s\n"}.items():
-        (tmp_path / "workflow_scripts" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "workflow_scripts" / name).write_text(text)
-    cache = tmp_path / "cache.json"
-
-    def digest(*cached):
-        return Code(Sources(tmp_path, *cached)).step("stage/step.py").digest
-
-    digests = {digest(cache), digest(cache)}
-    assert set(json.loads(cache.read_text())["values"]) == {"workflow_scripts.core", "workflow_scripts.stage.step"}
-    cache.write_text("{")
-    (tmp_path / "digests.json").write_text("{")
-    digests |= {digest(cache), digest()}
-    assert len(digests) == 1
-    (tmp_path / "workflow_scripts/core.py").write_text("def used(s):\n    return 2 * s\n")
-    assert digest(cache) not in digests
-    (tmp_path / "workflow_scripts/core.py").write_text("def used(s)\n")
-    with pytest.raises(SyntaxError, match=r"core\.py"):
-        digest(cache)
-
-
-def test_a_digest_is_remembered_until_any_source_changes(tmp_path, monkeypatch):
-    for name, text in {"stage/step.py": f"{USE}\n{MAIN}", "core.py": "def used(s):\n    return s\n"}.items():
-        (tmp_path / "workflow_scripts" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "workflow_scripts" / name).write_text(text)
-
-    def step():
-        return Code(Sources(tmp_path, tmp_path / "cache.json")).step("stage/step.py")
-
-    first = step()
-    with monkeypatch.context() as patch:
-        patch.setattr(Sources, "get", lambda *_: pytest.fail("a module is read again"))
-        assert step().digest == first.digest
-    assert step().definitions == first.definitions, "read when they are asked for"
-    (tmp_path / "workflow_scripts/core.py").write_text("# a comment\ndef used(s):\n    return s\n")
-    read = []
-    monkeypatch.setattr(Sources, "get", lambda self, module, get=Sources.get: read.append(module) or get(self, module))
-    assert step().digest == first.digest and read
 
 
 def test_changes_name_the_definitions_at_the_root_of_it_and_no_renamed_ones(package):

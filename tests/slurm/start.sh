@@ -29,7 +29,7 @@ if ! munge -n > /dev/null 2>&1; then
 fi
 
 # /etc/slurm is the only place that jobs look at: SLURM_CONF is dropped inside a job step.
-# Both partitions have the one node: without a higher PriorityTier of `cpu`, a job that waits for the GPU holds up all others.
+# Both partitions have the same nodes: without a higher PriorityTier of `cpu`, a job that waits for the GPU holds up all others.
 # The GPU is /dev/null: requests are counted and jobs see CUDA_VISIBLE_DEVICES, nothing more.
 cat > /etc/slurm/gres.conf <<CONF
 AutoDetect=off

@@ -7,7 +7,7 @@ similarity.h5   `/{measure} (N, L+1)` and its null `/null/{measure}/{mean,sd,p}`
                 as CKA (L+1, L+1), and its draws `/shard/{measure}_draws (B, L+1)`
 alignment.h5    the same; ragged `/path/{metric}` and `/score/{metric}` (L+1, sum T_t) with `/offsets (N+1,)`;
                 `/examples/{id}/{metric}` token matrices; `/words/{frame,first,last,centre} (sum T_t)` and
-                `/position_bounds (sum T_s + 1)`, where the tokens' words are spoken (measures.time_truth)
+                `/position_bounds (sum (T_s + 1))`, where the tokens' words are spoken (measures.time_truth)
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ from workflow_scripts.artifacts import hdf5
 from workflow_scripts.artifacts.files import ArtifactError
 
 SIMILARITY = "similarity/3"
-ALIGNMENT = "alignment/4"
+ALIGNMENT = "alignment/5"
 DRAWS = "_draws"
 READINGS = "readings/1"
 """Scores of a few questions under other positions or states, in the same layout, without null."""

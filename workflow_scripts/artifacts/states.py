@@ -17,7 +17,7 @@ import numpy as np
 from workflow_scripts.artifacts import hdf5
 from workflow_scripts.artifacts.files import ArtifactError
 
-SCHEMA = "activations/1"
+SCHEMA = "activations/2"
 LAYER_CONVENTION = (
     "states[l] is the input of decoder layer l; states[L] is the last layer's output before the final norm"
 )
