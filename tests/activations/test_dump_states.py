@@ -3,6 +3,7 @@
 import json
 from itertools import pairwise
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -16,6 +17,7 @@ from workflow_scripts.activations.dump_states import (
 )
 from workflow_scripts.artifacts.checkpoints import weights_hash
 from workflow_scripts.artifacts.files import ArtifactError
+from workflow_scripts.artifacts.partial import PartialArrays
 from workflow_scripts.artifacts.states import StateReader
 from workflow_scripts.artifacts.utterances import UTTERANCES
 from workflow_scripts.settings.analysis import ActivationSettings
@@ -127,6 +129,62 @@ def test_states_are_computed_one_batch_at_a_time_as_they_are_consumed(study, mon
     next(stream)
     assert calls == [2, 2, 2, 2]
     assert [first[0], second[0]] == sorted(range(4), key=lambda number: -lengths[number])[:2]  # longest first
+
+
+def datasets(path):
+    """Bytes of every dataset of an HDF5 file."""
+    found = {}
+    with h5py.File(path) as file:
+        file.visititems(lambda name, one: found.update({name: one[()].tobytes()} if hasattr(one, "dtype") else {}))
+    return found
+
+
+@pytest.mark.parametrize("done", [1, 2, 3])
+def test_a_killed_step_goes_on_behind_its_last_batch_and_writes_the_file_of_an_uninterrupted_one(
+    study, tmp_path, monkeypatch, done
+):
+    lm, asked = study.load(), shard_of(study)
+    compute, calls = lm.states, []
+
+    def killed(queries):
+        if len(calls) == limit:
+            raise KeyboardInterrupt
+        calls.append(len(queries))
+        return compute(queries)
+
+    def write(name, batch_size=1):
+        partial = PartialArrays(tmp_path / name, "of this run")
+        write_shard_states(tmp_path / name, lm, asked, ActivationSettings(batch_size=batch_size), {}, partial)
+        return partial
+
+    monkeypatch.setattr(lm, "states", killed)
+    limit = 99
+    write("whole.h5").remove()
+    calls.clear()
+    limit = 2 * done + 1  # in the middle of a batch: spoken, not yet written
+    with pytest.raises(KeyboardInterrupt):
+        write("killed.h5")
+    cut = tmp_path / ".killed.h5.partial" / "unfinished"
+    cut.write_bytes(b"PK")
+    calls.clear()
+    limit = 99
+    partial = write("killed.h5")
+    assert len(calls) == 2 * (4 - done), "the others only"
+    assert datasets(tmp_path / "killed.h5") == datasets(tmp_path / "whole.h5")
+    partial.remove()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["killed.h5", "whole.h5"]
+
+
+def test_states_of_another_run_or_cut_off_by_a_kill_are_computed_again(tmp_path):
+    first = PartialArrays(tmp_path / "states.h5", "of this run")
+    first.add("a", {"x": np.arange(3)})
+    first.add("b", {"x": np.arange(9000)})
+    assert PartialArrays(tmp_path / "states.h5", "of this run").get("a")["x"].tolist() == [0, 1, 2]
+    for file in first.path.iterdir():
+        file.write_bytes(file.read_bytes()[:-20])
+    assert first.get("a") is first.get("b") is None
+    assert PartialArrays(tmp_path / "states.h5", "of another run").get("a") is None
+    assert list(first.path.iterdir()) == []
 
 
 def test_states_that_are_not_finite_stop_the_step_and_leave_no_file(study, tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ from tests.tiny_study import write_tiny_study
 from workflow_scripts.activations.dump_states import dump_states
 from workflow_scripts.alignment.align_tokens import align_tokens
 from workflow_scripts.artifacts.answers import EDITED_ANSWERS
+from workflow_scripts.artifacts.partial import PartialBatches
 from workflow_scripts.artifacts.questions import QUESTIONS
 from workflow_scripts.artifacts.utterances import UTTERANCES
 from workflow_scripts.artifacts.word_times import WORD_TIMES, TimedWord, WordTimes
@@ -59,7 +60,9 @@ def alignment(study, tmp_path_factory):
 def run_edits(study, alignment):
     """Runs the step; gives the records by (question, edit) and the header's provenance."""
 
-    def run(path, operations, layer=0, batch_size=3, seed=7, alignment=alignment, study=study, dtype="float32"):
+    def run(
+        path, operations, layer=0, batch_size=3, seed=7, alignment=alignment, study=study, dtype="float32", partial=None
+    ):
         def open_in_float32(*arguments, **options):
             trained = open_model(*arguments, **options)
             return dataclasses.replace(trained, lm=study.load()) if dtype == "float32" else trained
@@ -70,6 +73,7 @@ def run_edits(study, alignment):
                 **study.inputs(),
                 alignment=alignment,
                 answers=path,
+                partial=PartialBatches(path, "of this run"),
                 shard=SHARD,
                 max_new_tokens=8,
                 intervention={"subset": "tiny", "layer": layer, "operations": operations},

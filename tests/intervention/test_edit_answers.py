@@ -11,6 +11,7 @@ from tests.tiny_study import write_tiny_study
 from workflow_scripts.artifacts.answers import EDITED_ANSWERS
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.measurements import ALIGNMENT, read_measurements, write_measurements
+from workflow_scripts.artifacts.partial import PartialBatches
 from workflow_scripts.intervention import answer_grid as module
 from workflow_scripts.intervention import edit_answers
 from workflow_scripts.speech_lm.families import hf_folder
@@ -171,6 +172,33 @@ def test_one_more_entry_leaves_the_others_as_they_are(run_edits, edited, tmp_pat
         assert (row.token_ids, row.frames, row.shifts) == (rows[key].token_ids, rows[key].frames, rows[key].shifts)
 
 
+def test_a_killed_step_goes_on_behind_its_last_batch_with_the_same_file(run_edits, tmp_path, monkeypatch):
+    some = {name: OPERATIONS[name] for name in ("none", "no_op", "angle_all", "noisy", "oracle")}
+    rows, header = run_edits(tmp_path / "whole.jsonl", some, batch_size=1)
+    answer_batch, calls = edit_answers.answer_batch, []
+
+    def killed(*arguments):
+        if len(calls) == limit:
+            raise KeyboardInterrupt
+        calls.append(arguments[2])
+        return answer_batch(*arguments)
+
+    monkeypatch.setattr(edit_answers, "answer_batch", killed)
+    limit = 3
+    with pytest.raises(KeyboardInterrupt):
+        run_edits(tmp_path / "killed.jsonl", some, batch_size=1)
+    limit = 99
+    again, again_header = run_edits(tmp_path / "killed.jsonl", some, batch_size=1)
+    assert len(calls) == 4, "three before the kill, one after it"
+
+    def seconds_aside(records):
+        return {key: row.model_copy(update={"seconds": 0.0}) for key, row in records.items()}
+
+    assert seconds_aside(again) == seconds_aside(rows)
+    assert again_header["cells"] == header["cells"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["killed.jsonl", "whole.jsonl"]
+
+
 def test_a_no_op_that_changes_a_token_stops_the_step(run_edits, tmp_path, monkeypatch):
     unedited = module._unedited
 
@@ -194,7 +222,8 @@ def test_a_model_that_only_runs_as_a_whole_is_left_out_without_being_loaded(stud
     monkeypatch.setattr(hf_folder, "runs_from_embeddings", lambda _: False)
     monkeypatch.setattr(edit_answers, "open_model", lambda *_, **__: pytest.fail("loaded"))
     path = tmp_path / "answers.jsonl"
-    edit_answers.edit_answers(**public, alignment=alignment, answers=path, **options)
+    partial = PartialBatches(path, "of this run")
+    edit_answers.edit_answers(**public, alignment=alignment, answers=path, partial=partial, **options)
     rows, header = EDITED_ANSWERS.read_with_header(path)
     assert rows == [] and header["provenance"]["left_out"] == "it only runs as a whole"
     assert (header["provenance"]["model"], header["provenance"]["checkpoint"]) == ("tiny-public", "final")

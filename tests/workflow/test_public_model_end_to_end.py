@@ -89,6 +89,7 @@ def test_answers_states_similarity_alignment_and_edits_of_a_public_model(study):
         alignment,
         source,
         edited,
+        PartialBatches(edited, "of this run"),
         max_new_tokens=5,
         intervention=intervention,
         evaluation=BATCHES,

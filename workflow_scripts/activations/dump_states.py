@@ -2,7 +2,8 @@
 
 For each kept question, H^s (L+1, T_s, d) at the speech positions of the spoken query and H^t (L+1, T_t, d) at the text
 positions of the written one, template and padding left out. States are written batch by batch: memory does not grow
-with the number of questions. They are stored as bfloat16, whatever format the model computes in.
+with the number of questions, and a killed job goes on behind its last batch. They are stored as bfloat16, whatever
+format the model computes in.
 
 Of the first questions of the subset, a second file holds APS and Sim under readings that need other positions or states
 (`readings`).
@@ -21,6 +22,7 @@ from workflow_scripts.activations.readings import measure_readings
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.logs import progress
 from workflow_scripts.artifacts.measurements import READINGS, write_measurements
+from workflow_scripts.artifacts.partial import PartialArrays
 from workflow_scripts.artifacts.provenance import provenance
 from workflow_scripts.artifacts.questions import QUESTIONS
 from workflow_scripts.artifacts.states import SampleStates, write_states
@@ -69,6 +71,7 @@ def dump_states(
     activations: Mapping[str, Any],
     seed: int,
     readings: Path | None = None,
+    partial: PartialArrays | None = None,
 ) -> None:
     """Write the states of one checkpoint for the kept questions of a shard.
 
@@ -76,6 +79,7 @@ def dump_states(
         states: output.
         seed: of the split into shards.
         readings: output for the first `reading_questions` of the subset that are in this shard; None for none.
+        partial: what an earlier, killed run of this step has finished; None keeps nothing.
 
     Raises:
         ArtifactError: inputs do not hold the same questions (checked before the model is loaded), or states are not
@@ -92,16 +96,23 @@ def dump_states(
         "dropped": asked.dropped,
         "provenance": provenance(settings.model_dump() | {"system_prompt": model.system_prompt}),
     }
-    write_shard_states(states, loaded.lm, asked, settings, facts)
+    write_shard_states(states, loaded.lm, asked, settings, facts, partial)
     if readings is not None:
         first = {question.id for question in QUESTIONS.read(questions)[: settings.reading_questions]}
         chosen = [number for number, name in enumerate(asked.ids) if name in first]
         found = measure_readings(loaded.lm, asked, chosen, facts, settings.layers)
         write_measurements(readings, READINGS, found)
+    if partial is not None:
+        partial.remove()
 
 
 def write_shard_states(
-    path: Path, lm: SpeechLM, asked: SpokenShard, settings: ActivationSettings, facts: Mapping[str, Any]
+    path: Path,
+    lm: SpeechLM,
+    asked: SpokenShard,
+    settings: ActivationSettings,
+    facts: Mapping[str, Any],
+    partial: PartialArrays | None = None,
 ) -> None:
     """Write the state file of `asked` under a loaded model; `facts` become its attributes."""
     if settings.layers is not None and max(settings.layers) > lm.n_layers:
@@ -118,7 +129,7 @@ def write_shard_states(
         shapes.char_spans,
         lm.n_layers,
         lm.hidden_size,
-        stream_states(lm, asked, shapes.lengths, settings.batch_size, settings.layers),
+        stream_states(lm, asked, shapes.lengths, settings.batch_size, settings.layers, partial),
         settings.compression,
         facts,
         settings.layers,
@@ -144,16 +155,29 @@ def query_shapes(lm: SpeechLM, asked: SpokenShard) -> QueryShapes:
 
 
 def stream_states(
-    lm: SpeechLM, asked: SpokenShard, lengths: list[int], batch_size: int, layers: list[int] | None = None
+    lm: SpeechLM,
+    asked: SpokenShard,
+    lengths: list[int],
+    batch_size: int,
+    layers: list[int] | None = None,
+    partial: PartialArrays | None = None,
 ) -> Iterator[tuple[int, SampleStates]]:
-    """Pairs (question number, states), computed one batch of similar length at a time as they are asked for."""
+    """Pairs (question number, states), one batch of similar length at a time as they are asked for: taken from
+    `partial` if it is there, else computed."""
     chosen = {} if layers is None else {"layers": layers}
     grouped = batches(lengths, batch_size, MAX_POSITIONS)
     for group in progress(grouped, len(grouped), "batches of states"):
-        speech = lm.states([asked.spoken(lm, number) for number in group], **chosen)
-        text = lm.states([asked.written(lm, number) for number in group], **chosen)
+        key = f"questions {group}"
+        found = None if partial is None else partial.get(key)
+        if found is None:
+            speech = lm.states([asked.spoken(lm, number) for number in group], **chosen)
+            text = lm.states([asked.written(lm, number) for number in group], **chosen)
+            found = {f"speech{place}": _bits(one) for place, one in enumerate(speech)}
+            found |= {f"text{place}": _bits(one) for place, one in enumerate(text)}
+            if partial is not None:
+                partial.add(key, found)
         for place, number in enumerate(group):
-            yield number, SampleStates(speech=_bits(speech[place]), text=_bits(text[place]))
+            yield number, SampleStates(speech=found[f"speech{place}"], text=found[f"text{place}"])
 
 
 def _bits(states: torch.Tensor) -> np.ndarray:
@@ -172,5 +196,6 @@ if __name__ == "__main__":
             Path(s.output.states),
             **{name: s.params[name] for name in ("shard", "activations", "seed")},
             readings=Path(s.output.readings),
+            partial=PartialArrays.of_step(s),
         ),
     )

@@ -10,7 +10,8 @@ A model that only runs as a whole has no such prefill: its file holds no answers
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ from workflow_scripts.artifacts.answers import EDITED_ANSWERS, EditedAnswerRecor
 from workflow_scripts.artifacts.files import sha256_text
 from workflow_scripts.artifacts.logs import progress
 from workflow_scripts.artifacts.measurements import ALIGNMENT, Measurements, check_alignment, read_measurements
+from workflow_scripts.artifacts.partial import PartialBatches
 from workflow_scripts.artifacts.provenance import provenance
 from workflow_scripts.artifacts.questions import Question
 from workflow_scripts.intervention.answer_grid import GridAnswer, answer_batch, even_batches
-from workflow_scripts.intervention.grid import grid_cells
+from workflow_scripts.intervention.grid import Cell, grid_cells
 from workflow_scripts.intervention.measured_paths import shard_context
 from workflow_scripts.intervention.question_edits import EditTally
 from workflow_scripts.settings.analysis import EvaluationSettings
@@ -48,6 +50,7 @@ def edit_answers(
     alignment: Path,
     model: ModelSource,
     answers: Path,
+    partial: PartialBatches,
     *,
     shard: str,
     max_new_tokens: int,
@@ -60,6 +63,7 @@ def edit_answers(
     Args:
         alignment: alignment file of the same model, checkpoint and shard.
         answers: output.
+        partial: what an earlier, killed run of this step has finished.
         seed: of the split into shards, of random choices and random directions; decoding draws nothing.
 
     Raises:
@@ -78,7 +82,8 @@ def edit_answers(
         _write_left_out(answers, model, shard)
         return
     check_alignment(alignment, aligned, asked.ids, loaded.facts)
-    records, described = answer_under_edits(loaded.lm, asked, aligned, settings, batching, max_new_tokens, seed)
+    given = (settings, batching, max_new_tokens, seed, partial)
+    records, described = answer_under_edits(loaded.lm, asked, aligned, *given)
     facts = {
         **loaded.facts,
         "shard": shard,
@@ -90,6 +95,7 @@ def edit_answers(
     used = {"intervention": settings.model_dump(), "evaluation": batching.model_dump()}
     used |= {"max_new_tokens": max_new_tokens, "system_prompt": model.system_prompt}
     EDITED_ANSWERS.write(answers, records, provenance(used, **facts))
+    partial.remove()
 
 
 def _write_left_out(answers: Path, model: ModelSource, shard: str) -> None:
@@ -107,8 +113,9 @@ def answer_under_edits(
     batching: EvaluationSettings,
     max_new_tokens: int,
     seed: int,
+    partial: PartialBatches,
 ) -> tuple[list[EditedAnswerRecord], dict[str, dict[str, Any]]]:
-    """Records and the facts and counts of each cell.
+    """Records and the facts and counts of each cell; batches that `partial` holds are taken from there.
 
     Records go question by question: unedited, written, then the cells in the order configured, then the ceilings.
 
@@ -123,19 +130,38 @@ def answer_under_edits(
     lengths = [asked.spoken(lm, number).length for number in range(len(asked.ids))]
     grouped = batches(lengths, *even_batches(len(lengths), batching))
     for group in progress(grouped, len(grouped), f"batches under {len(cells)} edits"):
-        found = answer_batch(lm, asked, group, context, cells, oracles, batching, max_new_tokens)
-        for place, number in enumerate(group):
-            question = asked.questions[number]
-            rows[number] = [_record(question, key, one[place]) for key, one in found.items()]
+        key = f"questions {group}"
+        if (kept := partial.get(key)) is None:
+            found = answer_batch(lm, asked, group, context, cells, oracles, batching, max_new_tokens)
+            kept = _batch_values(asked, group, cells, found)
+            partial.add(key, kept)
+        for number, lines in zip(group, kept["records"], strict=True):
+            rows[number] = [EditedAnswerRecord.model_validate(line) for line in lines]
         for cell in cells:
-            for one in found[cell.key]:
-                tallies[cell.key].add(one.made)
+            tallies[cell.key].join(EditTally(**kept["tallies"][cell.key]))
     described = {cell.key: cell.facts() | tallies[cell.key].summary() for cell in cells}
     for cell in cells:
         if cell.edit in context.erasures:
             described[cell.key] |= context.erasures[cell.edit].facts()
     described |= {name: {"name": name, "operation": ORACLE} for name in oracles}
     return [row for number in range(len(asked.ids)) for row in rows[number]], described
+
+
+def _batch_values(
+    asked: SpokenShard, group: Sequence[int], cells: Sequence[Cell], found: Mapping[str, list[GridAnswer]]
+) -> dict[str, Any]:
+    """A batch as JSON values: the records of each question, and the tally of each cell."""
+    tallies = {cell.key: EditTally() for cell in cells}
+    for key, tally in tallies.items():
+        for one in found[key]:
+            tally.add(one.made)
+    return {
+        "records": [
+            [_record(asked.questions[number], key, one[place]).model_dump() for key, one in found.items()]
+            for place, number in enumerate(group)
+        ],
+        "tallies": {key: asdict(tally) for key, tally in tallies.items()},
+    }
 
 
 def _record(question: Question, key: str, found: GridAnswer) -> EditedAnswerRecord:
@@ -171,6 +197,7 @@ if __name__ == "__main__":
             *(optional_path(s.input[name]) for name in INPUTS),
             ModelSource.of_step(s),
             Path(s.output.answers),
+            PartialBatches.of_step(s),
             **{name: s.params[name] for name in ("shard", "max_new_tokens", "intervention", "evaluation", "seed")},
         ),
     )

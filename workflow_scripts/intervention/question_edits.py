@@ -1,8 +1,9 @@
 """Edits of one question for one cell of the grid, and what is recorded about them."""
 
 import zlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -217,6 +218,15 @@ class EditTally:
             self.unedited[found.skipped] = self.unedited.get(found.skipped, 0) + 1
         self.log_norm_ratios += found.log_norm_ratios
         self.shifts += found.shifts
+
+    def join(self, other: "EditTally") -> None:
+        """Count another tally's questions too."""
+        for one in fields(self):
+            mine, theirs = getattr(self, one.name), getattr(other, one.name)
+            if isinstance(mine, dict):
+                setattr(self, one.name, dict(Counter(mine) + Counter(theirs)))
+            else:
+                setattr(self, one.name, mine + theirs)
 
     def summary(self) -> dict[str, Any]:
         """Plain values for a file header; means are None where nothing was edited."""
