@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from workflow_scripts.training.collator import POSITIONS_STEP, round_up
 from workflow_scripts.training.sampler import LengthGroupedOrder, MixedBatchSampler
 
 
@@ -55,6 +56,21 @@ def test_batches_hold_similar_lengths():
 
     # 8 of 400 uniform lengths at random span 311 on average.
     assert sum(spread(step) for step in range(order.steps_per_epoch)) / order.steps_per_epoch < 155
+
+
+@pytest.mark.parametrize("batch", [12, 4])
+def test_micro_batches_of_four_leave_less_than_a_tenth_of_their_positions_empty(batch):
+    """Lengths as of questions: most of them short, up to 300 positions; rounded up as the collator does."""
+    lengths = [40 + int(260 * ((k * 0.6180339887) % 1) ** 3) for k in range(1200)]
+    order = LengthGroupedOrder(lengths, batch, (0,))
+    real = padded = 0
+    for step in range(order.steps_per_epoch):
+        rows = [lengths[item] for item in order.batch(step)]
+        for start in range(0, batch, 4):
+            part = rows[start : start + 4]
+            real += sum(part)
+            padded += 4 * round_up(max(part), POSITIONS_STEP)
+    assert 1 - real / padded < 0.1
 
 
 def test_too_few_samples_or_no_speech_is_an_error_with_a_remedy():

@@ -11,7 +11,7 @@ from torch import Tensor
 from workflow_scripts.speech_lm.trainable.lslm import IGNORED_LABEL
 from workflow_scripts.training.dataset import Sample
 
-POSITIONS_STEP = 16
+POSITIONS_STEP = 8
 """Rows are padded to a multiple of this many positions: kernels are prepared anew for each new shape."""
 FRAMES_STEP = 50
 """Features are padded to a multiple of this many frames (one second), for the same reason."""

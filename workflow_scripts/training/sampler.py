@@ -6,15 +6,17 @@ from functools import lru_cache
 import numpy as np
 from torch.utils.data import Sampler
 
-STEPS_PER_GROUP = 4
-"""Batches are cut from length-sorted groups of this many batches: little padding, and kinds of prompts stay mixed."""
+STEPS_PER_GROUP, ITEMS_PER_GROUP = 4, 64
+"""Batches are cut from length-sorted groups of this many batches and at least so many items: little padding, and kinds
+of prompts stay mixed."""
 
 
 class LengthGroupedOrder:
     """Endless epochs over N items: each item at most once an epoch, items of like length in the same batch.
 
-    An epoch is a random permutation, cut into groups of `STEPS_PER_GROUP` batches; each group is sorted by length,
-    cut into batches, and all batches are shuffled. What does not fill the last batch waits for another epoch.
+    An epoch is a random permutation, cut into groups of at least `STEPS_PER_GROUP` batches and `ITEMS_PER_GROUP` items;
+    each group is sorted by length, cut into batches, and all batches are shuffled. What does not fill the last batch
+    waits for another epoch.
     """
 
     def __init__(self, lengths: Sequence[int], batch_size: int, seed: Sequence[int]) -> None:
@@ -38,7 +40,7 @@ class LengthGroupedOrder:
         """(steps_per_epoch, batch_size) items."""
         rng = np.random.default_rng([*self.seed, epoch])
         order = rng.permutation(len(self.lengths))[: self.steps_per_epoch * self.batch_size]
-        size = STEPS_PER_GROUP * self.batch_size
+        size = max(STEPS_PER_GROUP, -(-ITEMS_PER_GROUP // self.batch_size)) * self.batch_size
         groups = [order[start : start + size] for start in range(0, len(order), size)]
         ordered = [group[np.argsort(self.lengths[group], kind="stable")] for group in groups]
         return rng.permutation(np.concatenate(ordered).reshape(-1, self.batch_size), axis=0)
