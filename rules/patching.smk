@@ -70,6 +70,32 @@ rule compare_patches:
         "../workflow_scripts/patching/compare_patches.py"
 
 
+rule build_patch_tag_table:
+    input:
+        questions=plan.questions(study.config.patched_subset),
+        manifest=plan.manifest(study.config.patched_subset),
+        patches=study.patches(),
+    output:
+        table="results/patching/patching_tags.csv",
+    log:
+        "logs/patching/build_patch_tag_table.log",
+    benchmark:
+        "results/rule_times/patching/build_patch_tag_table.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        code=plan.code("patching/build_patch_tag_table.py"),
+        seed=config["seed"],
+    message:
+        "What exchanged states restore, by kind of question"
+    script:
+        "../workflow_scripts/patching/build_patch_tag_table.py"
+
+
 rule read_attention:
     input:
         questions="results/benchmark/{subset}/questions.jsonl",

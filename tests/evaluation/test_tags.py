@@ -8,8 +8,9 @@ from tests.evaluation.test_answer_questions import QUESTION
 from workflow_scripts.artifacts.questions import QUESTIONS
 from workflow_scripts.artifacts.tables import read_table, select
 from workflow_scripts.artifacts.utterances import UTTERANCES, Utterance
-from workflow_scripts.evaluation.build_tag_table import build_tag_table, tag_rows
-from workflow_scripts.evaluation.question_tags import all_tags, in_order, names, speech_tags, word_tags
+from workflow_scripts.evaluation.build_tag_table import build_tag_table
+from workflow_scripts.measures.question_tags import all_tags, in_order, names, speech_tags, word_tags
+from workflow_scripts.statistics.by_tag import tag_rows
 from workflow_scripts.statistics.means import POINTS
 
 
@@ -122,7 +123,7 @@ def test_a_rare_tag_has_its_gap_and_no_test():
 
 def test_random_tags_are_called_different_as_rarely_as_stated(monkeypatch):
     """Family-wise, over six tags of a study: below 5 % but for chance."""
-    monkeypatch.setattr("workflow_scripts.evaluation.build_tag_table.DRAWS", 199)
+    monkeypatch.setattr("workflow_scripts.statistics.by_tag.DRAWS", 199)
     monkeypatch.setattr("gc.collect", lambda: 0)  # statsmodels' Holm does so, which takes longer than all the rest
     called = 0
     for seed in range(40):

@@ -58,6 +58,8 @@ WRITTEN = {
     "claims low": ("mean over", "R2 over", "difference of R2"),
     "tests difference_low": ("edits",),
     "patching share_low": ("restored share",),
+    "patching_tags low": ("loss gap",),
+    "patching_tags difference_low": ("groups",),
     "patching_profiles first_low": ("first layer",),
     "attention share_low": ("share",),
     "knockout change_low": ("loss gap",),

@@ -223,6 +223,7 @@ def test_exchanging_states_adds_its_steps_figure_and_claims_and_runs_no_other_mo
     assert set(counts) == {
         "patch_states",
         "compare_patches",
+        "build_patch_tag_table",
         "judge_claims",
         "plot",
         "build_manifest",
@@ -237,6 +238,7 @@ def test_reading_attention_adds_its_steps_figure_and_claim(finished):
     assert set(counts) == {
         "patch_states",
         "compare_patches",
+        "build_patch_tag_table",
         "read_attention",
         "compare_attention",
         "judge_claims",

@@ -170,6 +170,7 @@ RUNNING = OPENING | {"answer_questions_base", "answer_instructions", "measure_re
 TRAINED = ("smollm2-lora", "smollm2-full")
 SCORES = {"score_answers", "score_answers_base", "score_floors"}
 SCORE_TABLES = {"build_floor_table", "build_gap_table", "build_skill_table", "build_tag_table"}
+TAGGED = {"build_tag_table", "build_patch_tag_table"}
 LABELLED = {"build_report", "build_tables"} | of(
     ["plot"],
     *(
@@ -320,7 +321,7 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
     "where a word is read": (change("measures/word_reading.py", "positions_of"), {"measure_responses", "probe_states"}),
     "what a probe is": (change("measures/probes.py", "PENALTY"), {"probe_states"}),
     "what is probed": (change("probes/targets.py", "ask"), {"probe_states"}),
-    "what a name is": (change("measures/word_kinds.py", "name_runs"), {"build_tag_table", "probe_states"}),
+    "what a name is": (change("measures/word_kinds.py", "name_runs"), TAGGED | {"probe_states"}),
     "runs of probes": (change("probes/join_probes.py", "join_probes"), {"join_probes"}),
     "exchanged words": (change("measures/word_reading.py", "exchanged"), {"build_response_table"}),
     # --- single steps
@@ -330,8 +331,8 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
     "what an answer can look at": (change("patching/attention.py", "classes"), {"read_attention"}),
     "what patches restore": (change("statistics/mediation.py", "HALF"), {"compare_patches"}),
     "tests of the knockout": (change("patching/compare_attention.py", "knockout_rows"), {"compare_attention"}),
-    "kinds of questions": (change("evaluation/question_tags.py", "WER_BINS"), {"build_tag_table"}),
-    "exchanged tags": (change("statistics/group_tests.py", "exchange_p"), {"build_tag_table"}),
+    "kinds of questions": (change("measures/question_tags.py", "WER_BINS"), TAGGED),
+    "exchanged tags": (change("statistics/group_tests.py", "exchange_p"), TAGGED),
     "edits": (change("intervention/operations.py", "ZERO_NORM"), {"edit_answers"}),
     "erased words": (change("measures/linear_erasure.py", "STEPS"), {"edit_answers"}),
     "tests of edits": (change("intervention/compare_edits.py", "judge"), {"compare_edits"}),

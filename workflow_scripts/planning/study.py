@@ -193,7 +193,8 @@ class Study:
 
     def patching_tables(self) -> list[str]:
         """Tables of the patching stage; none if it is off."""
-        return [f"results/patching/{name}.csv" for name in ("patching", "patching_profiles") if self.patches()]
+        names = ("patching", "patching_profiles", "patching_tags") if self.patches() else ()
+        return [f"results/patching/{name}.csv" for name in names]
 
     def attention_tables(self) -> list[str]:
         """Tables of the attention of answers; none if it is not read."""
