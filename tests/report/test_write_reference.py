@@ -3,6 +3,7 @@
 import json
 import shutil
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -14,7 +15,7 @@ from workflow_scripts.artifacts.tables import last_checkpoints, read_table, sele
 from workflow_scripts.figures.table import FIGURES
 from workflow_scripts.measures.labels import label
 from workflow_scripts.report.numbers import fixed
-from workflow_scripts.report.write_reference import TABLES, write_reference
+from workflow_scripts.report.write_reference import OPT_IN, TABLES, write_reference
 
 
 @pytest.fixture
@@ -37,6 +38,10 @@ def results(tmp_path):
         Image.new("RGB", (8, 8), "white").save(results / "figures" / f"{name}.png")
     manifest = write_made_manifest(results / "report" / "manifest.json")
     content = json.loads(manifest.read_text())
+    for name in map(Path, content["sha256"]):
+        if name.parent.name in OPT_IN:
+            (tmp_path / name.parent).mkdir(exist_ok=True)
+            shutil.copy2(made.table(name.stem), tmp_path / name)
     content["settings"] |= {"models": {model: {} for model in made.models}}
     manifest.write_text(json.dumps(content))
     return results
@@ -68,6 +73,8 @@ def test_a_figure_of_tables_that_the_study_does_not_make_is_left_out(results, tm
     (results / "figures" / "patching.png").unlink()
     write_reference(results, tmp_path / "target", FIGURES)
     assert "(figures/patching.png)" not in (tmp_path / "target" / "README.md").read_text()
+    copied = {one.name for one in (tmp_path / "target" / "tables").iterdir()}
+    assert "patching.csv" not in copied and {"patching_profiles.csv", "probes.csv"} <= copied
 
 
 def test_controls_follow_the_edit_that_they_are_for(results, tmp_path):

@@ -41,6 +41,8 @@ TABLES = (
     "intervention/tests.csv",
     "intervention/cases.csv",
 )
+OPT_IN = ("patching", "probes")
+"""Stages that are off by default; those of their tables that the run made are copied too."""
 
 
 class Illustration(Protocol):
@@ -75,6 +77,9 @@ def write_reference(
     tables = {Path(name).name: require(results / name, "snakemake all") for name in TABLES}
     for path in [*sorted((results / "correlation").glob("*.csv")), *sorted((results / "tables").glob("*.csv"))]:
         tables[path.name] = path
+    # What is there of another study is not of this run.
+    opted = [path for path in map(Path, manifest["sha256"]) if path.parent.name in OPT_IN]
+    tables |= {path.name: require(results / path.relative_to("results"), "snakemake all") for path in opted}
     for path in sorted((results / "training").glob("*/log.csv")):
         tables[f"training_{path.parent.name}.csv"] = path
     large = []
