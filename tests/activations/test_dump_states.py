@@ -190,9 +190,10 @@ def test_states_of_another_run_or_cut_off_by_a_kill_are_computed_again(tmp_path)
 def test_states_that_are_not_finite_stop_the_step_and_leave_no_file(study, tmp_path, monkeypatch):
     lm, asked = study.load(), shard_of(study)
     lm.decoder_layers[1].mlp.down_proj.weight.data.fill_(float("nan"))
+    partial = PartialArrays(tmp_path / "bad.h5", "of this run")
     with pytest.raises(ArtifactError, match="not finite from layer 2 on"):
-        write_shard_states(tmp_path / "bad.h5", lm, asked, ActivationSettings(compression="none"), {})
-    assert list(tmp_path.iterdir()) == []
+        write_shard_states(tmp_path / "bad.h5", lm, asked, ActivationSettings(compression="none"), {}, partial)
+    assert list(tmp_path.iterdir()) == [], "nor a batch that the next run would take over"
 
 
 def test_a_shard_without_kept_questions_is_refused_before_the_model_is_loaded(tmp_path):

@@ -310,7 +310,7 @@ EDITS: dict[str, tuple[Edit, set[str]]] = {
     ),
     "intervals of differences": (
         change("statistics/means.py", "difference_interval"),
-        SCORE_TABLES | {"build_response_table", "compare_edits", "probe_states"},
+        SCORE_TABLES | {"build_patch_tag_table", "build_response_table", "compare_edits", "probe_states"},
     ),
     "an interval over runs": (change("statistics/run_validation.py", "jackknife_interval"), {"regress_gap"}),
     "CKA": (change("measures/cka.py", "layer_cka"), {"measure_similarity"}),

@@ -136,8 +136,8 @@ TABLES: Mapping[str, Columns] = {
         first_high reached last_half width mean_share split_half skipped note"""
     ),
     "patching_tags": _columns(
-        """model checkpoint step subset kind positions tag n value low high n_rest rest difference difference_low
-        difference_high p p_holm"""
+        """model checkpoint step subset kind positions measure tag n value low high n_rest rest difference
+        difference_low difference_high p p_holm"""
     ),
     "attention": _columns(
         """model checkpoint step subset kind form positions layer n share share_low share_high uniform highest skipped

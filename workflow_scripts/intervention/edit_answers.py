@@ -11,7 +11,6 @@ A model that only runs as a whole has no such prefill: its file holds no answers
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +159,7 @@ def _batch_values(
             [_record(asked.questions[number], key, one[place]).model_dump() for key, one in found.items()]
             for place, number in enumerate(group)
         ],
-        "tallies": {key: asdict(tally) for key, tally in tallies.items()},
+        "tallies": {key: tally.values() for key, tally in tallies.items()},
     }
 
 

@@ -3,7 +3,7 @@
 import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -219,14 +219,27 @@ class EditTally:
         self.log_norm_ratios += found.log_norm_ratios
         self.shifts += found.shifts
 
+    def values(self) -> dict[str, Any]:
+        """Its attributes, to be kept as JSON."""
+        return {
+            "questions": self.questions,
+            "edited": self.edited,
+            "zero_vectors": self.zero_vectors,
+            "exhausted": self.exhausted,
+            "unedited": self.unedited,
+            "log_norm_ratios": self.log_norm_ratios,
+            "shifts": self.shifts,
+        }
+
     def join(self, other: "EditTally") -> None:
         """Count another tally's questions too."""
-        for one in fields(self):
-            mine, theirs = getattr(self, one.name), getattr(other, one.name)
-            if isinstance(mine, dict):
-                setattr(self, one.name, dict(Counter(mine) + Counter(theirs)))
-            else:
-                setattr(self, one.name, mine + theirs)
+        self.questions += other.questions
+        self.edited += other.edited
+        self.zero_vectors += other.zero_vectors
+        self.exhausted += other.exhausted
+        self.unedited = dict(Counter(self.unedited) + Counter(other.unedited))
+        self.log_norm_ratios += other.log_norm_ratios
+        self.shifts += other.shifts
 
     def summary(self) -> dict[str, Any]:
         """Plain values for a file header; means are None where nothing was edited."""

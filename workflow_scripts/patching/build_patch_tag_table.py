@@ -1,10 +1,13 @@
 """patching_tags.csv: does a patch restore more for a kind of questions than for the rest? By `question_tags` (ours).
 
-A question's effect is how far states of the written run, put into the spoken one, move its outcome beyond those of
-another written question: patch - other, in nats of margin or loss, mean over the patched layers (single ones, or of the
-smallest window), so that no layer is chosen. A row has the mean effect of the questions with a tag, that of the rest,
-their difference with interval and p of exchanged tags (`statistics.by_tag`), Holm's correction over the tags of a
-model, kind and position class. Questions without a partner are left out.
+Two measures of each question, in nats of margin or loss, means over the patched layers (single ones, or of the smallest
+window), so that no layer is chosen. patched: how far states of the written run, put into the spoken one, move its
+outcome (patch - base). beyond_other: how much further than those of another written question do (patch - other). A tag
+matters only where both say so: the second alone may be large because the other question's states do harm.
+
+A row has the mean of the questions with a tag, that of the rest, their difference with interval and p of exchanged tags
+(`statistics.by_tag`), Holm's correction over the tags of a model, kind, position class and measure. Questions without a
+partner are left out; so are models without patched questions, which `patching_profiles.csv` names.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -56,9 +59,11 @@ def effect_rows(
             cells.setdefault((one.kind, one.positions), {}).setdefault(one.id, {})[one.source] = one
     for (kind, positions), by_question in cells.items():
         pairs = {name: (own[PATCH], own[OTHER]) for name, own in by_question.items() if len(own) == 2}
-        effects = np.array([np.mean(patch.values) - np.mean(other.values) for patch, other in pairs.values()])
-        for row in tag_rows(effects, None, [tags[name] for name in pairs], seed):
-            yield {"kind": kind, "positions": positions} | row
+        moved = np.array([np.mean(patch.values) - patch.base for patch, _ in pairs.values()])
+        beyond = np.array([np.mean(patch.values) - np.mean(other.values) for patch, other in pairs.values()])
+        for measure, values in (("patched", moved), ("beyond_other", beyond)):
+            for row in tag_rows(values, None, [tags[name] for name in pairs], seed):
+                yield {"kind": kind, "positions": positions, "measure": measure} | row
 
 
 if __name__ == "__main__":

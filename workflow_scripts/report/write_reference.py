@@ -81,6 +81,8 @@ def write_reference(
     opted = [path for path in map(Path, manifest["sha256"]) if path.parent.name in OPT_IN]
     tables |= {path.name: require(results / path.relative_to("results"), "snakemake all") for path in opted}
     for path in sorted((results / "training").glob("*/log.csv")):
+        if path.parent.name not in manifest["settings"]["models"]:
+            continue
         tables[f"training_{path.parent.name}.csv"] = path
     large = []
     for name, path in tables.items():

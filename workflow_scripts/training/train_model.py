@@ -34,7 +34,7 @@ from workflow_scripts.training.heldout import FormLoss, heldout_losses
 from workflow_scripts.training.initial_model import SWAMPING_SHARE, new_lslm, swamped_matrices
 from workflow_scripts.training.objectives import DISTILLATIONS, OBJECTIVES
 from workflow_scripts.training.online import open_features
-from workflow_scripts.training.sampler import MixedBatchSampler
+from workflow_scripts.training.sampler import ITEMS_PER_GROUP, STEPS_PER_GROUP, MixedBatchSampler
 from workflow_scripts.training.sharding import shard, split_again
 
 logger = logging.getLogger(__name__)
@@ -109,7 +109,14 @@ def train_model(
     if entry.shard and args.world_size > 1:
         shard(lslm, args.device, args.world_size, bf16=args.bf16)
     fingerprint = settings_hash(
-        {"settings": facts["settings"], "inputs": inputs, "libraries": library_versions(), "processes": args.world_size}
+        {
+            "settings": facts["settings"],
+            "inputs": inputs,
+            "libraries": library_versions(),
+            "processes": args.world_size,
+            # A run that goes on sees the samples in the order in which it began.
+            "order": [STEPS_PER_GROUP, ITEMS_PER_GROUP],
+        }
     )
     if args.should_save:
         discard_other_run(folder, fingerprint)
