@@ -77,6 +77,14 @@ def test_a_figure_of_tables_that_the_study_does_not_make_is_left_out(results, tm
     assert "patching.csv" not in copied and {"patching_profiles.csv", "probes.csv"} <= copied
 
 
+def test_a_training_log_of_another_study_in_the_folder_is_not_copied(results, tmp_path):
+    (results / "training" / "of-another-study").mkdir()
+    shutil.copy2(results / "training/lora/log.csv", results / "training/of-another-study/log.csv")
+    write_reference(results, tmp_path / "target", FIGURES)
+    copied = {one.name for one in (tmp_path / "target" / "tables").glob("training_*.csv")}
+    assert copied == {"training_lora.csv", "training_full.csv"}
+
+
 def test_controls_follow_the_edit_that_they_are_for(results, tmp_path):
     write_reference(results, tmp_path / "target", FIGURES)
     page = (tmp_path / "target" / "README.md").read_text().splitlines()

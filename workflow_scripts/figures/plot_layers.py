@@ -22,7 +22,7 @@ CONTROLLED = {"cosine_modality": "Blues", "length_free_distance": "Oranges", "lo
 LOCAL = {"mutual_knn": "Blues", "retrieval": "Oranges", "cka": "Greens"}
 """Colour map by measure: darker with training."""
 SHARES = ("mutual_knn", "retrieval")
-"""From 0 to 1: no chance band lies below 0."""
+"""No chance band of these lies below 0."""
 
 
 def plot_layers(layers: pd.DataFrame, display: Mapping[str, Any]) -> Figure:
