@@ -63,7 +63,7 @@ rule judge_claims:
         regression="results/correlation/regression.csv",
         comparisons="results/correlation/comparisons.csv",
         words="results/correlation/word_reading.csv",
-        patching=study.patching_tables()[1:2],
+        patching=study.patching_tables("patching_profiles"),
         knockout=study.attention_tables()[1:],
         edits=study.tests_of_erasures(),
         probes=study.joined_probes(),

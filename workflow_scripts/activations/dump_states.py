@@ -25,7 +25,7 @@ from workflow_scripts.artifacts.measurements import READINGS, write_measurements
 from workflow_scripts.artifacts.partial import PartialArrays
 from workflow_scripts.artifacts.provenance import provenance
 from workflow_scripts.artifacts.questions import QUESTIONS
-from workflow_scripts.artifacts.states import SampleStates, all_finite, write_states
+from workflow_scripts.artifacts.states import SampleStates, write_states
 from workflow_scripts.settings.analysis import ActivationSettings
 from workflow_scripts.speech_lm.decoding.batching import batches
 from workflow_scripts.speech_lm.opening.open_model import ModelSource, open_model, optional_path
@@ -168,17 +168,18 @@ def stream_states(
     grouped = batches(lengths, batch_size, MAX_POSITIONS)
     for group in progress(grouped, len(grouped), "batches of states"):
         key = f"questions {group}"
-        found = None if partial is None else partial.get(key)
+        kept = None if partial is None else partial.get(key)
+        found = kept
         if found is None:
             speech = lm.states([asked.spoken(lm, number) for number in group], **chosen)
             text = lm.states([asked.written(lm, number) for number in group], **chosen)
             found = {f"speech{place}": _bits(one) for place, one in enumerate(speech)}
             found |= {f"text{place}": _bits(one) for place, one in enumerate(text)}
-            # What is not finite stops the step (`write_states`) and is computed again by the next run.
-            if partial is not None and all(all_finite(bits) for bits in found.values()):
-                partial.add(key, found)
         for place, number in enumerate(group):
             yield number, SampleStates(speech=found[f"speech{place}"], text=found[f"text{place}"])
+        # Only now: the reader stops at states that are not finite, which the next run is to compute again.
+        if partial is not None and kept is None:
+            partial.add(key, found)
 
 
 def _bits(states: torch.Tensor) -> np.ndarray:

@@ -124,22 +124,13 @@ def _create_form(
 def _check_block(path: Path, name: str, form: str, block: np.ndarray, expected: tuple[int, int, int]) -> None:
     if block.shape != expected:
         raise ArtifactError(f"{path}: {form} states of {name!r} have shape {block.shape}, expected {expected}")
-    if not all_finite(block):
-        bad = _not_finite(block).any(axis=(1, 2))
+    # A bfloat16 is NaN or infinite exactly when its eight exponent bits are all set.
+    bad = ((block & 0x7F80) == 0x7F80).any(axis=(1, 2))
+    if bad.any():
         raise ArtifactError(
             f"{path}: {form} states of question {name!r} are not finite from layer {int(np.argmax(bad))} on; "
             "check the checkpoint's training log, or run this model in float32"
         )
-
-
-def all_finite(bits: np.ndarray) -> bool:
-    """Whether no bfloat16 of an array of bit patterns (uint16) is NaN or infinite."""
-    return not _not_finite(bits).any()
-
-
-def _not_finite(bits: np.ndarray) -> np.ndarray:
-    """True where all eight exponent bits are set."""
-    return (bits & 0x7F80) == 0x7F80
 
 
 def kept_layers(attributes: Mapping[str, Any], n_layers: int) -> list[int]:

@@ -24,7 +24,7 @@ from workflow_scripts.artifacts.questions import Question
 from workflow_scripts.intervention.answer_grid import GridAnswer, answer_batch, even_batches
 from workflow_scripts.intervention.grid import Cell, grid_cells
 from workflow_scripts.intervention.measured_paths import shard_context
-from workflow_scripts.intervention.question_edits import EditTally
+from workflow_scripts.intervention.question_edits import CellEdits, EditTally
 from workflow_scripts.settings.analysis import EvaluationSettings
 from workflow_scripts.settings.families.base import FINAL
 from workflow_scripts.settings.intervention import ORACLE, TEXT, InterventionSettings
@@ -137,7 +137,8 @@ def answer_under_edits(
         for number, lines in zip(group, kept["records"], strict=True):
             rows[number] = [EditedAnswerRecord.model_validate(line) for line in lines]
         for cell in cells:
-            tallies[cell.key].join(EditTally(**kept["tallies"][cell.key]))
+            for counted in kept["made"][cell.key]:
+                tallies[cell.key].add(CellEdits(**counted))
     described = {cell.key: cell.facts() | tallies[cell.key].summary() for cell in cells}
     for cell in cells:
         if cell.edit in context.erasures:
@@ -149,17 +150,13 @@ def answer_under_edits(
 def _batch_values(
     asked: SpokenShard, group: Sequence[int], cells: Sequence[Cell], found: Mapping[str, list[GridAnswer]]
 ) -> dict[str, Any]:
-    """A batch as JSON values: the records of each question, and the tally of each cell."""
-    tallies = {cell.key: EditTally() for cell in cells}
-    for key, tally in tallies.items():
-        for one in found[key]:
-            tally.add(one.made)
+    """A batch as JSON values: the records of each question, and what the tally of each cell counts."""
     return {
         "records": [
             [_record(asked.questions[number], key, one[place]).model_dump() for key, one in found.items()]
             for place, number in enumerate(group)
         ],
-        "tallies": {key: tally.values() for key, tally in tallies.items()},
+        "made": {cell.key: [one.made.counted() for one in found[cell.key]] for cell in cells},
     }
 
 

@@ -1,7 +1,6 @@
 """Edits of one question for one cell of the grid, and what is recorded about them."""
 
 import zlib
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -79,6 +78,16 @@ class CellEdits:
         self.log_norm_ratios += vectors.log_norm_ratio.tolist()
         self.zero_vectors += len(targets.frames) - vectors.n_edited
         self.exhausted = self.exhausted or targets.exhausted
+
+    def counted(self) -> dict[str, Any]:
+        """What `EditTally` counts of it, as JSON values."""
+        return {
+            "shifts": self.shifts,
+            "log_norm_ratios": self.log_norm_ratios,
+            "zero_vectors": self.zero_vectors,
+            "exhausted": self.exhausted,
+            "skipped": self.skipped,
+        }
 
 
 NO_DONOR = "no other token or question to take from"
@@ -218,28 +227,6 @@ class EditTally:
             self.unedited[found.skipped] = self.unedited.get(found.skipped, 0) + 1
         self.log_norm_ratios += found.log_norm_ratios
         self.shifts += found.shifts
-
-    def values(self) -> dict[str, Any]:
-        """Its attributes, to be kept as JSON."""
-        return {
-            "questions": self.questions,
-            "edited": self.edited,
-            "zero_vectors": self.zero_vectors,
-            "exhausted": self.exhausted,
-            "unedited": self.unedited,
-            "log_norm_ratios": self.log_norm_ratios,
-            "shifts": self.shifts,
-        }
-
-    def join(self, other: "EditTally") -> None:
-        """Count another tally's questions too."""
-        self.questions += other.questions
-        self.edited += other.edited
-        self.zero_vectors += other.zero_vectors
-        self.exhausted += other.exhausted
-        self.unedited = dict(Counter(self.unedited) + Counter(other.unedited))
-        self.log_norm_ratios += other.log_norm_ratios
-        self.shifts += other.shifts
 
     def summary(self) -> dict[str, Any]:
         """Plain values for a file header; means are None where nothing was edited."""

@@ -191,10 +191,10 @@ class Study:
             subsets=[self.config.patched_subset],
         )
 
-    def patching_tables(self) -> list[str]:
-        """Tables of the patching stage; none if it is off."""
-        names = ("patching", "patching_profiles", "patching_tags") if self.patches() else ()
-        return [f"results/patching/{name}.csv" for name in names]
+    def patching_tables(self, *names: str) -> list[str]:
+        """Tables of the patching stage, all or those named; none if it is off."""
+        names = names or ("patching", "patching_profiles", "patching_tags")
+        return [f"results/patching/{name}.csv" for name in names if self.patches()]
 
     def attention_tables(self) -> list[str]:
         """Tables of the attention of answers; none if it is not read."""
