@@ -159,7 +159,7 @@ class RecipeSettings(Settings):
         ge=0, lt=1, description="Share of a batch that is text instruction -> response; none for strategy adapter."
     )
     checkpoint_steps: list[Step] = Field(
-        min_length=2, description="Steps at which a checkpoint is kept; 0 is the untrained start."
+        min_length=1, description="Steps at which a checkpoint is kept; 0 is the untrained start."
     )
     warmup_ratio: float = Field(default=0.03, ge=0, lt=1, description="Share of steps with rising rate.")
     weight_decay: float = Field(default=0.0, ge=0, description="AdamW weight decay.")
