@@ -4,14 +4,13 @@ import hashlib
 import json
 import logging
 import shutil
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
-from workflow_scripts.artifacts.files import disk_full_named
+from workflow_scripts.artifacts.files import atomic_path, disk_full_named
 
 logger = logging.getLogger(__name__)
 
@@ -72,13 +71,16 @@ class PartialBatches(_Partial):
         self.path.unlink(missing_ok=True)
 
     def _read(self) -> dict[str, Any]:
-        lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines() if self.path.exists() else []
-        whole = [line for line in lines[1:] if _parsed(line) is not None] if lines[:1] == [self._head] else []
-        self.remove()
-        if whole:
-            # Written anew, so that the next batch starts on a line of its own.
-            with disk_full_named(self.path):
-                self.path.write_text("\n".join([self._head, *whole]) + "\n", encoding="utf-8")
+        text = self.path.read_text(encoding="utf-8", errors="replace") if self.path.exists() else ""
+        head, *lines = text.splitlines() or [""]
+        if head != self._head:
+            self.remove()
+            return {}
+        whole = [line for line in lines if _parsed(line) is not None]
+        if len(whole) < len(lines) or not text.endswith("\n"):
+            # The next batch starts on a line of its own; a kill in this moment loses nothing.
+            with atomic_path(self.path) as temporary:
+                temporary.write_text("\n".join([head, *whole]) + "\n", encoding="utf-8")
         return dict(_parsed(line) for line in whole)
 
 
@@ -98,7 +100,7 @@ class PartialArrays(_Partial):
         try:
             with np.load(self._file(key), allow_pickle=False) as found:
                 return dict(found)
-        except (FileNotFoundError, EOFError, ValueError, zipfile.BadZipFile):
+        except Exception:  # a damaged archive raises whatever its bytes happen to say
             return None
 
     def add(self, key: str, arrays: Mapping[str, np.ndarray]) -> None:
@@ -124,6 +126,6 @@ class PartialArrays(_Partial):
 def _parsed(line: str) -> tuple[str, Any] | None:
     try:
         key, value = json.loads(line)
-        return key, value
     except (ValueError, TypeError):
         return None
+    return (key, value) if isinstance(key, str) else None

@@ -1,5 +1,8 @@
 """questions.jsonl: what is asked, what the voice reads, and what counts as right."""
 
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints, field_validator
@@ -35,3 +38,12 @@ class Question(Record):
 
 
 QUESTIONS = RecordFile("questions/1", Question)
+
+
+def by_subset(paths: Iterable[Path]) -> dict[str, dict[str, Question]]:
+    """Questions by id of each subset, from several files: ids are told apart within a subset only."""
+    found: dict[str, dict[str, Question]] = defaultdict(dict)
+    for path in paths:
+        for question in QUESTIONS.read(Path(path)):
+            found[question.subset][question.id] = question
+    return found

@@ -13,7 +13,7 @@ import pandas as pd
 
 from workflow_scripts.artifacts.answers import FORMS
 from workflow_scripts.artifacts.checkpoints import checkpoint_step
-from workflow_scripts.artifacts.questions import QUESTIONS
+from workflow_scripts.artifacts.questions import Question, by_subset
 from workflow_scripts.artifacts.tables import TEXT, WHOLE, write_columns
 from workflow_scripts.evaluation.score_index import FormScores, read_scores
 from workflow_scripts.statistics.means import of_scores
@@ -34,25 +34,20 @@ def build_skill_table(questions: Sequence[Path], scores: Sequence[Path], table: 
     Args:
         questions: questions.jsonl of every subset. scores: score files of any models, checkpoints, subsets and forms.
     """
-    skills = {
-        question.id: str(skill)
-        for path in questions
-        for question in QUESTIONS.read(Path(path))
-        if (skill := question.source.get("skill"))
-    }
+    asked = by_subset(questions)
     rows = [
         {"model": model, "checkpoint": checkpoint, "step": checkpoint_step(checkpoint), "subset": subset} | row
         for (model, checkpoint), subsets in sorted(read_scores(scores).items())
         for subset, forms in sorted(subsets.items())
-        for row in skill_rows(forms, skills)
+        for row in skill_rows(forms, asked[subset])
     ]
     write_columns(Path(table), pd.DataFrame(rows, columns=list(SKILL_COLUMNS)), SKILL_COLUMNS)
 
 
-def skill_rows(forms: Mapping[str, FormScores], skills: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+def skill_rows(forms: Mapping[str, FormScores], asked: Mapping[str, Question]) -> Iterator[dict[str, Any]]:
     """Rows of one subset: its skills in order of name, nothing if it has fewer than two."""
     ids = next(iter(forms.values())).ids
-    named = np.array([skills.get(name, "") for name in ids])
+    named = np.array([str(asked[name].source.get("skill") or "") if name in asked else "" for name in ids])
     if len(set(named) - {""}) < 2:
         return
     for skill in sorted(set(named) - {""}):

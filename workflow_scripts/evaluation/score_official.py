@@ -12,7 +12,7 @@ from typing import Any
 
 from workflow_scripts.artifacts.answers import ANSWERS, AnswerRecord
 from workflow_scripts.artifacts.files import ArtifactError
-from workflow_scripts.artifacts.questions import QUESTIONS, Question
+from workflow_scripts.artifacts.questions import Question, by_subset
 from workflow_scripts.artifacts.scores import ScoreFile
 from workflow_scripts.artifacts.tables import NUMBER, TEXT, WHOLE, write_columns
 from workflow_scripts.scoring.official import (
@@ -61,7 +61,7 @@ def score_official(
         ArtifactError: a question of a score file has no answer.
     """
     identity = checkout_identity(Path(official))
-    asked = {question.id: question for path in questions for question in QUESTIONS.read(path)}
+    asked = by_subset(questions)
     found: dict[tuple[Path, str], dict[str, AnswerRecord]] = defaultdict(dict)
     for path in answers:
         for record in ANSWERS.read(path):
@@ -70,7 +70,7 @@ def score_official(
     for path in sorted(scores):
         file = ScoreFile.read(path)
         if file.scorer in FILES:
-            inputs = _inputs(path, file, found[Path(path).parent, file.form], asked)
+            inputs = _inputs(path, file, found[Path(path).parent, file.form], asked.get(file.subset, {}))
             rows.append(_row(file, inputs, Path(official), nltk.parent / "nltk_data", seed) | identity)
     for row in rows:
         if row.get("note"):

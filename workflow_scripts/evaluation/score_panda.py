@@ -7,7 +7,7 @@ from typing import Any
 
 from workflow_scripts.artifacts.answers import ANSWERS
 from workflow_scripts.artifacts.files import ArtifactError
-from workflow_scripts.artifacts.questions import QUESTIONS
+from workflow_scripts.artifacts.questions import by_subset
 from workflow_scripts.artifacts.scores import ScoreFile
 from workflow_scripts.artifacts.tables import NUMBER, TEXT, WHOLE, write_columns
 from workflow_scripts.scoring.estimates import rate_estimate
@@ -48,13 +48,14 @@ def score_panda(
         PickleFile(Path(chosen.classifier), chosen.classifier_sha256),
         PickleFile(Path(chosen.vectorizer), chosen.vectorizer_sha256),
     )
-    asked = {question.id: question for path in questions for question in QUESTIONS.read(path)}
+    subsets = by_subset(questions)
     said = {(Path(path).parent, row.form, row.id): row.answer for path in answers for row in ANSWERS.read(path)}
     rows = []
     for path in sorted(map(Path, scores)):
         file = ScoreFile.read(path)
         if not find_scorer(file.scorer).accepted_answers:
             continue
+        asked = subsets.get(file.subset, {})
         keys = [(path.parent, file.form, row.id) for row in file.questions]
         if missing := [key[2] for key in keys if key not in said or key[2] not in asked]:
             raise ArtifactError(f"{path}: no answer or question of {missing[:5]}; delete it and run again")

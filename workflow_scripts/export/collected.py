@@ -6,7 +6,7 @@ from pathlib import Path
 
 from workflow_scripts.artifacts.answers import ANSWERS, AnswerRecord
 from workflow_scripts.artifacts.files import ArtifactError
-from workflow_scripts.artifacts.questions import QUESTIONS, Question
+from workflow_scripts.artifacts.questions import Question, by_subset
 from workflow_scripts.artifacts.scores import QuestionScore, ScoreFile
 
 
@@ -41,7 +41,7 @@ def collect(
     Raises:
         ArtifactError: a score has no answer or no question; names the score file and the first ids.
     """
-    asked = {question.id: question for path in questions for question in QUESTIONS.read(Path(path))}
+    subsets = by_subset(questions)
     given: dict[tuple[Path, str], dict[str, AnswerRecord]] = {}
     for path in sorted(map(Path, answers)):
         for record in ANSWERS.read(path):
@@ -49,7 +49,7 @@ def collect(
     found = []
     for path in sorted(map(Path, scores)):
         file = ScoreFile.read(path)
-        of_form = given.get((path.parent, file.form), {})
+        asked, of_form = subsets.get(file.subset, {}), given.get((path.parent, file.form), {})
         if missing := [row.id for row in file.questions if row.id not in of_form or row.id not in asked]:
             raise ArtifactError(f"{path}: no answer or question of {missing[:5]}; delete it and run again")
         ids = [row.id for row in file.questions]

@@ -150,7 +150,7 @@ def _sample(
         ],
         "evaluation": {"score": score.score, "is_correct": score.score == 1},
         "metadata": {
-            **{"form": file.form, "voice": part.voice, "pair": question.id, "outcome": score.outcome},
+            **{"form": file.form, "voice": part.voice, "pair": f"{file.subset}/{question.id}", "outcome": score.outcome},
             **{"finish_reason": answer.finish_reason, "skill": str(question.source.get("skill", ""))},
         },
     }
