@@ -125,6 +125,25 @@ def test_the_tables_have_every_layer_with_its_nulls_and_count_what_is_skipped(ma
     assert {record.source for record in records} == {"", PATCH, OTHER, "random"}
 
 
+def test_a_question_alone_in_its_shard_takes_no_null_from_the_others(made, study, tmp_path):
+    """It has no other question beside it; the test against another one's states then leaves it out, and says so."""
+    alone = [
+        record.model_copy(update={"id": "q9"})
+        for record in made[0]
+        if record.id == "q2" and record.source in (PATCH, "random")
+    ]
+    facts = {"model": "tiny-lora", "checkpoint": CHECKPOINT, "kept": 4, "n_layers": 3}
+    paths = [tmp_path / "tiny" / f"{name}.patches.jsonl" for name in ("00-of-02", "01-of-02")]
+    for path, records in zip(paths, (made[0], alone)):
+        PATCHES.write(path, records, facts)
+    compare_patches(paths, tmp_path / "cells.csv", tmp_path / "profiles.csv", draws=100, seed=7)
+    where = {"kind": TEXT_ONLY, "direction": "text_to_speech", "positions": "last", "window": 1}
+    cells = select(read_table(tmp_path / "cells.csv", "patching"), **where)
+    assert set(cells["n"]) == {2} and cells[["other", "p", "other_kl"]].notna().all().all()
+    [note] = select(read_table(tmp_path / "profiles.csv", "patching_profiles"), **where)["note"]
+    assert "alone in its shard, so without a state of another question: 1" in note
+
+
 def test_without_a_question_right_in_one_form_only_the_table_says_so(study, alignment, tmp_path):
     records, cells, profiles = run(study, alignment, tmp_path, IDS, IDS)
     assert records == [] and len(cells) == 0

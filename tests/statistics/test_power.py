@@ -37,8 +37,13 @@ def test_more_questions_or_less_churn_make_smaller_effects_visible():
 
 
 def test_impossible_requests_are_refused():
-    for arguments in ((0,), (10, 0.5), (10, 0.1, 1.0)):
+    for arguments in ((0,), (10, 0.51), (10, 0.1, 1.0)):
         with pytest.raises(ValueError, match="outside"):
             minimal_detectable_effect(*arguments)
     with pytest.raises(ValueError, match="at least one test"):
         fewest_discordant(0.05, 0)
+
+
+@pytest.mark.parametrize("n", [2, 4])
+def test_where_half_turn_each_way_no_effect_is_left_to_be_found(n):
+    assert minimal_detectable_effect(n, 0.5) is None

@@ -150,8 +150,9 @@ def _sample(
         ],
         "evaluation": {"score": score.score, "is_correct": score.score == 1},
         "metadata": {
-            **{"form": file.form, "voice": part.voice, "pair": f"{file.subset}/{question.id}", "outcome": score.outcome},
-            **{"finish_reason": answer.finish_reason, "skill": str(question.source.get("skill", ""))},
+            **{"form": file.form, "voice": part.voice, "pair": f"{file.subset}/{question.id}"},
+            **{"outcome": score.outcome, "finish_reason": answer.finish_reason},
+            "skill": str(question.source.get("skill", "")),
         },
     }
 

@@ -69,7 +69,7 @@ def compare_patches(patches: Sequence[Path], cells: Path, profiles: Path, *, see
             one = run | dict(zip(("kind", "direction", "positions", "window"), cell))
             made = _Compared(own, draws, seed)
             cell_rows += [one | row for row in made.rows()]
-            profile_rows.append(one | made.profile(facts["n_layers"]) | _skips(records, cell))
+            profile_rows.append(one | made.profile(facts["n_layers"]) | _skips(records, cell, made.alone))
         profile_rows += [run | row for row in _empty(records)]
     tested = holm(np.array([row["p"] for row in cell_rows], dtype=np.float64))
     cell_rows = [row | {"p_holm": p} for row, p in zip(cell_rows, tested.tolist())]
@@ -98,6 +98,16 @@ class _Compared:
         rows = self.records[source]
         return np.array([one.base for one in rows]), np.array([one.target for one in rows])
 
+    def _paired(self, null: str) -> list[int]:
+        """Places of the null's questions among the patched: the only question of a shard has no other one."""
+        places = {one.id: place for place, one in enumerate(self.records[PATCH])}
+        return [places[one.id] for one in self.records[null]]
+
+    @property
+    def alone(self) -> int:
+        """Questions without another one beside them; what is told of `other` leaves them out."""
+        return len(self.base) - len(self.records.get(OTHER, ()))
+
     def rows(self) -> Iterator[dict[str, Any]]:
         """One per layer."""
         own, n = self.shares[PATCH], len(self.base)
@@ -116,13 +126,13 @@ class _Compared:
             for quantity in ("kl", "agrees"):
                 row[quantity] = np.mean([getattr(one, quantity)[place] for one in self.records[PATCH]])
             tests = []
-            for null in (OTHER, RANDOM):
-                if null in self.values and len(self.values[null]) == n:
-                    row[null] = self.shares[null].estimate[place]
-                    tests.append(paired_p(self.values[PATCH][:, place], self.values[null][:, place]))
+            for null in (null for null in (OTHER, RANDOM) if null in self.values):
+                pair = self.values[PATCH][self._paired(null), place], self.values[null][:, place]
+                row[null] = self.shares[null].estimate[place]
+                tests.append(paired_p(*pair))
+                if null == OTHER:
+                    row["detectable"] = detectable_share(*pair, self.whole)
             if OTHER in row:
-                pair = self.values[PATCH][:, place], self.values[OTHER][:, place]
-                row["detectable"] = detectable_share(*pair, self.whole)
                 row["other_kl"] = np.mean([one.kl[place] for one in self.records[OTHER]])
             yield row | {"p": max(tests, default=np.nan)}
 
@@ -161,13 +171,15 @@ def _grouped(records: Sequence[PatchRecord]) -> dict[Cell, dict[str, list[PatchR
     return found
 
 
-def _skips(records: Sequence[PatchRecord], cell: Cell) -> dict[str, Any]:
+def _skips(records: Sequence[PatchRecord], cell: Cell, alone: int = 0) -> dict[str, Any]:
     reasons = Counter(
         one.skipped
         for one in records
         if one.skipped and one.kind == cell[0] and (one.direction, one.positions) in (cell[1:3], ("", ""))
     )
-    return {"skipped": sum(reasons.values()), "note": "; ".join(f"{reason}: {n}" for reason, n in reasons.items())}
+    told = [f"{reason}: {n}" for reason, n in reasons.items()]
+    told += [f"alone in its shard, so without a state of another question: {alone}"] * (alone > 0)
+    return {"skipped": sum(reasons.values()), "note": "; ".join(told)}
 
 
 def _empty(records: Sequence[PatchRecord]) -> Iterator[dict[str, Any]]:

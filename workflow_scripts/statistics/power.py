@@ -23,9 +23,9 @@ def minimal_detectable_effect(n: int, churn: float = 0.0, alpha: float = 0.05, p
     Model: a question turns one way with probability churn + effect and the other way with probability churn, so that
     churn = 0 gives the smallest effect that could ever be found. Exact over both binomials, by bisection to 1e-4.
     None if even the largest possible effect, 1 - 2 churn, is found less often. Raises ValueError unless n >= 1,
-    0 <= churn < .5, and alpha and power lie between 0 and 1.
+    0 <= churn <= .5, and alpha and power lie between 0 and 1.
     """
-    if n < 1 or not 0 <= churn < 0.5 or not 0 < alpha < 1 or not 0 < power < 1:
+    if n < 1 or not 0 <= churn <= 0.5 or not 0 < alpha < 1 or not 0 < power < 1:
         raise ValueError(f"n {n}, churn {churn}, alpha {alpha}, power {power}: outside what the model allows")
     discordant = np.arange(n + 1)
     # Largest count of the rarer direction with which d discordant answers still give p < alpha; -1: never.
@@ -39,7 +39,7 @@ def minimal_detectable_effect(n: int, churn: float = 0.0, alpha: float = 0.05, p
         return float((binom.pmf(discordant, n, share) * np.where(limit >= 0, rejected, 0.0)).sum())
 
     low, high = 1e-6, 1 - 2 * churn
-    if found(high) < power:
+    if high <= low or found(high) < power:
         return None
     while high - low > 1e-4:
         middle = (low + high) / 2
