@@ -248,3 +248,14 @@ def test_measurements_round_trip_with_ragged_paths_and_examples(tmp_path):
         np.testing.assert_array_equal(found, expected)
     assert back.example_tokens == {"a": ["x", "y"]}
     assert back.attributes["draws"] == 20
+
+
+@pytest.mark.parametrize("name", ["whisper-base.features.h5", "whisper-base.silence.h5"])
+def test_features_of_another_encoder_of_the_same_width_are_refused(tmp_path, name):
+    blocks = [(0, np.zeros((3, 4), np.float32))]
+    for encoder in ("whisper-base", "whisper-small.en"):
+        write_features(tmp_path / name, ["a"], [1.0], [3], 4, blocks, {"encoder": encoder})
+        if encoder == "whisper-base":
+            assert FeatureReader(tmp_path / name).ids == ["a"]
+    with pytest.raises(ArtifactError, match=rf"{name}: features of encoder 'whisper-small.en', not of 'whisper-base'"):
+        FeatureReader(tmp_path / name)

@@ -160,7 +160,8 @@ def test_questions_and_audio_must_belong_together(spoken_subset, tiny_whisper) -
         ("it costs six dollars", 0.34, 1 / 3, True, ""),  # three words: it costs $5
         ("it costs six dollars", 0.33, 1 / 3, False, "word error rate 0.333, above the limit of 0.33"),
         ("entirely other words", None, 1.0, True, ""),
-        ("", None, 1.0, False, "the recogniser heard nothing"),
+        ("", None, 1.0, True, ""),
+        ("", 1.0, 1.0, False, "the recogniser heard nothing"),
     ],
 )
 def test_rate_and_filter(heard: str, limit: float | None, rate: float, kept: bool, reason: str) -> None:

@@ -14,6 +14,8 @@ from workflow_scripts.artifacts import hdf5
 from workflow_scripts.artifacts.files import ArtifactError
 
 SCHEMA = "features/1"
+NAMES = (".features.h5", ".silence.h5")
+"""What follows the encoder's name in the names of files."""
 
 
 def write_features(
@@ -62,11 +64,16 @@ def write_features(
 
 
 class FeatureReader:
-    """Random access to the features of a file, read when asked for: memory does not grow with the file."""
+    """Random access to the features of a file, read when asked for: memory does not grow with the file.
+
+    Raises:
+        ArtifactError: damaged, or of another encoder than its name says.
+    """
 
     def __init__(self, path: Path):
         self.path = Path(path)
         with hdf5.open_checked(path, SCHEMA) as file:
+            self._check_encoder(file.attrs.get("encoder"))
             self.ids = hdf5.read_ids(file)
             self._offsets = file["offsets"][:]
             self.seconds = dict(zip(self.ids, file["seconds"][:].tolist()))
@@ -75,6 +82,14 @@ class FeatureReader:
             self._padded = {self.ids[int(number)]: f"padding/{number}" for number in hdf5.group_of(file, "padding")}
         self._file = hdf5.reopened(path)
         self._index = {name: number for number, name in enumerate(self.ids)}
+
+    def _check_encoder(self, encoder: str | None) -> None:
+        for ending in NAMES:
+            named = self.path.name.removesuffix(ending)
+            if encoder is not None and named not in (self.path.name, encoder):
+                raise ArtifactError(
+                    f"{self.path}: features of encoder {encoder!r}, not of {named!r}; delete it and run again"
+                )
 
     def __contains__(self, name: str) -> bool:
         return name in self._index

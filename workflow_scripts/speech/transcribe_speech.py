@@ -98,12 +98,16 @@ def transcribe_speech(
 
 
 def judge(utterance: Utterance, spoken: str, transcript: Transcript | None, wer_limit: float | None) -> Utterance:
-    """The utterance with its transcript, its rate and whether it is kept; one without audio stays as it is."""
+    """The utterance with its transcript, its rate and whether it is kept; one without audio stays as it is.
+
+    Without a limit all are kept, those in which the recogniser hears nothing too: leaving them out of the other forms
+    would select the questions that are easy to hear.
+    """
     if transcript is None:
         return utterance
     rate = word_error_rate(spoken, transcript.text)
     facts: dict[str, Any] = {"transcript": transcript.text, "wer": rate}
-    if not transcript.text:
+    if wer_limit is not None and not transcript.text:
         facts |= {"kept": False, "reason": "the recogniser heard nothing"}
     elif wer_limit is not None and rate > wer_limit:
         facts |= {"kept": False, "reason": f"word error rate {rate:.3f}, above the limit of {wer_limit:g}"}
