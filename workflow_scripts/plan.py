@@ -96,8 +96,10 @@ class Plan:
             "intervention.layer": [self.config.intervention.layer],
             **{f"intervention.operations.{name}.layer": edit.layers for name, edit in edits.items() if edit.layers},
         }
-        if self.config.patching is not None and self.config.patching.layers:
-            layers["patching.layers"] = self.config.patching.layers
+        if self.config.patching is not None:
+            # A window of L layers is the longest there is.
+            layers["patching.windows"] = self.config.patching.windows
+            layers["patching.layers"] = self.config.patching.layers or []
         if self.config.probes is not None and self.config.probes.layers:
             layers["probes.layers"] = self.config.probes.layers
         if (distill := self.config.models[wildcards.model].distill) is not None and distill.layers:

@@ -168,6 +168,12 @@ def test_a_run_that_its_own_states_change_stops_the_sweep(planted, monkeypatch):
         sweep_batch(planted, items, EVERY, seed=1)
 
 
+def test_a_window_that_fits_nowhere_is_named(planted):
+    settings = PatchingSettings(layers=[3, 4], windows=[1, 3])
+    with pytest.raises(SpeechLMError, match=r"patching.windows \[1, 3\]: .* layers 0 to 4 .* first .* is 3"):
+        sweep_batch(planted, items_of(planted, ["aa"], ["a"]), settings, seed=1)
+
+
 def test_a_layer_that_is_not_there_is_named(planted):
     with pytest.raises(SpeechLMError, match=r"editable layers 0 \.\. 4, asked for \[7\]"):
         sweep_batch(planted, items_of(planted, ["aa"], ["a"]), PatchingSettings(layers=[7]), seed=1)

@@ -130,6 +130,11 @@ def _both_directions(
     seed: int,
 ) -> Iterator[PatchRecord]:
     firsts = sorted(settings.layers or range(lm.n_layers))
+    if firsts[-1] < lm.n_layers < firsts[0] + max(settings.windows):
+        raise SpeechLMError(
+            f"patching.windows {sorted(settings.windows)}: {lm.name} has layers 0 to {lm.n_layers - 1} to patch, the "
+            f"first one asked for is {firsts[0]}; shorten the windows"
+        )
     layers = sorted({one for first in firsts for one in range(first, first + max(settings.windows))})
     layers = [layer for layer in layers if layer < lm.n_layers or layer in firsts]
     room = max(1, *(n_columns(outcome.branches) for outcome in outcomes))
