@@ -1,6 +1,8 @@
 # What is fetched is decided by its checksums, never by code, so these rules have no param `code`. Models in a foreign
 # format are fetched as originals, and converted by a step of its own.
 rule fetch_asset:
+    input:
+        yours=plan.local_files,
     output:
         record="resources/{asset}/asset.json",
     log:

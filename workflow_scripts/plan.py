@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from workflow_scripts.assets.files import files_below
 from workflow_scripts.figures.table import FIGURES
 from workflow_scripts.planning.books import Books
 from workflow_scripts.planning.code import Code, Step
@@ -20,6 +21,7 @@ from workflow_scripts.planning.results import result_files
 from workflow_scripts.planning.sources import Sources
 from workflow_scripts.planning.study import BASE, Study
 from workflow_scripts.settings import INSTRUCTIONS, Config
+from workflow_scripts.settings.assets import PathSource
 from workflow_scripts.settings.speech import recordings_of
 
 SCORES = "results/evaluation/{model}/{checkpoint}/{subset}/{form}.scores.json"
@@ -130,6 +132,13 @@ class Plan:
     def asset_settings(self, wildcards: Any) -> dict[str, Any]:
         """Settings that decide the files of an asset."""
         return self.config.assets[wildcards.asset].model_dump(mode="json", exclude={"config"})
+
+    def local_files(self, wildcards: Any) -> list[Path]:
+        """Files of an asset that are yours: it is fetched again when you have edited them."""
+        sources = self.config.assets[wildcards.asset].sources
+        paths = [Path(one.path).expanduser() for one in sources if isinstance(one, PathSource)]
+        there = [path for path in paths if path.exists()]
+        return [path / name for path in there for name in (files_below(path) if path.is_dir() else [""])]
 
     def subset_asset(self, wildcards: Any) -> str:
         """The raw data of a subset."""
