@@ -60,20 +60,24 @@ def test_settings_hash_ignores_key_order_but_no_value():
     assert provenance({"a": 1}, seed=3)["seed"] == 3
 
 
-def test_failing_step_logs_the_traceback_and_ends_with_the_bare_message(tmp_path):
+@pytest.mark.parametrize(("error", "traced"), [("ValueError", True), ("ArtifactError", False)])
+def test_failing_step_ends_with_the_bare_message_and_logs_where_an_unforeseen_error_came_from(tmp_path, error, traced):
     program = textwrap.dedent(
         """
         from types import SimpleNamespace
+        from workflow_scripts.artifacts.files import ArtifactError
         from workflow_scripts.artifacts.logs import run_step
         def step(s):
-            raise ValueError("question nq-0001 has no text")
+            raise ERROR("question nq-0001 has no text")
         run_step(SimpleNamespace(input=[], output=[], log=[r"LOG"]), step)
         """
-    ).replace("LOG", str(tmp_path / "step.log"))
+    )
+    program = program.replace("LOG", str(tmp_path / "step.log")).replace("ERROR", error)
     run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert run.returncode == 1
-    assert run.stderr.splitlines()[-1] == "ValueError: question nq-0001 has no text"
-    assert "Traceback" in (tmp_path / "step.log").read_text()
+    assert run.stderr.splitlines()[-1] == f"{error}: question nq-0001 has no text"
+    log = (tmp_path / "step.log").read_text()
+    assert "question nq-0001 has no text" in log and ("Traceback" in log) == traced
 
 
 def test_what_a_killed_writer_left_goes_when_the_file_is_written_again(tmp_path):

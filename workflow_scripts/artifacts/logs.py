@@ -13,7 +13,9 @@ logger = logging.getLogger(__name__)
 
 
 def run_step(snakemake: Any, step: Callable[[Any], Any]) -> None:
-    """Call `step(snakemake)` with logging to the rule's log; an error is logged with its traceback and ends the job.
+    """Call `step(snakemake)` with logging to the rule's log; an error is logged and ends the job.
+
+    An error of this package names file, value and remedy, so it is logged without its traceback; any other with it.
 
     Inputs are checked against what was noted when they were written, and outputs are noted (artifacts.checksums). The
     last line on standard error is the bare message, so that a user sees the cause without opening the log.
@@ -33,7 +35,8 @@ def run_step(snakemake: Any, step: Callable[[Any], Any]) -> None:
         step(snakemake)
         note_outputs(snakemake.output)
     except Exception as error:
-        logger.exception("step failed after %.1f s", time.monotonic() - started)
+        foreign = not type(error).__module__.startswith(__package__.partition(".")[0])
+        logger.error("step failed after %.1f s: %s", time.monotonic() - started, error, exc_info=foreign)
         sys.exit(f"{type(error).__name__}: {error}")
     logger.info("done in %.1f s", time.monotonic() - started)
 
