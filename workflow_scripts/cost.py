@@ -96,7 +96,7 @@ def costs(config: Config, rates: Rates) -> Iterator[Cost]:
 
     prompts = config.training.instructions
     n_prompts = prompts.prompts + prompts.heldout if study.trained_models else 0
-    online, _ = features_online(config, books)
+    online, _ = features_online(config, Books(config))
     asked = {subset: study.n_questions(subset) for subset in study.subsets}
     speech = {subset: _question(config, subset)[1] * n for subset, n in asked.items()} | (
         {INSTRUCTIONS: prompt_seconds(config)} if n_prompts else {}
@@ -358,6 +358,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         config = read_study(ROOT, [path.absolute() for path in chosen.configfiles])
         on = chosen.on or this_machine(config)
         print(table(list(costs(config, read_rates(chosen.rates, on))), on == "gpu"))
+        print(f"rates: {on}, of {chosen.rates}; not counted: tables, figures and the page, some fifty jobs of seconds")
         if config.trained_models():
             online, why = features_online(config, Books(config))
             print(f"features of the training prompts: {'computed in every step' if online else 'in a file'} ({why})")

@@ -77,3 +77,11 @@ def test_a_run_starts_only_from_a_trained_one_whose_adapter_fits(values, lora, r
     else:
         with pytest.raises(ConfigError, match=message.replace("'small'", "'tuned'")):
             parse_config(values)
+
+
+def test_a_power_of_ten_that_yaml_reads_as_text_is_told_how_to_be_written():
+    values = small_values()
+    name = next(iter(values["training"]["recipes"]))
+    values["training"]["recipes"][name]["adapter_learning_rate"] = "5e-5"
+    with pytest.raises(ConfigError, match=r"YAML reads 5e-5 as text: write 5\.0e-5"):
+        parse_config(values)

@@ -1,5 +1,6 @@
 """From merged config values to a valid `Config`, every problem named by key, file and line."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ from workflow_scripts.settings.config import Config
 from workflow_scripts.settings.cross_checks import contradictions, missing_paths
 from workflow_scripts.settings.families.public import WEIGHTS, PublicModel
 from workflow_scripts.settings.files import ConfigFiles, without_removed
+
+POWER = re.compile(r"[+-]?\d+e[+-]?\d+", re.IGNORECASE)
+"""A number that YAML 1.1 does not take for one."""
 
 
 def parse_config(values: Mapping[str, Any], files: ConfigFiles | None = None, folder: Path | None = None) -> Config:
@@ -71,7 +75,9 @@ def _explain(problem: Mapping[str, Any]) -> str:
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] in ("missing", "value_error"):
         return f"{place}: {message}" if place else message
-    return f"{place}: {message} (found {problem['input']!r})"
+    if isinstance(found := problem["input"], str) and POWER.fullmatch(found):
+        message += f"; YAML reads {found} as text: write {found.lower().replace('e', '.0e')}"
+    return f"{place}: {message} (found {found!r})"
 
 
 def _sibling_fields(place: tuple[Any, ...]) -> list[str]:
