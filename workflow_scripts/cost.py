@@ -27,6 +27,7 @@ from workflow_scripts.planning.books import (
 from workflow_scripts.planning.online import features_online, prompt_seconds, prompts_of
 from workflow_scripts.planning.study import Study
 from workflow_scripts.settings import INSTRUCTIONS, Config, ConfigError, read_study
+from workflow_scripts.settings.families.public import WEIGHTS
 from workflow_scripts.settings.intervention import ERASE
 from workflow_scripts.settings.model_size import ModelSize
 
@@ -84,6 +85,12 @@ def costs(config: Config, rates: Rates) -> Iterator[Cost]:
 
     def size(asset: str | None) -> ModelSize:
         found = None if asset is None else books.size(asset)
+        if found is None and asset is not None and asset.endswith(WEIGHTS):
+            model = asset.removesuffix(WEIGHTS)
+            raise ConfigError(
+                f"the size of models.{model} is not known before it is fetched: set it to null in a file of yours and "
+                "name that one last, which gives the cost of the others"
+            )
         if found is None:
             raise ConfigError(
                 f"the size of {asset or 'a model without backbone'} is not known before it is fetched: put the keys of "

@@ -30,8 +30,8 @@ def test_the_cost_of_the_papers_study_is_told_in_seconds(capsys):
     main([str(ROOT / "studies/paper.yaml"), "--on", "gpu"])
     assert time.process_time() - started < 10
     printed = capsys.readouterr().out
-    assert "encode (whisper-large-v3)" in printed and printed.count("\n") == 12
-    assert printed.splitlines()[-2].startswith("disk: ")
+    assert "encode (whisper-large-v3)" in printed and printed.count("\n") == 13
+    assert [line.split(":")[0] for line in printed.splitlines()[-3:-1]] == ["disk", "rates"]
 
 
 @pytest.mark.parametrize(("gpu", "bytes_of_a_number", "machine"), [("/bin/nvidia-smi", 2, "gpu"), (None, 2, "cpu"),
@@ -131,6 +131,11 @@ def test_a_model_of_unknown_size_is_named_with_the_key_that_tells_it():
     config.assets["qwen2.5-7b-instruct"] = config.assets["qwen2.5-7b-instruct"].model_copy(update={"config": None})
     with pytest.raises(ConfigError, match=r"size of qwen2\.5-7b-instruct .* assets\.qwen2\.5-7b-instruct\.config"):
         list(costs(config, read_rates(RATES, "gpu")))
+
+
+def test_a_public_model_of_unknown_size_is_told_how_to_leave_it_out():
+    with pytest.raises(ConfigError, match=r"the size of models\.[a-z0-9.-]+ is not known .* set it to null"):
+        list(costs(study("public_models"), read_rates(RATES, "cpu")))
 
 
 def test_an_ear_costs_no_passes_of_the_language_model_and_a_frozen_one_answers_spoken_questions_only():
