@@ -191,3 +191,19 @@ def test_notes_of_another_voice_changed_files_and_cut_lines_do_not_count(tmp_pat
     found = run(tmp_path, 6, voice)
     assert spoken == ["made-0001", "made-0002", "made-0003", "made-0004", "made-0005"]
     assert all(utterance.kept for utterance in found)
+
+
+def test_a_note_behind_a_cut_line_counts(tmp_path: Path, monkeypatch) -> None:
+    voice = record(tmp_path / "voice", 6)
+    partial = tmp_path / "out" / step.PARTIAL_NAME
+    for done in (4, 2):
+        with monkeypatch.context() as patch:
+            killed_after(done, patch)
+            with pytest.raises(KeyboardInterrupt):
+                run(tmp_path, 6, voice)
+        partial.write_text(partial.read_text()[:-40])
+    spoken: list[str] = []
+    real = step.speak
+    monkeypatch.setattr(step, "speak", lambda q, *rest: spoken.append(q.id) or real(q, *rest))
+    run(tmp_path, 6, voice)
+    assert spoken == ["made-0004", "made-0005"], "made-0003 was noted behind the first cut line"

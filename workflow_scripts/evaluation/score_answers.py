@@ -206,7 +206,10 @@ def _check(
     path = next(iter(shards.values()))
     count = int(str(next(iter(shards))).rpartition("-")[2]) if all(shards) else 0
     if count != len(shards):
-        raise ArtifactError(f"{path}: shards {sorted(map(str, shards))} are not a complete split; delete old ones")
+        found_ones = sorted(map(str, shards))
+        raise ArtifactError(
+            f"{path}: shards {found_ones} are not a complete split; run those that are missing, or delete old ones"
+        )
     if missing := [name for name in kept if name not in found]:
         raise ArtifactError(
             f"{path}: {len(missing)} question(s) of {questions} have no {form} answer, the first are {missing[:5]}; "

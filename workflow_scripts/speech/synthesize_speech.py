@@ -98,6 +98,8 @@ def synthesize_speech(
     if done:
         logger.info("%s: %d of %d utterances are there already", subset, len(done), len(asked))
     with disk_full_named(partial), open(partial, "a", encoding="utf-8") as notes:
+        # A kill may have cut the last line off: the next note begins one of its own.
+        notes.write("\n" if notes.tell() else "")
         spoken = _speak_all(missing, job, threads)
         keys = {question.id: job.key(question) for question in missing}
         for utterance in progress(spoken, len(missing), f"speech of {subset}"):
@@ -213,7 +215,7 @@ def _finished_before(partial: Path, job: Job, questions: Sequence[Question]) -> 
         return {}
     keys = {question.id: job.key(question) for question in questions}
     found: dict[str, Utterance] = {}
-    for line in partial.read_text(encoding="utf-8").splitlines():
+    for line in filter(None, partial.read_text(encoding="utf-8").splitlines()):
         try:
             note = json.loads(line)
             utterance = Utterance.model_validate(note["utterance"])
