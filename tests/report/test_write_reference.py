@@ -15,7 +15,7 @@ from workflow_scripts.artifacts.tables import last_checkpoints, read_table, sele
 from workflow_scripts.figures.table import FIGURES
 from workflow_scripts.measures.labels import label
 from workflow_scripts.report.numbers import fixed
-from workflow_scripts.report.write_reference import OPT_IN, TABLES, write_reference
+from workflow_scripts.report.write_reference import FOLDERS, TABLES, write_reference
 
 
 @pytest.fixture
@@ -39,9 +39,10 @@ def results(tmp_path):
     manifest = write_made_manifest(results / "report" / "manifest.json")
     content = json.loads(manifest.read_text())
     for name in map(Path, content["sha256"]):
-        if name.parent.name in OPT_IN:
+        if name.parent.name in FOLDERS and not (tmp_path / name).exists():
             (tmp_path / name.parent).mkdir(exist_ok=True)
             shutil.copy2(made.table(name.stem), tmp_path / name)
+    content["sha256"] |= {str(path.relative_to(tmp_path)): "ab" * 32 for path in results.rglob("*.csv")}
     content["settings"] |= {"models": {model: {} for model in made.models}}
     manifest.write_text(json.dumps(content))
     return results
@@ -77,12 +78,14 @@ def test_a_figure_of_tables_that_the_study_does_not_make_is_left_out(results, tm
     assert "patching.csv" not in copied and {"patching_profiles.csv", "probes.csv"} <= copied
 
 
-def test_a_training_log_of_another_study_in_the_folder_is_not_copied(results, tmp_path):
+def test_tables_of_another_study_in_the_folder_are_not_copied(results, tmp_path):
     (results / "training" / "of-another-study").mkdir()
     shutil.copy2(results / "training/lora/log.csv", results / "training/of-another-study/log.csv")
+    shutil.copy2(results / "tables/claims.csv", results / "tables/of_another_study.csv")
     write_reference(results, tmp_path / "target", FIGURES)
-    copied = {one.name for one in (tmp_path / "target" / "tables").glob("training_*.csv")}
-    assert copied == {"training_lora.csv", "training_full.csv"}
+    copied = {one.name for one in (tmp_path / "target" / "tables").iterdir()}
+    assert {name for name in copied if name.startswith("training_")} == {"training_lora.csv", "training_full.csv"}
+    assert "of_another_study.csv" not in copied
 
 
 def test_controls_follow_the_edit_that_they_are_for(results, tmp_path):

@@ -41,8 +41,8 @@ TABLES = (
     "intervention/tests.csv",
     "intervention/cases.csv",
 )
-OPT_IN = ("patching", "probes")
-"""Stages that are off by default; those of their tables that the run made are copied too."""
+FOLDERS = ("correlation", "tables", "patching", "probes")
+"""Of results/: all tables that the run made there are copied."""
 
 
 class Illustration(Protocol):
@@ -74,16 +74,12 @@ def write_reference(
     for folder in ("tables", "figures"):
         shutil.rmtree(target / folder, ignore_errors=True)
         (target / folder).mkdir(parents=True)
-    tables = {Path(name).name: require(results / name, "snakemake all") for name in TABLES}
-    for path in [*sorted((results / "correlation").glob("*.csv")), *sorted((results / "tables").glob("*.csv"))]:
-        tables[path.name] = path
-    # What is there of another study is not of this run.
-    opted = [path for path in map(Path, manifest["sha256"]) if path.parent.name in OPT_IN]
-    tables |= {path.name: require(results / path.relative_to("results"), "snakemake all") for path in opted}
-    for path in sorted((results / "training").glob("*/log.csv")):
-        if path.parent.name not in manifest["settings"]["models"]:
-            continue
-        tables[f"training_{path.parent.name}.csv"] = path
+    # By the manifest: a folder may hold tables of another study too.
+    made = [path.relative_to("results") for path in map(Path, manifest["sha256"]) if path.suffix == ".csv"]
+    names = {path.name: path for path in made if path.parent.name in FOLDERS}
+    names |= {path.name: path for path in map(Path, TABLES)}
+    names |= {f"training_{path.parent.name}.csv": path for path in made if path.name == "log.csv"}
+    tables = {name: require(results / path, "snakemake all") for name, path in sorted(names.items())}
     large = []
     for name, path in tables.items():
         if not _copy_table(path, target / "tables" / name):
