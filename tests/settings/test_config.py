@@ -157,6 +157,13 @@ def test_checked_in_schema_and_manual_are_up_to_date():
 PUBLIC = {"family": "hf", "hub": "org/name", "revision": "main"}
 
 
+def test_what_is_wrong_with_a_public_model_is_said_of_its_own_entry_only(values):
+    values["models"]["public"] = {"family": "hf", "hub": "org/name"}
+    with pytest.raises(ConfigError, match=r"models\.public\.hf: `hub` and `revision` go together") as caught:
+        parse_config(values)
+    assert "assets." not in str(caught.value)
+
+
 def test_one_entry_adds_a_public_model_and_the_asset_of_its_weights(values):
     found = parse_config(changed(values, "models/public", PUBLIC))
     assert found.assets["public.weights"].sources[0].hub == "org/name"

@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from workflow_scripts.settings.assets import AssetSettings
 from workflow_scripts.settings.base import ConfigError, nearest
 from workflow_scripts.settings.config import Config
 from workflow_scripts.settings.cross_checks import contradictions, missing_paths
@@ -63,7 +65,9 @@ def with_model_weights(values: dict[str, Any]) -> dict[str, Any]:
             continue
         licence = entry.get("licence", PublicModel.model_fields["licence"].default)
         asset = {"format": "transformers", "licence": licence, "sources": [source]}
-        values["assets"].setdefault(f"{name}{WEIGHTS}", asset)
+        with suppress(ValidationError):
+            AssetSettings.model_validate(asset)
+            values["assets"].setdefault(f"{name}{WEIGHTS}", asset)
     return values
 
 
