@@ -1,6 +1,7 @@
 """Training prompts: disjoint from the benchmark, in the given shares, the same for the same seed."""
 
 import json
+import math
 import zlib
 from collections import Counter
 from pathlib import Path
@@ -194,11 +195,27 @@ def test_responses_come_with_the_data_also_from_csv_and_are_renamed(study) -> No
         ([{"question": "a b c", "answer": " "}], {"response": "answer"}, "no text in response field"),
         (choices(2, options=["x", "y", "z"]), CHOICE, r"2 of 2 .*row 1: 3 options in field 'options', 4 are needed"),
         (choices(1, answer="F"), CHOICE, "response 'F' is none of the 5 options"),
+        (choices(1, options=["x", None, "z", "w"]), CHOICE, r"option 2 of .*None.* in field 'options' has no text"),
     ],
 )  # fmt: skip
 def test_rows_that_cannot_be_used_are_counted_and_the_first_are_named(study, rows, source, match) -> None:
     with pytest.raises(ArtifactError, match=match):
         study([], files={"bad.jsonl": rows}, first_source={"file": "bad.jsonl", **source})
+
+
+@pytest.mark.parametrize("missing", [math.nan, math.inf, [math.nan], [None, "x"], {"a": 1}, [["x"]]])
+def test_what_holds_no_text_is_no_response(study, missing) -> None:
+    rows = [{"question": "a b c", "answer": missing}]
+    with pytest.raises(ArtifactError, match=r"1 of 1 rows .*row 1: no text in response field 'answer'"):
+        study([], files={"bad.jsonl": rows}, first_source={"file": "bad.jsonl", "response": "answer"})
+
+
+def test_numbers_are_trained_as_they_are_said(study) -> None:
+    source = {"file": "sums.jsonl", "response": "answer"}
+    sums = [{"question": f"what is {a} and {b}", "answer": 4.0 if a < "m" else 0.5} for a in LETTERS for b in "ab"]
+    found, _ = study([], files={"sums.jsonl": sums}, first_source=source)
+    said = {prompt.reference[0] for prompt in found if prompt.source["file"] == "sums.jsonl"}
+    assert said == {"4", "0.5"}, "a column with missing values makes 4 a 4.0"
 
 
 def test_a_few_unusable_rows_are_left_out_counted_and_named_in_the_log(study, caplog) -> None:

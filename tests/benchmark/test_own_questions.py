@@ -5,6 +5,8 @@ import json
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import soundfile
 
@@ -77,6 +79,17 @@ def speak(folder, voice):
         recordings=folder / "asset.json" if "asset" in voice else None,
     )
     return SYNTHESIS.read(manifest)
+
+
+def test_numbers_beside_missing_ones_are_whole_and_a_missing_one_is_named(tmp_path):
+    path, prompts = tmp_path / "questions.parquet", ["how many legs has a dog", "how many eyes has a bat"]
+    table = pa.table({"id": [0.0, 1.0], "prompt": prompts, "reference": [4.0, float("nan")]})
+    pq.write_table(table, path)
+    with pytest.raises(ArtifactError, match="row 2: references must be a non-empty list"):
+        build(path, 2, "short_answer")
+    pq.write_table(table.slice(0, 1), tmp_path / "first.parquet")
+    (found,) = build(tmp_path / "first.parquet", 1, "short_answer")
+    assert (found.id, found.reference) == ("0", ["4"])
 
 
 def test_recordings_named_in_the_rows_are_heard(tmp_path):
@@ -155,6 +168,20 @@ PROBLEMS = {
         "field 'prompt': has audio",
     ),
     "a prompt no voice can read": ({"prompt": "Solve $\\int x^2$ for me"}, "field 'prompt': a voice cannot read it"),
+    "a missing reference among others": (
+        {"reference": [None, "x"]},
+        "field 'reference': [None, 'x'] has an entry without",
+    ),
+    "a missing option": (
+        {"options": ["x", None], "reference": "A"},
+        "field 'options': ['x', None] has an entry without",
+    ),
+    "a reference that is NaN": ({"reference": float("nan")}, "field 'reference': references must be a non-empty list"),
+    "a reference that is an object": (
+        {"reference": {"a": 1}},
+        "field 'reference': {'a': 1} is a dict, expected a text",
+    ),
+    "a reading that is NaN": ({"prompt": "3 | 4", "spoken": float("nan")}, "field 'prompt': a voice cannot read it"),
     "instructions of another form": ({"instructions": "be brief"}, "field 'instructions': expected a list"),
 }
 

@@ -188,6 +188,13 @@ def test_columns_of_other_names_are_read_by_the_names_given(asset):
     assert [one.source["transcript"] for one in found] == [text.upper() for text in SPOKEN.values()]
 
 
+def test_a_transcript_that_is_nan_is_none(asset):
+    row = {"id": "q1", "audio": "a.wav", "transcript": float("nan")}
+    (asset / "mine.jsonl").write_text(json.dumps(row))
+    (asset / "a.wav").write_bytes(tone(1))
+    assert {one.source["transcript"] for one in match(asset, "mine.jsonl")} == {None}
+
+
 def test_a_question_without_recording_is_dropped_with_its_reason(tmp_path, asset, monkeypatch):
     monkeypatch.setattr("workflow_scripts.speech.synthesize_speech.MAX_DROPPED_SHARE", 0.3)
     monkeypatch.setattr("tests.speech.test_match_recordings.ROWS", ROWS[:4])

@@ -8,6 +8,7 @@ import csv
 import fnmatch
 import functools
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,17 @@ def dataset_rows(path: Path) -> Iterator[tuple[int, Row]]:
         for row in reader(file):
             number += 1
             yield number, row | {"source_file": file.name}
+
+
+def cell_text(value: Any) -> str:
+    """A cell as trimmed text; "" if it holds none: null, NaN or infinity, bytes, a list or an object.
+
+    A column of whole numbers becomes one of floats where a value is missing: they are written as integers.
+    """
+    is_float = isinstance(value, float)
+    if value is None or isinstance(value, list | dict | bytes) or (is_float and not math.isfinite(value)):
+        return ""
+    return str(int(value) if is_float and value.is_integer() else value).strip()
 
 
 def audio_cell(folder: Path, reference: dict[str, Any]) -> Any:

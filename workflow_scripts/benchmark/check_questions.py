@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from workflow_scripts.artifacts.dataset_rows import dataset_rows, matching_files
+from workflow_scripts.artifacts.dataset_rows import cell_text, dataset_rows, matching_files
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.benchmark.own_questions import own_question, row_problems
 from workflow_scripts.scoring.question_formats import check_question
@@ -30,7 +30,7 @@ def problems(path: Path, scorer: str, recordings: Path | None = None) -> Iterato
         place = f"{path}, row {number}"
         found = row_problems(row, folder)
         yield from (f"{place}, field {field!r}: {message}" for field, message in found)
-        name = str(row.get("id") or "")
+        name = cell_text(row.get("id"))
         if name and name in seen:
             yield f"{place}, field 'id': {name!r} is the id of row {seen[name]} too"
         seen.setdefault(name, number)

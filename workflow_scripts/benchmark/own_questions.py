@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from workflow_scripts.artifacts.dataset_rows import cell_text
 from workflow_scripts.artifacts.questions import ID_PATTERN
 from workflow_scripts.benchmark.candidates import Candidate, RowError, ifeval_instructions
 from workflow_scripts.benchmark.spoken_text import UnspeakableText, spoken_text
@@ -51,12 +52,8 @@ def own_question(number: int, row: dict[str, Any]) -> Candidate:
         reference=reference,
         options=options,
         instructions=_instructions(row),
-        id=str(row.get("id") or ""),
         audio=audio,
-        spoken=str(row.get("spoken") or ""),
-        skill=str(row.get("skill") or ""),
-        speaker=str(row.get("speaker") or ""),
-        split=str(row.get("split") or ""),
+        **{name: cell_text(row.get(name)) for name in ("id", "spoken", "skill", "speaker", "split")},
     )
 
 
@@ -75,9 +72,9 @@ def row_problems(row: dict[str, Any], folder: Path | None = None) -> list[Proble
         other = prompt is not None and not isinstance(prompt, str)
         found.append(("prompt", f"{type(prompt).__name__}, expected text" if other else "missing or empty"))
         return found
-    name = row.get("id")
-    if name not in (None, "") and not re.fullmatch(ID_PATTERN, str(name)):
-        found.append(("id", f"{str(name)!r} becomes a file name: letters, digits, '_' and '-' only, at most 80"))
+    name = cell_text(row.get("id"))
+    if name and not re.fullmatch(ID_PATTERN, name):
+        found.append(("id", f"{name!r} becomes a file name: letters, digits, '_' and '-' only, at most 80"))
     for field in ("spoken", "speaker", "skill", "split", "scorer"):
         if row.get(field) is not None and not isinstance(row[field], str | int | float):
             found.append((field, f"{type(row[field]).__name__}, expected text"))
@@ -96,15 +93,23 @@ def with_options(prompt: str, options: Sequence[str]) -> str:
 
 
 def texts(value: Any) -> list[str]:
-    """A text, a list of texts, or entries between `SEPARATOR` of a CSV cell, as a list; [] for nothing."""
-    if value is None or value == "":
-        return []
-    if isinstance(value, str):
-        return [part.strip() for part in value.split(SEPARATOR)]
-    return [str(one).strip() for one in value] if isinstance(value, list) else [str(value)]
+    """A text, a list of texts, or entries between `SEPARATOR` of a CSV cell, as a list; [] for nothing.
+
+    An entry without text (`cell_text`) stays as "".
+    """
+    if isinstance(value, list):
+        return [cell_text(one) for one in value]
+    text = cell_text(value)
+    return [part.strip() for part in text.split(SEPARATOR)] if text else []
 
 
 def _answer_problems(row: dict[str, Any], prompt: str) -> list[Problem]:
+    for field in ("reference", "options"):
+        value = row.get(field)
+        if isinstance(value, dict):
+            return [(field, f"{value!r:.80} is a dict, expected a text or a list of texts")]
+        if "" in texts(value):
+            return [(field, f"{value!r:.80} has an entry without text; fill it in or remove it")]
     reference, options = texts(row.get("reference")), texts(row.get("options"))
     listed = options_in_prompt(prompt)
     if options and listed and listed != options:
@@ -134,7 +139,7 @@ def _sound_problems(row: dict[str, Any], prompt: str, folder: Path | None) -> li
         return []
     if audio is not None and not isinstance(audio, str | dict):
         return [("audio", f"{type(audio).__name__}, expected the path of a recording")]
-    if audio is None and not row.get("spoken"):
+    if audio is None and not cell_text(row.get("spoken")):
         try:
             spoken_text(prompt)
         except UnspeakableText as refused:

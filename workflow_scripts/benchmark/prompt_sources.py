@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from workflow_scripts.artifacts.dataset_rows import dataset_rows
+from workflow_scripts.artifacts.dataset_rows import cell_text, dataset_rows
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.benchmark.candidates import Candidate, RowError, text_of
 from workflow_scripts.benchmark.layouts import choice_candidate, sentence_candidate
@@ -112,14 +112,13 @@ _LAYOUTS: dict[str, Callable[[int, dict[str, Any], PromptSource], Candidate]] = 
 
 
 def response_of(row: dict[str, Any], source: PromptSource) -> str:
-    """The row's response as text: of a list the first, numbers and truth values as written, renamed as asked.
+    """The row's response as text (`cell_text`): of a list the first, renamed as asked.
 
     Raises:
         RowError: it is missing or empty.
     """
     value = row.get(source.response)
-    value = value[0] if isinstance(value, list) and value else value
-    text = "" if value is None or isinstance(value, list | dict) else str(value).strip()
+    text = cell_text(value[0] if isinstance(value, list) and value else value)
     if not text:
         raise RowError(f"no text in response field {source.response!r}")
     return source.response_map.get(text, text)
@@ -129,11 +128,15 @@ def options_of(row: dict[str, Any], name: str) -> list[str]:
     """The row's options without their letters: a list, or one text with a line, or a `|`, between them.
 
     Raises:
-        RowError: missing or fewer than four.
+        RowError: missing, fewer than four, or one of a list has no text: to drop it would move the letters behind it.
     """
     value = row.get(name)
-    lines = re.split(r"\n|\|", value) if isinstance(value, str) else value if isinstance(value, list) else []
-    texts = [str(line).strip() for line in lines if str(line).strip()]
+    if isinstance(value, str):
+        texts = [line.strip() for line in re.split(r"\n|\|", value) if line.strip()]
+    else:
+        texts = [cell_text(one) for one in value] if isinstance(value, list) else []
+    if "" in texts:
+        raise RowError(f"option {texts.index('') + 1} of {value!r:.80} in field {name!r} has no text")
     matches = [_OPTION_LINE.match(text) for text in texts]
     if texts and all(matches):
         texts = [match[1].strip() for match in matches]

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from workflow_scripts.artifacts.dataset_rows import dataset_rows, matching_files
+from workflow_scripts.artifacts.dataset_rows import cell_text, dataset_rows, matching_files
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.questions import Question
 from workflow_scripts.scoring.text_normalisation import normalise_words
@@ -89,8 +89,7 @@ def _with(question: Question, file: str, found: tuple[int, Mapping[str, Any]] | 
 
 
 def _text(row: Mapping[str, Any], column: str) -> str | None:
-    value = row.get(column)
-    return None if value is None or not str(value).strip() else str(value).strip()
+    return cell_text(row.get(column)) or None
 
 
 def _is_text(value: str) -> bool:
