@@ -159,6 +159,18 @@ PROBLEMS = {
         {"prompt": "Which?\nA. x\nB. y", "options": ["x", "z"]},
         "field 'options': the prompt lists",
     ),
+    "options that repeat": (
+        {"options": ["x", "y", "X"], "reference": "B"},
+        "field 'options': options repeat: ['x', 'y', 'X']",
+    ),
+    "options that repeat in the prompt": (
+        {"prompt": "Which?\nA. x\nB. x", "reference": "B"},
+        "field 'prompt': options repeat: ['x', 'x']",
+    ),
+    "an option of several lines": (
+        {"options": ["x\nB. z", "y"], "reference": "A"},
+        "field 'options': option of several lines: ",
+    ),
     "a reference that is no option": ({"options": ["x", "y"], "reference": "z"}, "field 'reference': ['z'] is neither"),
     "no reference": ({"reference": None}, "field 'reference'"),
     "gold without a word": ({"reference": "?!"}, "field 'reference': the reference '?!' has no tokens"),

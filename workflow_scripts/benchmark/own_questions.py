@@ -13,6 +13,7 @@ from typing import Any
 from workflow_scripts.artifacts.dataset_rows import cell_text
 from workflow_scripts.artifacts.questions import ID_PATTERN
 from workflow_scripts.benchmark.candidates import Candidate, RowError, ifeval_instructions
+from workflow_scripts.benchmark.options import unfit_options
 from workflow_scripts.benchmark.spoken_text import UnspeakableText, spoken_text
 from workflow_scripts.scoring.prompt_options import options_in_prompt
 
@@ -120,6 +121,9 @@ def _answer_problems(row: dict[str, Any], prompt: str) -> list[Problem]:
     if row.get("audio") and texts(row.get("options")) and not listed:
         return [("prompt", "has audio and options, but does not list them: write the prompt exactly as it is spoken")]
     if options:
+        if reason := unfit_options(options):
+            place = "prompt" if listed else "options"
+            return [(place, f"{reason}: {options}; give each a text of its own, on one line")]
         if not reference:
             return [("reference", f"missing; it is the letter or the text of one of the {len(options)} options")]
         if len(reference) != 1 or _letter(reference[0], options) == "":

@@ -17,12 +17,13 @@ from workflow_scripts.artifacts.dataset_rows import cell_text, dataset_rows
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.benchmark.candidates import Candidate, RowError, text_of
 from workflow_scripts.benchmark.layouts import choice_candidate, sentence_candidate
+from workflow_scripts.benchmark.options import unfit_options
 from workflow_scripts.settings.training import PromptSource
 
 logger = logging.getLogger(__name__)
 N_OPTIONS = 4
 """Options of a multiple-choice prompt, as its closing line names A to D."""
-UNUSABLE, REPEATED = "unusable row", "options repeat"
+UNUSABLE = "unusable row"
 MAX_UNUSABLE_SHARE = 0.05
 """If more of a file's rows are unusable, the source is described wrongly, and the step stops."""
 MAX_NAMED_ROWS = 3
@@ -98,8 +99,8 @@ def _multiple_choice(number: int, row: dict[str, Any], source: PromptSource) -> 
     question, texts = text_of(row, source.field), options_of(row, source.options)
     right = _right_option(response_of(row, source), texts) if source.response else None
     kept = _four(texts, right, number)
-    if len({text.lower() for text in kept}) < N_OPTIONS:
-        return Candidate(number, question, question, reason=REPEATED)
+    if reason := unfit_options(kept):
+        return Candidate(number, question, question, reason=reason)
     place = None if right is None else kept.index(texts[right])
     return choice_candidate(number, question, kept, place, separator="\n")
 
