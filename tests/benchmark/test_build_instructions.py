@@ -194,7 +194,9 @@ def test_responses_come_with_the_data_also_from_csv_and_are_renamed(study) -> No
         ([{"question": "a b c"}] * 3, {"response": "answer"}, r"3 of 3 rows .*row 1: no text in response field"),
         ([{"question": "a b c", "answer": " "}], {"response": "answer"}, "no text in response field"),
         (choices(2, options=["x", "y", "z"]), CHOICE, r"2 of 2 .*row 1: 3 options in field 'options', 4 are needed"),
-        (choices(1, answer="F"), CHOICE, "response 'F' is none of the 5 options"),
+        (choices(1, answer="F"), CHOICE, "response 'F' is neither a letter nor the text of one of"),
+        (choices(1, options=["O", "A", "B", "AB"], answer="A"), CHOICE, "row 1: response 'A' can be 'A. O' or 'B. A'"),
+        (choices(1, options=["x", "y", "z", "w"], answer="B. other"), CHOICE, "row 1: response 'B. other' is neither"),
         (choices(1, options=["x", None, "z", "w"]), CHOICE, r"option 2 of .*None.* in field 'options' has no text"),
     ],
 )  # fmt: skip

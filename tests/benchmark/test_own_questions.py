@@ -171,7 +171,12 @@ PROBLEMS = {
         {"options": ["x\nB. z", "y"], "reference": "A"},
         "field 'options': option of several lines: ",
     ),
-    "a reference that is no option": ({"options": ["x", "y"], "reference": "z"}, "field 'reference': ['z'] is neither"),
+    "a reference that is no option": ({"options": ["x", "y"], "reference": "z"}, "field 'reference': 'z' is neither"),
+    "a letter that is another option's text": (
+        {"options": ["O", "A", "B", "AB"], "reference": "A"},
+        "field 'reference': 'A' can be 'A. O' or 'B. A', by its letter or by its text",
+    ),
+    "two right options": ({"options": ["x", "y"], "reference": ["A", "B"]}, "field 'reference': ['A', 'B'] are 2"),
     "no reference": ({"reference": None}, "field 'reference'"),
     "gold without a word": ({"reference": "?!"}, "field 'reference': the reference '?!' has no tokens"),
     "a recording that is not there": ({"audio": "no.wav"}, "no.wav does not exist"),

@@ -13,7 +13,7 @@ from typing import Any
 from workflow_scripts.artifacts.dataset_rows import cell_text
 from workflow_scripts.artifacts.questions import ID_PATTERN
 from workflow_scripts.benchmark.candidates import Candidate, RowError, ifeval_instructions
-from workflow_scripts.benchmark.options import unfit_options
+from workflow_scripts.benchmark.options import named_option, unfit_options
 from workflow_scripts.benchmark.spoken_text import UnspeakableText, spoken_text
 from workflow_scripts.scoring.prompt_options import options_in_prompt
 
@@ -45,7 +45,7 @@ def own_question(number: int, row: dict[str, Any]) -> Candidate:
     reference = texts(row.get("reference"))
     if options or listed:
         options = options or listed
-        reference = [_letter(reference[0], options)]
+        reference = [string.ascii_uppercase[named_option(reference[0], options)]]
     return Candidate(
         number,
         prompt,
@@ -126,8 +126,14 @@ def _answer_problems(row: dict[str, Any], prompt: str) -> list[Problem]:
             return [(place, f"{reason}: {options}; give each a text of its own, on one line")]
         if not reference:
             return [("reference", f"missing; it is the letter or the text of one of the {len(options)} options")]
-        if len(reference) != 1 or _letter(reference[0], options) == "":
-            return [("reference", f"{reference} is neither a letter nor the text of one of {options}")]
+        if len(reference) != 1:
+            return [
+                ("reference", f"{reference} are {len(reference)}, expected a letter or the text of one of {options}")
+            ]
+        try:
+            named_option(reference[0], options)
+        except RowError as error:
+            return [("reference", str(error))]
     try:
         _instructions(row)
     except RowError as error:
@@ -158,13 +164,3 @@ def _instructions(row: dict[str, Any]) -> list[dict[str, Any]]:
             raise RowError(f"expected a list of {{id, kwargs}}, got {str(own)[:60]!r}")
         return [{"id": one["id"], "kwargs": one.get("kwargs") or {}} for one in own]
     return ifeval_instructions(row) if row.get("instruction_id_list") is not None else []
-
-
-def _letter(reference: str, options: Sequence[str]) -> str:
-    """Letter of the option that a reference names by letter or by text; "" if it names none."""
-    letters = string.ascii_uppercase[: len(options)]
-    plain = reference.strip().strip("().").upper()
-    if len(plain) == 1 and plain in letters:
-        return plain
-    same = [letter for letter, text in zip(letters, options) if text.casefold() == reference.strip().casefold()]
-    return same[0] if len(same) == 1 else ""

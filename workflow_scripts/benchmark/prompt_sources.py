@@ -17,7 +17,7 @@ from workflow_scripts.artifacts.dataset_rows import cell_text, dataset_rows
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.benchmark.candidates import Candidate, RowError, text_of
 from workflow_scripts.benchmark.layouts import choice_candidate, sentence_candidate
-from workflow_scripts.benchmark.options import unfit_options
+from workflow_scripts.benchmark.options import named_option, unfit_options
 from workflow_scripts.settings.training import PromptSource
 
 logger = logging.getLogger(__name__)
@@ -28,7 +28,6 @@ MAX_UNUSABLE_SHARE = 0.05
 """If more of a file's rows are unusable, the source is described wrongly, and the step stops."""
 MAX_NAMED_ROWS = 3
 _OPTION_LINE = re.compile(r"^\(?[A-Za-z][.):]\s+(.+)$")
-_LETTER = re.compile(r"\(?([A-Za-z])(?:[.):]\s*.*)?")
 _WORD = re.compile(r"(?<![\w'.-])[a-z]*[aeiouy][a-z]*(?![\w'-]|\.\w)")
 """What a voice reads as a word: letters with a vowel; parts of words, abbreviations and numbers are none."""
 
@@ -147,16 +146,10 @@ def options_of(row: dict[str, Any], name: str) -> list[str]:
 
 
 def _right_option(response: str, texts: Sequence[str]) -> int:
-    """Place of the option that the response names by its text or its letter."""
-    match = _OPTION_LINE.match(response)
-    bare = match[1].strip() if match else response
-    if bare in texts:
-        return list(texts).index(bare)
-    letter = _LETTER.fullmatch(response)
-    place = ord(letter[1].upper()) - ord("A") if letter else len(texts)
-    if place >= len(texts):
-        raise RowError(f"response {response[:40]!r} is none of the {len(texts)} options")
-    return place
+    try:
+        return named_option(response, texts)
+    except RowError as error:
+        raise RowError(f"response {error}") from None
 
 
 def _four(texts: Sequence[str], right: int | None, number: int) -> list[str]:
