@@ -193,6 +193,7 @@ def test_responses_come_with_the_data_also_from_csv_and_are_renamed(study) -> No
     [
         ([{"question": "a b c"}] * 3, {"response": "answer"}, r"3 of 3 rows .*row 1: no text in response field"),
         ([{"question": "a b c", "answer": " "}], {"response": "answer"}, "no text in response field"),
+        ([{"question": "a b c", "answer": "x\ud83d"}], {"response": "answer"}, r"response 'x\\ud83d' holds half"),
         (choices(2, options=["x", "y", "z"]), CHOICE, r"2 of 2 .*row 1: 3 options in field 'options', 4 are needed"),
         (choices(1, answer="F"), CHOICE, "response 'F' is neither a letter nor the text of one of"),
         (choices(1, options=["O", "A", "B", "AB"], answer="A"), CHOICE, "row 1: response 'A' can be 'A. O' or 'B. A'"),

@@ -198,6 +198,13 @@ PROBLEMS = {
         {"reference": {"a": 1}},
         "field 'reference': {'a': 1} is a dict, expected a text",
     ),
+    "half a character in the prompt": (
+        {"prompt": "what \ud83d is", "spoken": "what is"},
+        r"field 'prompt': 'what \ud83d is' holds half a character",
+    ),
+    "half a character in a list": ({"reference": ["x", "\ud83d"]}, r"field 'reference': ['x', '\ud83d'] holds half"),
+    "half a character in the reading": ({"spoken": "\ud83d"}, r"field 'spoken': '\ud83d' holds half a character"),
+    "a reading without text": ({"spoken": "  "}, "field 'spoken': '  ' has no text"),
     "a reading that is NaN": ({"prompt": "3 | 4", "spoken": float("nan")}, "field 'prompt': a voice cannot read it"),
     "instructions of another form": ({"instructions": "be brief"}, "field 'instructions': expected a list"),
 }

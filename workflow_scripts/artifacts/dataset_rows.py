@@ -9,6 +9,7 @@ import fnmatch
 import functools
 import json
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ AUDIO = "audio"
 """Column of the audio."""
 
 Row = dict[str, Any]
+_HALF_A_CHARACTER = re.compile(r"[\ud800-\udfff]")
 
 
 def matching_files(path: Path) -> list[Path]:
@@ -68,6 +70,11 @@ def cell_text(value: Any) -> str:
     if value is None or isinstance(value, list | dict | bytes) or (is_float and not math.isfinite(value)):
         return ""
     return str(int(value) if is_float and value.is_integer() else value).strip()
+
+
+def has_half_a_character(cell: Any) -> bool:
+    """Whether a text in the cell, however deep, is no UTF-8: JSON may hold one half of a surrogate pair."""
+    return _HALF_A_CHARACTER.search(json.dumps(cell, ensure_ascii=False, default=str)) is not None
 
 
 def audio_cell(folder: Path, reference: dict[str, Any]) -> Any:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from workflow_scripts.artifacts.dataset_rows import cell_text
+from workflow_scripts.artifacts.dataset_rows import cell_text, has_half_a_character
 from workflow_scripts.artifacts.questions import ID_PATTERN
 from workflow_scripts.benchmark.candidates import Candidate, RowError, ifeval_instructions
 from workflow_scripts.benchmark.options import named_option, unfit_options
@@ -68,6 +68,8 @@ def row_problems(row: dict[str, Any], folder: Path | None = None) -> list[Proble
     for name in row:
         if name not in FIELDS:
             found.append((name, f"unknown field; known are {', '.join(FIELDS[:-1])}"))
+        elif has_half_a_character(row[name]):
+            found.append((name, f"{row[name]!r:.80} holds half a character (a lone surrogate); write it whole"))
     prompt = row.get("prompt")
     if not isinstance(prompt, str) or not prompt.strip():
         other = prompt is not None and not isinstance(prompt, str)
@@ -79,6 +81,8 @@ def row_problems(row: dict[str, Any], folder: Path | None = None) -> list[Proble
     for field in ("spoken", "speaker", "skill", "split", "scorer"):
         if row.get(field) is not None and not isinstance(row[field], str | int | float):
             found.append((field, f"{type(row[field]).__name__}, expected text"))
+    if isinstance(row.get("spoken"), str) and row["spoken"].isspace():
+        found.append(("spoken", f"{row['spoken']!r} has no text; leave it empty, or write what a voice reads"))
     found += _answer_problems(row, prompt)
     found += _sound_problems(row, prompt, folder)
     return found

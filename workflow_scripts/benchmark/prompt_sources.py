@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from workflow_scripts.artifacts.dataset_rows import cell_text, dataset_rows
+from workflow_scripts.artifacts.dataset_rows import cell_text, dataset_rows, has_half_a_character
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.benchmark.candidates import Candidate, RowError, text_of
 from workflow_scripts.benchmark.layouts import choice_candidate, sentence_candidate
@@ -115,12 +115,14 @@ def response_of(row: dict[str, Any], source: PromptSource) -> str:
     """The row's response as text (`cell_text`): of a list the first, renamed as asked.
 
     Raises:
-        RowError: it is missing or empty.
+        RowError: it is missing or empty, or cannot be written.
     """
     value = row.get(source.response)
     text = cell_text(value[0] if isinstance(value, list) and value else value)
     if not text:
         raise RowError(f"no text in response field {source.response!r}")
+    if has_half_a_character(text):
+        raise RowError(f"response {text[:40]!r} holds half a character (a lone surrogate)")
     return source.response_map.get(text, text)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from workflow_scripts.artifacts.dataset_rows import cell_text, dataset_rows, matching_files
+from workflow_scripts.artifacts.dataset_rows import cell_text, dataset_rows, has_half_a_character, matching_files
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.questions import Question
 from workflow_scripts.scoring.text_normalisation import normalise_words
@@ -51,7 +51,7 @@ def match_recordings(questions: Sequence[Question], asset: Path, voice: Recorded
                 "column is called 'audio'"
             )
         kept = {"audio": audio, "transcript": _text(row, voice.column("transcript"))}
-        if kept["transcript"] is not None and not _is_text(kept["transcript"]):
+        if has_half_a_character(kept["transcript"]):
             raise ArtifactError(f"{path}, row {number}: transcript {kept['transcript']!r} holds half a character")
         name = _text(row, voice.column("id"))
         if name in ids:
@@ -90,11 +90,6 @@ def _with(question: Question, file: str, found: tuple[int, Mapping[str, Any]] | 
 
 def _text(row: Mapping[str, Any], column: str) -> str | None:
     return cell_text(row.get(column)) or None
-
-
-def _is_text(value: str) -> bool:
-    """Whether it can be written as UTF-8; JSON may hold one half of a surrogate pair."""
-    return not any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
 def _check_files(path: Path, found: Any) -> None:
