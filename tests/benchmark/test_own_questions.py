@@ -228,6 +228,20 @@ def test_two_rows_with_one_id_are_named_by_checker_and_build(tmp_path):
         build(path, 2, "short_answer")
 
 
+def test_an_id_that_another_row_is_given_is_named_with_both_rows(tmp_path):
+    rows = [
+        {"id": "mine-0002", "prompt": "who is it", "reference": "Ada"},
+        {"prompt": "who was it", "reference": "Ada"},
+    ]
+    with pytest.raises(ArtifactError, match=r"questions\.jsonl, row 2: id 'mine-0002' is that of row 1 too; give each"):
+        build(write(tmp_path, "jsonl", rows), 2, "short_answer")
+
+
+def test_a_file_without_rows_is_named_as_such(tmp_path):
+    with pytest.raises(ArtifactError, match=r"questions\.csv: has no rows"):
+        build(write(tmp_path, "csv", []), 1)
+
+
 def test_the_checker_finds_ids_without_a_recording(tmp_path):
     path = write(tmp_path, "jsonl", [{"id": f"r{n}", "prompt": f"who is {n}", "reference": "Ada"} for n in range(2)])
     record(tmp_path / "voice" / "r0.wav", 300)

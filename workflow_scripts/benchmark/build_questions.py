@@ -71,11 +71,13 @@ def chosen_rows(raw: Path, candidates: Sequence[Candidate], subset: str, setting
     """The rows of the subset's split, if it has one.
 
     Raises:
-        ArtifactError: no such split, another number of rows than `rows`, or two rows with one id.
+        ArtifactError: no rows, no such split, another number of rows than `rows`, or two rows with one id.
     """
+    if not candidates:
+        raise ArtifactError(f"{raw}: has no rows; write a question a row, or fetch the asset again if it had some")
     chosen = [one for one in candidates if settings.split is None or one.split == settings.split]
     if not chosen:
-        splits = sorted({one.split for one in candidates}) or "no rows"
+        splits = sorted({one.split for one in candidates})
         raise ArtifactError(f"{raw}: no row has the split {settings.split!r} of subset {subset!r}; there are {splits}")
     if settings.rows is not None and len(chosen) != settings.rows:
         raise ArtifactError(
@@ -84,9 +86,13 @@ def chosen_rows(raw: Path, candidates: Sequence[Candidate], subset: str, setting
         )
     seen: dict[str, int] = {}
     for one in chosen:
-        if one.id and one.id in seen:
-            raise ArtifactError(f"{raw}, row {one.row}: id {one.id!r} is that of row {seen[one.id]} too")
-        seen[one.id] = one.row
+        name = _id(one, subset)
+        if name in seen:
+            raise ArtifactError(
+                f"{raw}, row {one.row}: id {name!r} is that of row {seen[name]} too; give each row another (a row "
+                "without one is called by subset and row number)"
+            )
+        seen[name] = one.row
     return chosen
 
 
@@ -113,10 +119,15 @@ def draw(candidates: list[Question], n: int, seed: int) -> tuple[list[Question],
     return [candidates[index] for index in sorted(drawn)], unscorable
 
 
+def _id(candidate: Candidate, subset: str) -> str:
+    """The row's own id, or one of subset and row number."""
+    return candidate.id or f"{subset.replace('.', '-')}-{candidate.row:04d}"
+
+
 def _question(speakable: Speakable, subset: str, settings: SubsetSettings) -> Question:
     candidate = speakable.candidate
     return Question(
-        id=candidate.id or f"{subset.replace('.', '-')}-{candidate.row:04d}",
+        id=_id(candidate, subset),
         subset=subset,
         prompt=candidate.prompt,
         spoken=speakable.spoken,
