@@ -1,5 +1,6 @@
-"""A training that is killed while it ends is finished by the next run."""
+"""A training that is killed while it ends, or whose state for a restart is damaged, is finished by the next run."""
 
+import logging
 import shutil
 from pathlib import Path
 
@@ -22,6 +23,22 @@ def trained_steps(monkeypatch):
 
     monkeypatch.setattr(LSLMTrainer, "compute_loss", noted)
     return steps
+
+
+@pytest.fixture
+def killed(train_distilled, tmp_path, monkeypatch):
+    """Folder of a run that was killed in step 6, with the state of step 4."""
+    compute = LSLMTrainer.compute_loss
+
+    def until_step_six(self, *arguments, **options):
+        if self.state.global_step == 5:
+            raise KeyboardInterrupt
+        return compute(self, *arguments, **options)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(LSLMTrainer, "compute_loss", until_step_six)
+        train_distilled(tmp_path / "killed")
+    return tmp_path / "killed"
 
 
 def die(*_, **__):
@@ -95,3 +112,47 @@ def test_a_run_that_lost_a_checkpoint_or_its_log_is_not_taken_for_trained(train_
     path = tmp_path / lost
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     assert not unfinished.is_trained(tmp_path, [0, 2, 4, 6])
+
+
+def test_a_damaged_state_is_named_and_deleted_and_a_whole_one_stays(killed, tmp_path, caplog):
+    [state] = (killed / "trainer").glob("checkpoint-*")
+    names = {"model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json"}
+    assert names <= {path.name for path in state.iterdir()}
+    unfinished.discard_damaged(killed)
+    assert unfinished.last_state(killed) == state and not caplog.records
+    damages = [(name, damage) for name in sorted(names | {"checksums.json"}) for damage in (cut, zero, Path.unlink)]
+    for number, (name, damage) in enumerate(damages):
+        folder = tmp_path / str(number)
+        shutil.copytree(killed, folder)
+        damage(folder / "trainer" / state.name / name)
+        caplog.clear()
+        unfinished.discard_damaged(folder)
+        assert unfinished.last_state(folder) is None, (name, damage)
+        [record] = caplog.records
+        assert record.levelno == logging.WARNING and str(folder / "trainer" / state.name) in record.getMessage()
+    (killed / "trainer" / "log.csv").unlink()
+    unfinished.discard_damaged(killed)
+    assert unfinished.last_state(killed) is None and "log.csv: not found" in caplog.text
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def zero(path):
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+def test_a_run_with_a_damaged_state_goes_on_from_an_older_one(killed):
+    older = killed / "trainer" / "checkpoint-2"
+    shutil.copytree(killed / "trainer" / "checkpoint-4", older)
+    cut(killed / "trainer" / "checkpoint-4" / "optimizer.pt")
+    unfinished.discard_damaged(killed)
+    assert unfinished.last_state(killed) == older
+
+
+def test_a_run_without_a_whole_state_begins_again(train_distilled, trained_steps, killed, tmp_path):
+    whole = train_distilled(tmp_path / "whole")
+    zero(killed / "trainer" / "checkpoint-4" / "rng_state.pth")
+    trained_steps.clear()
+    assert train_distilled(killed) == whole and set(trained_steps) == {1, 2, 3, 4, 5, 6}

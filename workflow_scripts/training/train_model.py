@@ -38,6 +38,7 @@ from workflow_scripts.training.unfinished import (
     LOG,
     TRAINER,
     clear,
+    discard_damaged,
     discard_other_run,
     is_trained,
     last_state,
@@ -122,6 +123,8 @@ def train_model(
     )
     if args.should_save:
         discard_other_run(folder, fingerprint)
+        if not is_trained(folder, steps):
+            discard_damaged(folder)
     args.distributed_state.wait_for_everyone()
     learning_curve = LearningCurve(folder / TRAINER / LOG)
     if is_trained(folder, steps):

@@ -3,7 +3,7 @@
 ```
 run.json             of which run it is
 log.csv              the learning curve up to the last checkpoint
-checkpoint-<step>/   Trainer's state
+checkpoint-<step>/   Trainer's state and, over its files, checksums.json
 ```
 """
 
@@ -14,14 +14,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from workflow_scripts.artifacts.checkpoints import checkpoint_name
-from workflow_scripts.artifacts.files import ArtifactError, write_text
+from workflow_scripts.artifacts.files import ArtifactError, sha256_file, write_text
 from workflow_scripts.training.curve import LearningCurve
 
 logger = logging.getLogger(__name__)
 TRAINER = "trainer"
 ENDED = ".trainer"
 """Name of the folder while it is deleted."""
-LOG = "log.csv"
+LOG, CHECKSUMS = "log.csv", "checksums.json"
 
 
 def discard_other_run(folder: Path, fingerprint: str) -> None:
@@ -48,19 +48,23 @@ def is_trained(folder: Path, steps: Sequence[int]) -> bool:
     return complete and any(row["step"] == steps[-1] for row in curve.rows)
 
 
-def last_state(folder: Path) -> Path | None:
-    """The newest complete state, None if there is none.
+def write_checksums(state: Path) -> None:
+    """Note the content of a state's files. A crash of the machine can leave files that are whole by name and size."""
+    sums = {path.name: sha256_file(path) for path in sorted(state.iterdir())}
+    write_text(state / CHECKSUMS, json.dumps(sums))
 
-    Trainer writes trainer_state.json last: a folder without a readable one was cut off by a kill.
-    """
-    for state in sorted(_states(folder), key=state_step, reverse=True):
-        try:
-            json.loads((state / "trainer_state.json").read_text(encoding="utf-8"))
-        except (FileNotFoundError, json.JSONDecodeError):
-            logger.info("%s is incomplete, ignored", state)
-        else:
-            return state
-    return None
+
+def discard_damaged(folder: Path) -> None:
+    """Delete the states that were cut off by a kill or are damaged: the run goes on without them."""
+    for state in _states(folder):
+        if (problem := _problem(state)) is not None:
+            logger.warning("deleting %s: %s; the run goes on from an older state, or from its start", state, problem)
+            shutil.rmtree(state)
+
+
+def last_state(folder: Path) -> Path | None:
+    """The newest state, None if there is none."""
+    return max(_states(folder), key=state_step, default=None)
 
 
 def state_step(state: Path) -> int:
@@ -79,3 +83,24 @@ def clear(folder: Path) -> None:
 
 def _states(folder: Path) -> list[Path]:
     return list((folder / TRAINER).glob("checkpoint-*"))
+
+
+def _problem(state: Path) -> str | None:
+    """Why a run cannot go on from a state; None if it can."""
+    try:
+        sums = json.loads((state / CHECKSUMS).read_text(encoding="utf-8"))
+        json.loads((state / "trainer_state.json").read_text(encoding="utf-8"))  # written last, by Trainer
+    except (OSError, ValueError):
+        return "it is incomplete"
+    wrong = [name for name, sha256 in sums.items() if not _is(state / name, sha256)]
+    if wrong:
+        return f"{', '.join(wrong)} damaged"
+    try:
+        LearningCurve(state.parent / LOG).resume(state_step(state))
+    except ArtifactError as error:
+        return f"its log is of no use ({error})"
+    return None
+
+
+def _is(path: Path, sha256: str) -> bool:
+    return path.is_file() and sha256_file(path) == sha256
