@@ -4,6 +4,8 @@ import pytest
 
 from tests.small_study import changed, small_values
 from workflow_scripts.settings import ConfigError, parse_config
+from workflow_scripts.settings.training import RecipeSettings
+from workflow_scripts.training.sampler import MixedBatchSampler
 
 
 @pytest.fixture
@@ -41,6 +43,46 @@ def test_strategy_adapter_needs_the_one_rate_it_trains_with(values):
     assert parse_config(values).models["smollm2-lora"].strategy == "adapter"
     with pytest.raises(ConfigError, match=r"models\.smollm2-lora\.strategy: training\.recipes\.small: no adapter_l"):
         parse_config(changed(values, "training/recipes/small/adapter_learning_rate", None))
+
+
+def test_a_recipe_that_trains_nothing_is_refused(values):
+    with pytest.raises(ConfigError, match=r"recipes\.small.*checkpoint_steps \[0\] train nothing; add a step above 0"):
+        parse_config(changed(values, "training/recipes/small/checkpoint_steps", [0]))
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "written_share", "prompts", "message"),
+    [
+        (4, 0.99, 2400, r"written_share 0\.99 leaves no spoken sample in a batch of 4; lower written_share"),
+        (64, 0.25, 12, "batch_size 64 is 48 spoken and 16 written samples, of 12 prompts; lower batch_size or raise"),
+        (16, 0.75, 11, "batch_size 16 is 4 spoken and 12 written samples, of 11 prompts"),
+        (16, 0.75, 12, None),
+    ],
+)
+def test_batches_that_cannot_be_drawn_are_refused_as_by_the_sampler(
+    values, batch_size, written_share, prompts, message
+):
+    values["training"]["recipes"]["small"] |= {"batch_size": batch_size, "written_share": written_share}
+    values["training"]["instructions"]["prompts"] = prompts
+
+    def drawn():
+        MixedBatchSampler([1] * prompts, batch_size=batch_size, written_share=written_share, steps=1, seed=0)
+
+    if message is None:
+        drawn()
+        assert parse_config(values).training.instructions.prompts == prompts
+    else:
+        with pytest.raises(ValueError, match=r"in one batch|leaves no spoken sample"):
+            drawn()
+        with pytest.raises(ConfigError, match=rf"models\.smollm2-lora\.recipe: training\.recipes\.small: {message}"):
+            parse_config(values)
+
+
+def test_strategy_adapter_has_no_written_samples_so_any_share_fits(values):
+    small = RecipeSettings.model_validate(
+        values["training"]["recipes"]["small"] | {"batch_size": 4, "written_share": 0.99}
+    )
+    assert small.unfit_samples("adapter", 4) is None and small.unfit_samples("adapter", 3) is not None
 
 
 EAR = {"warmup": "none", "objective": "ctc", "checkpoint_steps": [0, 10], "adapter": {"output": "posterior"}}

@@ -1,5 +1,6 @@
 """Training by two processes (gloo, CPU): the same model as by one, whole or split, and one set of complete files."""
 
+import contextlib
 import math
 import os
 import signal
@@ -7,10 +8,12 @@ import subprocess
 import sys
 import threading
 
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.speech.test_killed_synthesis import runs, wait_for
 from tests.workflow.workflow_copy import ROOT
 from workflow_scripts.artifacts.checkpoints import CheckpointIndex, weights_hash
 from workflow_scripts.artifacts.files import ArtifactError
@@ -172,6 +175,46 @@ def test_a_request_to_end_reaches_the_processes(arguments, tmp_path, monkeypatch
     with pytest.raises(ArtifactError, match="ended with code -15"):
         start_training.start_training(arguments(tmp_path / "m"), 2, None)
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+STEP = """
+import sys
+from pathlib import Path
+from workflow_scripts.training import start_training, train_processes
+start_training.start_training(train_processes.read_job(Path(sys.argv[1]))[1], 2, None)
+"""
+
+
+def test_a_killed_step_leaves_no_processes(arguments, tmp_path):
+    write_job(tmp_path / "job.json", None, arguments(tmp_path / "m", checkpoint_steps=[0, 900_000]))
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    with subprocess.Popen([sys.executable, "-c", STEP, str(tmp_path / "job.json")], cwd=ROOT, env=environment) as step:
+        started = []
+        try:
+            wait_for(lambda: (tmp_path / "m" / "trainer" / "log.csv").exists(), 600)
+            started = psutil.Process(step.pid).children(recursive=True)
+            assert sum(start_training.PROGRAM in process.cmdline() for process in started) == 3  # torchrun, its two
+            step.kill()
+            wait_for(lambda: not any(runs(process.pid) for process in started))
+        finally:
+            step.kill()
+            for process in started:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+
+
+WORKER = "import time; from workflow_scripts.artifacts.processes import end_once_closed; end_once_closed(0); "
+
+
+def test_a_killed_launcher_leaves_no_processes(tmp_path):
+    note = f"open({str(tmp_path / 'pid')!r}, 'w').write(str(__import__('os').getpid())); time.sleep(600)"
+    killed = 'import os, subprocess, sys; subprocess.Popen([sys.executable, "-c", sys.argv[1]]); '
+    killed += f"p = {str(tmp_path / 'pid')!r}"
+    killed += "\nwhile not (os.path.exists(p) and os.path.getsize(p)): pass\nos.kill(os.getpid(), 9)"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", killed, WORKER + note]
+    assert start_training.run_and_pass_on_the_end(command, environment) == -signal.SIGKILL
+    wait_for(lambda: not runs(int((tmp_path / "pid").read_text())))
 
 
 def test_a_site_can_name_its_own_launcher():

@@ -339,3 +339,18 @@ def test_a_prompt_without_answer_is_refused(train, instructions, tmp_path):
     data = type(instructions)(*instructions.paths()[:3], cut, instructions.backbone)
     with pytest.raises(ArtifactError, match="no answer to 'train-00003'"):
         train(tmp_path / "m", data=data)
+
+
+@pytest.mark.parametrize(("split", "n"), [("train", 10), ("heldout", 2)])
+def test_answers_that_are_all_empty_are_named_before_a_model_is_loaded(
+    train, instructions, tmp_path, monkeypatch, split, n
+):
+    monkeypatch.setattr("workflow_scripts.training.train_model.new_lslm", None)
+    silent = [
+        answer.model_copy(update={"token_ids": []}) if answer.id.startswith(split) else answer
+        for answer in ANSWERS.read(instructions.answers)
+    ]
+    ANSWERS.write(tmp_path / "a.jsonl", silent, {})
+    data = type(instructions)(*instructions.paths()[:3], tmp_path / "a.jsonl", instructions.backbone)
+    with pytest.raises(ArtifactError, match=rf"a\.jsonl: the answers to all {n} {split} prompts are empty; ask more"):
+        train(tmp_path / "m", data=data)

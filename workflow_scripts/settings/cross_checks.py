@@ -236,6 +236,8 @@ def _models(config: Config) -> Iterator[Problem]:
             yield _problem(("models", name, "processes"), f"{problem} in training.recipes.{model.recipe}")
         if problem := recipe.unfit_objective(model.strategy, model.processes, model.distill is not None):
             yield _problem(("models", name, "recipe"), f"training.recipes.{model.recipe}: {problem}")
+        if problem := recipe.unfit_samples(model.strategy, config.training.instructions.prompts):
+            yield _problem(("models", name, "recipe"), f"training.recipes.{model.recipe}: {problem}")
         if model.start is not None and (problem := _unfit_start(config, name)):
             yield _problem(("models", name, "start"), problem)
         try:

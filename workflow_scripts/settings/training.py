@@ -198,6 +198,8 @@ class RecipeSettings(Settings):
     def _steps_rise(self) -> "RecipeSettings":
         if self.checkpoint_steps != sorted(set(self.checkpoint_steps)) or self.checkpoint_steps[0] < 0:
             raise ValueError(f"checkpoint_steps {self.checkpoint_steps} must rise strictly from 0 or more")
+        if self.checkpoint_steps[-1] == 0:
+            raise ValueError(f"checkpoint_steps {self.checkpoint_steps} train nothing; add a step above 0")
         return self
 
     def rates(self, strategy: Strategy) -> tuple[float, float]:
@@ -223,6 +225,23 @@ class RecipeSettings(Settings):
             return (
                 f"batch_size {self.batch_size} does not divide into {n_processes} processes x micro-batches of "
                 f"{micro}; change batch_size or micro_batch_size"
+            )
+        return None
+
+    def unfit_samples(self, strategy: Strategy, n_prompts: int) -> str | None:
+        """Why batches cannot be drawn from so many training prompts; None if they can. The training step's sampler
+        counts alike."""
+        written = 0 if strategy == "adapter" else round(self.batch_size * self.written_share)
+        spoken = self.batch_size - written
+        if spoken < 1:
+            return (
+                f"written_share {self.written_share} leaves no spoken sample in a batch of {self.batch_size}; lower "
+                "written_share or raise batch_size"
+            )
+        if max(spoken, written) > n_prompts:
+            return (
+                f"batch_size {self.batch_size} is {spoken} spoken and {written} written samples, of {n_prompts} "
+                "prompts; lower batch_size or raise training.instructions.prompts"
             )
         return None
 

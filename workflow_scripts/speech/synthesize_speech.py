@@ -7,10 +7,7 @@ was killed goes on where it stopped; notes count only for the same text and voic
 import json
 import logging
 import multiprocessing
-import multiprocessing.connection
-import os
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -21,6 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from workflow_scripts.artifacts.files import ArtifactError, disk_full_named, remove_abandoned, sha256_file, sha256_text
 from workflow_scripts.artifacts.logs import progress
+from workflow_scripts.artifacts.processes import end_once_closed
 from workflow_scripts.artifacts.provenance import provenance
 from workflow_scripts.artifacts.questions import QUESTIONS, Question
 from workflow_scripts.artifacts.utterances import SYNTHESIS, Utterance
@@ -176,13 +174,7 @@ _worker: tuple[Engine, Job] | None = None
 def _start_worker(job: Job) -> None:
     global _worker
     _worker = (make_engine(job.voice, job.subset, job.recordings), job)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A killed parent cannot end its workers: they would wait for questions, and hold memory, for ever."""
-    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
-    os._exit(1)
+    end_once_closed(multiprocessing.parent_process().sentinel)
 
 
 def _speak_in_worker(questions: Sequence[Question]) -> list[Utterance]:

@@ -93,7 +93,7 @@ def load_instructions(
     """Instructions with the base model's answers; prompts with an empty answer are left out and counted in the log.
 
     Raises:
-        ArtifactError: a question has no answer; the answers are older than the questions.
+        ArtifactError: a question has no answer, as the answers are older than the questions; or all answers are empty.
     """
     by_id = {answer.id: answer for answer in ANSWERS.read(answers)}
     loaded = []
@@ -113,6 +113,12 @@ def load_instructions(
             )
     if len(loaded) < len(questions):
         logger.info("%d prompts left out: the base model's answer is empty", len(questions) - len(loaded))
+    if not loaded:
+        raise ArtifactError(
+            f"{answers}: the answers to all {len(questions)} {split_of(questions[0])} prompts are empty; ask more "
+            "prompts (training.instructions.prompts and heldout), change backbone or system_prompt, or take answers "
+            "that come with the data (response in training.instructions.sources)"
+        )
     return loaded
 
 

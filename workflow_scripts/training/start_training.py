@@ -22,7 +22,7 @@ from typing import Any
 
 from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.training.train_model import train_model
-from workflow_scripts.training.train_processes import write_job
+from workflow_scripts.training.train_processes import HELD_BY_STEP, write_job
 
 logger = logging.getLogger(__name__)
 LAUNCHER = "MODGAP_LAUNCHER"
@@ -61,8 +61,12 @@ def start_training(arguments: Mapping[str, Any], processes: int, log: Path | Non
 
 
 def run_and_pass_on_the_end(command: list[str], environment: Mapping[str, str]) -> int:
-    """Run a command and give its exit code; a request to end this process ends the command first."""
-    with subprocess.Popen(command, env=environment) as process:
+    """Run a command and give its exit code; a request to end this process ends the command first.
+
+    If either is killed, the pipe that is the command's standard input is closed, on which training processes end.
+    """
+    held = {**environment, HELD_BY_STEP: "1"}
+    with subprocess.Popen(command, env=held, stdin=subprocess.PIPE) as process:
         before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
         try:
             return process.wait()

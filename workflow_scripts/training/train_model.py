@@ -8,9 +8,7 @@ Several GPUs: `start_training` starts the model's `processes` (see there and `tr
 number of samples per optimiser step over all of them.
 """
 
-import json
 import logging
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +16,7 @@ from typing import Any, Literal
 from transformers import AutoConfig, AutoTokenizer, PrinterCallback, TrainingArguments
 
 from workflow_scripts.artifacts.checkpoints import CheckpointEntry, CheckpointIndex, checkpoint_name
-from workflow_scripts.artifacts.files import ArtifactError, disk_full_named, sha256_file, write_text
+from workflow_scripts.artifacts.files import ArtifactError, disk_full_named, sha256_file
 from workflow_scripts.artifacts.provenance import library_versions, provenance, settings_hash
 from workflow_scripts.settings.families.composite import TrainedModel
 from workflow_scripts.settings.training import RecipeSettings
@@ -36,6 +34,16 @@ from workflow_scripts.training.objectives import DISTILLATIONS, OBJECTIVES
 from workflow_scripts.training.online import open_features
 from workflow_scripts.training.sampler import ITEMS_PER_GROUP, STEPS_PER_GROUP, MixedBatchSampler
 from workflow_scripts.training.sharding import shard, split_again
+from workflow_scripts.training.unfinished import (
+    LOG,
+    TRAINER,
+    clear,
+    discard_damaged,
+    discard_other_run,
+    is_trained,
+    last_state,
+    state_step,
+)
 
 logger = logging.getLogger(__name__)
 LOGS_PER_RUN = 40
@@ -90,10 +98,6 @@ def train_model(
     taught = None if entry.distill is None else DISTILLATIONS[entry.distill.loss]
     collator = make_collator(template, settings.adapter.stack, written=taught and taught.written)
     objective = OBJECTIVES[settings.objective](collator, tokenizer, asked[TRAIN], settings)
-    lslm = new_lslm(backbone, reader.width, entry, settings, warmup, objective.heard_tokens)
-    _, adapter_rate = settings.rates(entry.strategy)
-    if warmup is not None:
-        warn_of_swamping(lslm, adapter_rate, entry.recipe)
     inputs = {path.name: sha256_file(path) for path in (questions, manifest, features, answers, warmup) if path}
     if features is None:
         inputs["encoder"] = sha256_file(encoder / "config.json")
@@ -105,9 +109,8 @@ def train_model(
         n_heldout=len(by_split[HELDOUT]) // 2,
         inputs=inputs,
     )
-    args = training_arguments(folder / "trainer", settings, entry)
-    if entry.shard and args.world_size > 1:
-        shard(lslm, args.device, args.world_size, bf16=args.bf16)
+    steps = settings.checkpoint_steps
+    args = training_arguments(folder / TRAINER, settings, entry)
     fingerprint = settings_hash(
         {
             "settings": facts["settings"],
@@ -120,17 +123,32 @@ def train_model(
     )
     if args.should_save:
         discard_other_run(folder, fingerprint)
+        if not is_trained(folder, steps):
+            discard_damaged(folder)
     args.distributed_state.wait_for_everyone()
-    learning_curve = LearningCurve(folder / "trainer" / "log.csv")
-    resume = last_state(folder / "trainer")
+    learning_curve = LearningCurve(folder / TRAINER / LOG)
+    if is_trained(folder, steps):
+        logger.info("%s: trained by an earlier run, which did not come to its end", folder)
+        learning_curve.resume(steps[-1])
+        args.distributed_state.wait_for_everyone()  # All have looked before the first clears it.
+        if args.should_save:
+            finish(checkpoints, curve, learning_curve, name, steps, facts)
+        return
+    resume = last_state(folder)
     if resume is not None:
-        learning_curve.resume(int(resume.name.removeprefix("checkpoint-")))
+        learning_curve.resume(state_step(resume))
         logger.info("resuming from %s", resume)
+    lslm = new_lslm(backbone, reader.width, entry, settings, warmup, objective.heard_tokens)
+    _, adapter_rate = settings.rates(entry.strategy)
+    if warmup is not None:
+        warn_of_swamping(lslm, adapter_rate, entry.recipe)
+    if entry.shard and args.world_size > 1:
+        shard(lslm, args.device, args.world_size, bf16=args.bf16)
     sampler = MixedBatchSampler(
         [-(-one.frames // settings.adapter.stack) + len(one.answer_ids) for one in by_split[TRAIN].instructions],
         batch_size=settings.batch_size,
         written_share=0.0 if entry.strategy == "adapter" else settings.written_share,
-        steps=settings.checkpoint_steps[-1],
+        steps=steps[-1],
         seed=entry.seed,
     )
     trainer = objective.trainer(
@@ -159,8 +177,8 @@ def train_model(
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(
         CheckpointCallback(
-            settings.checkpoint_steps,
-            log_every=max(1, settings.checkpoint_steps[-1] // LOGS_PER_RUN),
+            steps,
+            log_every=max(1, steps[-1] // LOGS_PER_RUN),
             export=lambda step: save_lslm(
                 folder / checkpoint_name(step),
                 lslm,
@@ -178,12 +196,10 @@ def train_model(
         )
     )
     log_run(lslm, sampler, args, by_split)
-    with disk_full_named(folder / "trainer"):
+    with disk_full_named(folder / TRAINER):
         trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
     if args.should_save:
-        learning_curve.save(curve)
-        write_index(checkpoints, name, settings.checkpoint_steps, facts)
-        shutil.rmtree(folder / "trainer")
+        finish(checkpoints, curve, learning_curve, name, steps, facts)
 
 
 def make_collator(
@@ -249,34 +265,6 @@ def training_arguments(output: Path, settings: RecipeSettings, entry: TrainedMod
     return args
 
 
-def discard_other_run(folder: Path, fingerprint: str) -> None:
-    """Delete what a run with other settings, inputs or libraries left behind; mark the folder as this run's."""
-    mark = folder / "trainer" / "run.json"
-    if mark.exists() and mark.read_text(encoding="utf-8") == json.dumps({"run": fingerprint}):
-        return
-    for stale in [*folder.glob("step-" + "[0-9]" * 6), folder / "trainer"]:
-        if stale.is_dir():
-            logger.info("deleting %s: it belongs to another run", stale)
-            shutil.rmtree(stale)
-    write_text(mark, json.dumps({"run": fingerprint}))
-
-
-def last_state(folder: Path) -> Path | None:
-    """The newest complete `checkpoint-<step>` folder of Trainer, None if there is none.
-
-    Trainer writes trainer_state.json last: a folder without a readable one was cut off by a kill.
-    """
-    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.removeprefix("checkpoint-")))
-    for path in reversed(found):
-        try:
-            json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
-        except (FileNotFoundError, json.JSONDecodeError):
-            logger.info("%s is incomplete, ignored", path)
-        else:
-            return path
-    return None
-
-
 def warn_of_swamping(lslm: LSLM, learning_rate: float, recipe: str) -> None:
     """Log each adapter matrix whose warm-up the learning rate would undo."""
     for matrix, share in swamped_matrices(lslm.adapter, learning_rate).items():
@@ -308,7 +296,11 @@ def log_run(
     )
 
 
-def write_index(path: Path, name: str, steps: list[int], facts: dict[str, Any]) -> None:
-    """checkpoints.json over the folders beside it."""
-    entries = [CheckpointEntry.of(path.parent / checkpoint_name(step), step) for step in steps]
-    CheckpointIndex(schema="checkpoints/1", model=name, checkpoints=entries, provenance=facts).write(path)
+def finish(
+    checkpoints: Path, curve: Path, learning_curve: LearningCurve, name: str, steps: list[int], facts: dict[str, Any]
+) -> None:
+    """Write log.csv and checkpoints.json over the folders beside it; clear away what a run that goes on would need."""
+    learning_curve.save(curve)
+    entries = [CheckpointEntry.of(checkpoints.parent / checkpoint_name(step), step) for step in steps]
+    CheckpointIndex(schema="checkpoints/1", model=name, checkpoints=entries, provenance=facts).write(checkpoints)
+    clear(checkpoints.parent)

@@ -4,11 +4,15 @@
 
 job.json holds the arguments of `train_model` (paths as text) and the log that the first process writes, the others only
 their warnings and errors. Rank and number of processes come from the launcher's environment variables.
+
+Processes that the training step has started end with it: their standard input is a pipe that it holds, and that nothing
+is written to. One started by hand may have any other, or none.
 """
 
 import json
 import logging
 import os
+import stat
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,10 +20,13 @@ from typing import Any
 import torch
 import torch.distributed
 
+from workflow_scripts.artifacts.processes import end_once_closed
 from workflow_scripts.training.train_model import train_model
 
 logger = logging.getLogger(__name__)
 PATHS = ("questions", "manifest", "features", "answers", "backbone", "encoder", "warmup", "checkpoints", "curve")
+HELD_BY_STEP = "MODGAP_STDIN_HELD_BY_STEP"
+"""Set in the environment of processes whose standard input the step holds."""
 
 
 def write_job(path: Path, log: Path | None, arguments: dict[str, Any]) -> None:
@@ -39,6 +46,9 @@ def read_job(path: Path) -> tuple[Path | None, dict[str, Any]]:
 
 def main(job: Path) -> None:
     """Train as one process of several."""
+    # Some launchers pass their standard input on to some processes only; the others have /dev/null, which is closed.
+    if HELD_BY_STEP in os.environ and stat.S_ISFIFO(os.fstat(0).st_mode):
+        end_once_closed(0)
     log, arguments = read_job(job)
     rank = int(os.environ.get("RANK", "0"))
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]

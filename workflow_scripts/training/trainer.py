@@ -23,6 +23,7 @@ from workflow_scripts.speech_lm.trainable.lslm import LSLM
 from workflow_scripts.training.distill import Distillation
 from workflow_scripts.training.sampler import MixedBatchSampler
 from workflow_scripts.training.sharding import is_sharded, load_optimizer_part, place, save_optimizer_part
+from workflow_scripts.training.unfinished import write_checksums
 
 FORMS = ("speech", "text")
 WEIGHTS_FILE = "model.safetensors"
@@ -169,6 +170,8 @@ class LSLMTrainer(Trainer):
         super()._save_rng_state(output_dir)
         # trainer_state.json, which marks completeness, comes next: not before every process has written its part.
         self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            write_checksums(Path(output_dir))
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         if self.sharded and checkpoint is not None:
