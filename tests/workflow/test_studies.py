@@ -19,7 +19,7 @@ JOBS = {
     # Only the adapter run takes its written answers from the backbone, and LoRA starts from it.
     "reference": {"train_model": 2, "warm_up_adapter": None, "answer_spoken_questions": 8, "answer_questions": 8},
     "runs": {"train_model": 8, "warm_up_adapter": 2, "answer_questions": 60, "answer_spoken_questions": 60},
-    "ears": {"train_model": 4, "answer_spoken_questions": 16, "answer_questions": 2, "dump_states": 9},
+    "ears": {"train_model": 3, "answer_spoken_questions": 16, "answer_questions": None, "dump_states": 8},
     "public_models": {"train_model": None, "encode_speech": None, "synthesize_speech": 6, "dump_states": 9},
 }
 
