@@ -185,6 +185,14 @@ def test_a_score_of_zero_is_drawn_and_a_missing_one_is_not(tmp_path):
     assert drawn["0.0"] > drawn["nan"]
 
 
+def test_without_sentences_to_repeat_the_learning_curves_have_no_panel_for_them(tmp_path):
+    made = write_made_tables(tmp_path, ["only"])
+    assert "word error rate" in draw("learning", made, tmp_path)["svg"].decode()
+    change(made, "gap", {"measure": lambda cells: cells.replace("word_error_rate", "score")})
+    drawn = draw("learning", made, tmp_path)["svg"].decode()
+    assert "word error rate" not in drawn and "no word said" not in drawn and "held-out prompts" in drawn
+
+
 @pytest.mark.parametrize("name", ["decline", "learning", "similarity_gap", "interventions", "cka"])
 def test_models_whose_names_look_like_numbers_keep_them(name, tmp_path):
     made = write_made_tables(tmp_path, ["1e5", "007"])
