@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from workflow_scripts.assets.files import files_below
+from workflow_scripts.artifacts.asset_record import files_below
 from workflow_scripts.figures.table import FIGURES
 from workflow_scripts.planning.books import Books
 from workflow_scripts.planning.code import Code, Step

@@ -106,3 +106,14 @@ def read_asset_record(folder: Path, *, check_files: bool = True) -> AssetRecord:
                 size = found.stat().st_size
                 raise ArtifactError(f"{found} has {size} bytes, {path} says {file.size}; {remedy}")
     return record
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Relative paths of all files below a folder, sorted; hidden ones are left out.
+
+    So is an asset record at the top: a folder fetched elsewhere may serve as a source, but gets a record of its own.
+    """
+    found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return sorted(
+        path for path in found if not any(part.startswith(".") for part in path.parts) and path != Path(RECORD_NAME)
+    )

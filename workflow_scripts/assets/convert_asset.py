@@ -9,11 +9,17 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from workflow_scripts.artifacts.asset_record import RECORD_NAME, AssetRecord, read_asset_record, write_asset_record
+from workflow_scripts.artifacts.asset_record import (
+    RECORD_NAME,
+    AssetRecord,
+    files_below,
+    read_asset_record,
+    write_asset_record,
+)
 from workflow_scripts.assets.convert_gguf import convert_gguf
 from workflow_scripts.assets.convert_whisper import convert_whisper
 from workflow_scripts.assets.fetch_asset import model_facts
-from workflow_scripts.assets.files import describe, disk_full_explained, files_below, keep_only, move, place
+from workflow_scripts.assets.files import describe, disk_full_explained, keep_only, move, place
 
 logger = logging.getLogger(__name__)
 

@@ -14,11 +14,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from workflow_scripts.artifacts.asset_record import RECORD_NAME, AssetRecord, SourceRecord, write_asset_record
+from workflow_scripts.artifacts.asset_record import (
+    RECORD_NAME,
+    AssetRecord,
+    SourceRecord,
+    files_below,
+    write_asset_record,
+)
 from workflow_scripts.assets.backbone import check_backbone, check_public
 from workflow_scripts.assets.commits import COMMITS, remembered_commit
 from workflow_scripts.assets.errors import AssetError, DiskFullError
-from workflow_scripts.assets.files import describe, disk_full_explained, files_below, keep_only, move
+from workflow_scripts.assets.files import describe, disk_full_explained, keep_only, move
 from workflow_scripts.assets.folder_sources import Snapshot, fetch_hub_files, fetch_local_files
 from workflow_scripts.assets.model_folder import read_model_folder
 from workflow_scripts.assets.wheel_source import (

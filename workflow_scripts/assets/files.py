@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from workflow_scripts.artifacts.asset_record import RECORD_NAME, FileRecord
+from workflow_scripts.artifacts.asset_record import FileRecord
 from workflow_scripts.artifacts.checksums import checksum
 from workflow_scripts.artifacts.files import is_disk_full
 from workflow_scripts.assets.errors import AssetError, DiskFullError
@@ -76,17 +76,6 @@ def keep_only(folder: Path, kept: set[str]) -> None:
         elif path.relative_to(folder).as_posix() not in kept:
             logger.info("removing %s, which is no part of the asset", path)
             path.unlink()
-
-
-def files_below(folder: Path) -> list[Path]:
-    """Relative paths of all files below a folder, sorted; hidden ones are left out.
-
-    So is an asset record at the top: a folder fetched elsewhere may serve as a source, but gets a record of its own.
-    """
-    found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    return sorted(
-        path for path in found if not any(part.startswith(".") for part in path.parts) and path != Path(RECORD_NAME)
-    )
 
 
 @contextlib.contextmanager

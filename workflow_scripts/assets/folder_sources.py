@@ -6,9 +6,10 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from workflow_scripts.artifacts.asset_record import files_below
 from workflow_scripts.artifacts.files import sha256_file
 from workflow_scripts.assets.errors import AssetError, DiskFullError
-from workflow_scripts.assets.files import disk_full_explained, files_below, place
+from workflow_scripts.assets.files import disk_full_explained, place
 from workflow_scripts.settings.assets import HubSource, PathSource
 
 logger = logging.getLogger(__name__)
