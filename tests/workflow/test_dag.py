@@ -221,6 +221,7 @@ def test_exchanging_states_adds_its_steps_figure_and_claims_and_runs_no_other_mo
     counts = finished.planned()
     assert counts["patch_states"] == 2 and counts["compare_patches"] == 1 and counts["judge_claims"] == 1
     assert set(counts) == {
+        "check_training",  # do the windows fit into the backbone?
         "patch_states",
         "compare_patches",
         "build_patch_tag_table",
@@ -236,6 +237,7 @@ def test_reading_attention_adds_its_steps_figure_and_claim(finished):
     counts = finished.planned()
     assert counts["read_attention"] == counts["patch_states"] == 2 and counts["compare_attention"] == 1
     assert set(counts) == {
+        "check_training",  # do the windows fit into the backbone?
         "patch_states",
         "compare_patches",
         "build_patch_tag_table",
