@@ -23,7 +23,7 @@ def spoken(**changes) -> Utterance:
 
 
 def test_features_cover_the_kept_utterances_frame_by_frame(spoken_subset, tiny_whisper) -> None:
-    out = spoken_subset / "tiny.features.h5"
+    out = spoken_subset / f"{tiny_whisper.name}.features.h5"
     encode_speech(spoken_subset / "synthesis.jsonl", tiny_whisper / "asset.json", out, window_seconds=2, device="cpu")
     reader = FeatureReader(out)
     assert reader.ids == ["made-0", "made-2", "made-3", "made-4"]
