@@ -103,7 +103,7 @@ def costs(config: Config, rates: Rates) -> Iterator[Cost]:
 
     prompts = config.training.instructions
     n_prompts = prompts.prompts + prompts.heldout if study.trained_models else 0
-    online, _ = features_online(config, Books(config))
+    online, _ = features_online(config, books)
     asked = {subset: study.n_questions(subset) for subset in study.subsets}
     speech = {subset: _question(config, subset)[1] * n for subset, n in asked.items()} | (
         {INSTRUCTIONS: prompt_seconds(config)} if n_prompts else {}

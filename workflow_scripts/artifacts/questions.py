@@ -41,7 +41,10 @@ QUESTIONS = RecordFile("questions/1", Question)
 
 
 def by_subset(paths: Iterable[Path]) -> dict[str, dict[str, Question]]:
-    """Questions by id of each subset, from several files: ids are told apart within a subset only."""
+    """Questions by id of each subset, from several files; a subset that is in none of them has no questions.
+
+    Ids are told apart within a subset only.
+    """
     found: dict[str, dict[str, Question]] = defaultdict(dict)
     for path in paths:
         for question in QUESTIONS.read(Path(path)):

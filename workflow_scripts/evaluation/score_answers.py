@@ -206,9 +206,9 @@ def _check(
     path = next(iter(shards.values()))
     count = int(str(next(iter(shards))).rpartition("-")[2]) if all(shards) else 0
     if count != len(shards):
-        found_ones = sorted(map(str, shards))
         raise ArtifactError(
-            f"{path}: shards {found_ones} are not a complete split; run those that are missing, or delete old ones"
+            f"{path}: shards {sorted(map(str, shards))} are not a complete split; run those that are missing, or "
+            "delete old ones"
         )
     if missing := [name for name in kept if name not in found]:
         raise ArtifactError(

@@ -70,7 +70,7 @@ def score_official(
     for path in sorted(scores):
         file = ScoreFile.read(path)
         if file.scorer in FILES:
-            inputs = _inputs(path, file, found[Path(path).parent, file.form], asked.get(file.subset, {}))
+            inputs = _inputs(path, file, found[Path(path).parent, file.form], asked[file.subset])
             rows.append(_row(file, inputs, Path(official), nltk.parent / "nltk_data", seed) | identity)
     for row in rows:
         if row.get("note"):

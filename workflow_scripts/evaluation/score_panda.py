@@ -55,7 +55,7 @@ def score_panda(
         file = ScoreFile.read(path)
         if not find_scorer(file.scorer).accepted_answers:
             continue
-        asked = subsets.get(file.subset, {})
+        asked = subsets[file.subset]
         keys = [(path.parent, file.form, row.id) for row in file.questions]
         if missing := [key[2] for key in keys if key not in said or key[2] not in asked]:
             raise ArtifactError(f"{path}: no answer or question of {missing[:5]}; delete it and run again")

@@ -49,7 +49,7 @@ def collect(
     found = []
     for path in sorted(map(Path, scores)):
         file = ScoreFile.read(path)
-        asked, of_form = subsets.get(file.subset, {}), given.get((path.parent, file.form), {})
+        asked, of_form = subsets[file.subset], given.get((path.parent, file.form), {})
         if missing := [row.id for row in file.questions if row.id not in of_form or row.id not in asked]:
             raise ArtifactError(f"{path}: no answer or question of {missing[:5]}; delete it and run again")
         ids = [row.id for row in file.questions]

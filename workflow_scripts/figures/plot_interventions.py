@@ -26,6 +26,7 @@ LEGEND = (
     ("control", {"marker": "s", "color": NULL, "markersize": 3}),
     ("ceiling", {"marker": "o", "color": "black", "markerfacecolor": "white"}),
 )
+NOTHING = "no edits: none in the grid, or no model that can be edited"
 
 
 def forest_rows(rows: pd.DataFrame) -> pd.DataFrame:
@@ -48,7 +49,7 @@ def plot_interventions(tests: pd.DataFrame, display: Mapping[str, Any]) -> Figur
     models = sorted(set(tests["model"]))
     look = Look(display, models)
     by_model = {model: rows for model in models if len(rows := forest_rows(select(tests, model=model)))}
-    by_model = by_model or {"": tests.iloc[:0]}  # no model can be edited
+    by_model = by_model or {"": tests.iloc[:0]}
     folded = _inches(by_model, ROW_INCHES) > PAGE_HEIGHT_INCHES
     shown = by_model
     if folded:
@@ -72,7 +73,7 @@ def plot_interventions(tests: pd.DataFrame, display: Mapping[str, Any]) -> Figur
         pair[0].set_yticks(-np.arange(len(rows)), [_name(row) for row in rows.itertuples()])
         for tick, kind in zip(pair[0].get_yticklabels(), rows["kind"]):
             tick.set_color("#595959" if kind == "control" else "black")
-        title = f"{look.label(model)} (n={rows['n'].iloc[0]})" if model else "no model can be edited"
+        title = f"{look.label(model)} (n={rows['n'].iloc[0]})" if model else NOTHING
         pair[0].set_title(title, loc="left", pad=2 if folded else None)
     for axis, label in zip(axes[-1], COLUMNS.values()):
         axis.set_xlabel(label)

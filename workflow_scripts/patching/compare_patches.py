@@ -111,6 +111,7 @@ class _Compared:
     def rows(self) -> Iterator[dict[str, Any]]:
         """One per layer."""
         own, n = self.shares[PATCH], len(self.base)
+        nulls = {null: self._paired(null) for null in (OTHER, RANDOM) if null in self.values}
         with np.errstate(divide="ignore", invalid="ignore"):
             each = (self.values[PATCH] - self.base[:, None]) / (self.target - self.base)[:, None]
         for place, layer in enumerate(self.layers):
@@ -126,8 +127,8 @@ class _Compared:
             for quantity in ("kl", "agrees"):
                 row[quantity] = np.mean([getattr(one, quantity)[place] for one in self.records[PATCH]])
             tests = []
-            for null in (null for null in (OTHER, RANDOM) if null in self.values):
-                pair = self.values[PATCH][self._paired(null), place], self.values[null][:, place]
+            for null, paired in nulls.items():
+                pair = self.values[PATCH][paired, place], self.values[null][:, place]
                 row[null] = self.shares[null].estimate[place]
                 tests.append(paired_p(*pair))
                 if null == OTHER:
