@@ -168,7 +168,8 @@ def test_a_claim_is_supported_only_if_sign_q2_and_the_advantage_over_training_ti
     """One rule: R2 of .9 is not enough where training time does as well, or where the sign is the other one."""
     fit = {"outcome": "gap", "predictor": "cosine", "pool": "pooled", "n_checkpoints": 20, "n_runs": 4}
     fit |= {"slope": -2.0, "r2": 0.9, "r2_runs_low": 0.7, "r2_runs_high": 0.95, "q2": 0.6}
-    pair = {"outcome": "gap", "first": "cosine", "second": "log_step", "r2_difference_low": 0.1}
+    pair = {"outcome": "gap", "first": "cosine", "second": "log_step", "r2_difference": 0.2}
+    pair |= {"r2_difference_low": 0.1, "r2_difference_high": 0.3}
 
     def verdict(**changes):
         fits, pairs = (pd.DataFrame([row | {k: v for k, v in changes.items() if k in row}]) for row in (fit, pair))
@@ -179,6 +180,14 @@ def test_a_claim_is_supported_only_if_sign_q2_and_the_advantage_over_training_ti
         assert verdict(**change) == ["not supported"]
     for change in ({"n_runs": 2}, {"q2": np.nan}, {"r2_difference_low": np.nan}):
         assert verdict(**change) == ["underpowered"]
+
+
+def test_the_note_of_a_prediction_says_how_far_its_runs_can_tell(stage):
+    """Not supported with an interval from -0.3 to 0.6 is too few runs; with one below 0 it is a finding."""
+    claim = pick(stage["claims"], claim="similarity predicts GAP", measure="cosine")
+    pair = pick(stage["comparisons"], outcome="gap", first="cosine", second="log_step")
+    low, high = (f"{pair[name]:.3f}" for name in ("r2_difference_low", "r2_difference_high"))
+    assert f"training time {pair['r2_difference']:.3f} [{low}, {high}]" in claim["note"]
 
 
 def test_claims_with_two_runs_are_underpowered(tmp_path):

@@ -35,7 +35,6 @@ MIDDLE, ABRUPT = 0.5, 0.25
 """Shares of a model's depth: what counts as late, and as abrupt (ours)."""
 LEFT = 0.5
 """Share of what a reader knew that may be left of an erasure of which no effect is seen (ours)."""
-ALPHA = 0.05
 ABOVE_ZERO = "the 95 % interval over runs lies above 0"
 BELOW_ZERO = "the 95 % interval over runs lies below 0"
 PREDICTS = "more similar goes with a smaller gap, Q2 > 0, and R2 minus R2 of log(1 + step) > 0 over runs (95 %)"
@@ -276,7 +275,9 @@ def _predicts(name: str, outcome: str, fit: pd.Series, rival: pd.Series | None) 
         return row | {"verdict": "underpowered"}
     expected = slope < 0 if measure.higher_is_better else slope > 0
     holds = expected and q2 > 0 and advantage > 0
-    note = f"Q2 {q2:.3f}; R2 minus that of training time, lower end {advantage:.3f}"
+    # The interval says whether "not supported" is a finding or runs too few to tell.
+    difference, high = rival["r2_difference"], rival["r2_difference_high"]
+    note = f"Q2 {q2:.3f}; R2 minus that of training time {difference:.3f} [{advantage:.3f}, {high:.3f}]"
     return row | {"verdict": "supported" if holds else "not supported", "note": note}
 
 
