@@ -213,6 +213,7 @@ rule build_gap_table:
         knowledge=study.knowledge_subsets,
         backbones=study.model_backbones(),
         twins=study.twins(),
+        repeats=study.repeats(),
         frozen=study.frozen_models,
     message:
         "Gap table, decline decomposition and agreement with cascades"

@@ -6,7 +6,7 @@ from workflow_scripts.artifacts.scores import EstimateRecord, OptionScoreRecord,
 from workflow_scripts.artifacts.tables import read_table, select
 from workflow_scripts.evaluation.build_gap_table import build_gap_table
 
-OPTIONS = {"overall": ["a", "b"], "knowledge": ["b"], "backbones": {"m": "lm"}, "twins": {}}
+OPTIONS = {"repeats": {}, "overall": ["a", "b"], "knowledge": ["b"], "backbones": {"m": "lm"}, "twins": {}}
 
 
 def write(folder, subset, form, scores, model="m", checkpoint="step-000400", nll=None, details=None, **changes):

@@ -116,7 +116,7 @@ def test_scores_and_tables_follow_without_a_model_and_repeat(study, tmp_path):
     assert first["speech"].estimates["letter_accuracy"].n == first["speech"].n == 4
     paths = [folder / f"{form}.scores.json" for form in FORMS]
     tables = [tmp_path / name for name in ("gap.csv", "decline.csv", "cascade.csv", "twins.csv")]
-    build_gap_table(paths, *tables, overall=["tiny"], knowledge=[], backbones={}, twins={})
+    build_gap_table(paths, *tables, overall=["tiny"], knowledge=[], backbones={}, twins={}, repeats={})
     margin = row(read_table(tables[0], "gap"), subset="tiny", measure="letter_margin", form="gap")
     by_form = {form: first[form].estimates["letter_margin"].value for form in FORMS}
     assert margin["value"] == pytest.approx(by_form["text"] - by_form["speech"], abs=1e-4)

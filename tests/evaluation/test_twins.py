@@ -19,7 +19,9 @@ def pair(folder, with_, without):
 
 
 def twins(folder, files, **changes):
-    build(folder, files, **({"overall": ["a"], "knowledge": [], "backbones": {}} | changes))
+    """`aligned2` and `plain2` are the pair of another seed."""
+    repeats = {"aligned": "aligned", "aligned2": "aligned"}
+    build(folder, files, **({"overall": ["a"], "knowledge": [], "backbones": {}, "repeats": repeats} | changes))
     return read_table(folder / "twins.csv", "twins")
 
 
@@ -46,6 +48,24 @@ def test_what_both_runs_share_is_no_uncertainty(tmp_path):
     assert np.isnan([found["change_low"], found["change_high"]]).all()
     same = row(rows, subset="a", quantity="text")
     assert same["change"] == 0 and same["change_low"] < 0 < same["change_high"], "no answer of four changed; others may"
+
+
+def test_pairs_of_several_seeds_have_their_mean_with_an_interval_over_runs(tmp_path):
+    """Changes of -1 and -3 nats: -2, and Student's interval of two runs (12.706 standard errors of 1)."""
+    files = [
+        write(tmp_path, "a", form, [1, 0, 1], model=model, nll=[(nats, 1)] * 3)
+        for model, spoken in (("plain", 5.0), ("aligned", 4.0), ("plain2", 6.0), ("aligned2", 3.0))
+        for form, nats in (("text", 1.0), ("speech", spoken))
+    ]
+    rows = twins(tmp_path, files, twins={"aligned": "plain", "aligned2": "plain2"})
+    both = select(rows, subset="a", quantity="loss_gap").set_index("n_runs")
+    assert both.loc[1, "change"].tolist() == [-1, -3]
+    mean = both.loc[2]
+    assert (mean["model"], mean["twin"]) == ("aligned", "plain")
+    assert (mean["with"], mean["without"], mean["change"]) == (2.5, 4.5, -2)
+    assert (mean["change_low"], mean["change_high"]) == pytest.approx((-2 - 12.706, -2 + 12.706), abs=1e-3)
+    alone = twins(tmp_path, files, twins={"aligned": "plain"})
+    assert set(alone["n_runs"]) == {1}
 
 
 def test_losses_count_their_own_questions(tmp_path):

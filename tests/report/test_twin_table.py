@@ -6,10 +6,11 @@ from workflow_scripts.artifacts.tables import TABLES, typed
 from workflow_scripts.report.twin_table import HEADER, twin_cells
 
 
-def row(quantity, change, step=100, subset="overall"):
+def row(quantity, change, step=100, subset="overall", n_runs=1):
     keys = {"model": "aligned", "twin": "plain", "checkpoint": f"step-{step:06d}", "step": step, "subset": subset}
     return keys | {
         "n": 80,
+        "n_runs": n_runs,
         "quantity": quantity,
         "with": 5.0,
         "without": 5.0 - change,
@@ -39,6 +40,12 @@ def test_the_last_checkpoint_stands_beside_the_twin_with_its_paired_interval():
     assert by_name["APS, cosine, calibrated (0: chance, 1: equal)"] == ["0.400", "0.250", "0.150"]
     assert by_name["KL to the untuned model on text (forgetting)"] == ["–", "–", "–"]
     assert all(len(line) == len(HEADER) for line in lines)
+
+
+def test_the_mean_over_seeds_is_called_so():
+    twins = [row("loss_gap", -0.5), row("loss_gap", -0.3, n_runs=3)]
+    names = [line[2] for line in twin_cells(table(twins, "twins"), table([], "points")) if "Loss gap" in line[2]]
+    assert names == ["Loss gap (nats per token)", "Loss gap (nats per token), mean of 3 runs"]
 
 
 def test_a_study_without_twins_has_no_such_section():

@@ -36,7 +36,7 @@ def test_a_scorer_of_one_line_is_scored_and_stands_in_the_gap_table_with_its_mea
     names = {"model": "m", "checkpoint": "step-000001", "subset": "s", "forms": list(said), "scorer": "toy"}
     score_answers(tmp_path / "questions.jsonl", answers, tmp_path / "punkt" / "asset.json", scores, **names)
     tables = [tmp_path / f"{name}.csv" for name in ("gap", "decline", "cascade", "twins")]
-    build_gap_table(scores, *tables, overall=["s"], knowledge=[], backbones={}, twins={})
+    build_gap_table(scores, *tables, overall=["s"], knowledge=[], backbones={}, twins={}, repeats={})
     gap = select(read_table(tables[0], "gap"), subset="s").set_index(["measure", "form"])["value"]
     assert [gap["score", form] for form in ("text", "speech", "gap")] == [75, 50, 25]
     assert [gap["loud", form] for form in ("text", "speech", "gap")] == [50, 0, 50]

@@ -58,9 +58,11 @@ def test_a_distilled_model_is_compared_with_the_same_training_without_it():
 def test_the_runs_of_the_distillation_study_have_their_twins():
     """A key that the default LoRA run gets and its twins do not would leave them without one."""
     files = [ROOT / "studies" / name for name in ("distill.yaml", "distill_seeds.yaml")]
-    twins = Study(read_study(ROOT, files)).twins()
+    study = Study(read_study(ROOT, files))
     ends = ("", "-1", "-2")
-    assert twins == {f"coder-lora-{loss}{end}": f"coder-lora{end}" for loss in ("cosine", "kl") for end in ends}
+    assert study.twins() == {f"coder-lora-{loss}{end}": f"coder-lora{end}" for loss in ("cosine", "kl") for end in ends}
+    kinds = ("coder-lora", "coder-lora-cosine", "coder-lora-kl")
+    assert study.repeats() == {"coder-adapter": "coder-adapter"} | {f"{k}{end}": k for k in kinds for end in ends}
 
 
 def test_subsets_of_the_same_rows_in_other_voices_are_conditions_of_one_another():

@@ -68,7 +68,7 @@ TABLES: Mapping[str, Columns] = {
     "decline": _columns("model checkpoint step subset measure value low high n"),
     "cascade": _columns("model checkpoint step subset cascade measure value low high null n"),
     "twins": _columns(
-        "model twin checkpoint step subset n quantity with without change change_low change_high", change=NUMBER
+        "model twin checkpoint step subset n n_runs quantity with without change change_low change_high", change=NUMBER
     ),
     "tags": _columns(
         """model checkpoint step subset tag measure n value low high n_rest rest difference difference_low

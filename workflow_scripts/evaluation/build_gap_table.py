@@ -53,6 +53,7 @@ def build_gap_table(
     knowledge: Sequence[str],
     backbones: Mapping[str, str],
     twins: Mapping[str, str],
+    repeats: Mapping[str, str],
     frozen: Sequence[str] = (),
 ) -> None:
     """Write gap.csv, decline.csv, cascade.csv and twins.csv.
@@ -63,6 +64,7 @@ def build_gap_table(
         backbones: model -> key of its untuned backbone; models without one, and public models
             whose backbone was not scored, are not in decline.csv.
         twins: distilled model -> the same training without it.
+        repeats: trained model -> the first that differs from it in nothing but the seed.
         frozen: models whose written answers are their backbone's: their erosion is 0, without interval.
 
     Raises:
@@ -82,7 +84,7 @@ def build_gap_table(
     write_table(gap, gap_rows, "gap")
     write_table(decline, decline_rows, "decline")
     write_table(cascade, cascade_rows(order, index, backbones), "cascade")
-    write_table(twin_table, twin_rows(order, cells, twins), "twins")
+    write_table(twin_table, twin_rows(order, cells, twins, repeats), "twins")
     logger.info("%d gap rows, %d decline rows from %d score files", len(gap_rows), len(decline_rows), len(scores))
 
 
@@ -173,6 +175,7 @@ if __name__ == "__main__":
             knowledge=s.params.knowledge,
             backbones=s.params.backbones,
             twins=s.params.twins,
+            repeats=s.params.repeats,
             frozen=s.params.frozen,
         ),
     )

@@ -264,6 +264,11 @@ class Study:
         }
         return {name: others[0] for name, others in alike.items() if others}
 
+    def repeats(self) -> dict[str, str]:
+        """Each trained model, and the first whose entry differs from it in nothing but the seed: itself if alone."""
+        entries = {name: self.config.models[name].model_copy(update={"seed": 0}) for name in self.trained_models}
+        return {name: next(other for other, own in entries.items() if own == entries[name]) for name in entries}
+
     def identity(self) -> dict[str, Any]:
         """All settings that decide numbers, for the manifest: the whole config without display."""
         return self.config.model_dump(mode="json", exclude={"display"})

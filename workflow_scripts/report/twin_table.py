@@ -29,7 +29,8 @@ def twin_cells(twins: pd.DataFrame, points: pd.DataFrame) -> list[list[str]]:
     """Cells of `HEADER`; none if no model of the study has a twin.
 
     Args:
-        twins: twins.csv; the rows of Overall at each model's last checkpoint are shown.
+        twins: twins.csv; the rows of Overall at each model's last checkpoint are shown, means over runs below the pair
+            that is their first.
         points: points.csv, for the measures of alignment and forgetting that have no paired interval.
     """
     shown = last_checkpoints(select(twins, subset="overall"))
@@ -45,7 +46,8 @@ def _paired(rows: pd.DataFrame) -> Iterator[tuple[str, str, str, str]]:
     for quantity, name in QUANTITIES.items():
         for row in select(rows, quantity=quantity).to_dict("records"):
             change = with_interval(row["change"], row["change_low"], row["change_high"], 2)
-            yield name, fixed(row["with"]), fixed(row["without"]), f"{change}, n = {fixed(row['n'], 0)}"
+            runs = f", mean of {row['n_runs']:.0f} runs" if row["n_runs"] > 1 else ""
+            yield name + runs, fixed(row["with"]), fixed(row["without"]), f"{change}, n = {fixed(row['n'], 0)}"
 
 
 def _measured(ours: pd.Series, theirs: pd.Series) -> Iterator[tuple[str, str, str, str]]:

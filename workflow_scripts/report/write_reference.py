@@ -215,7 +215,8 @@ def _twin_section(cells: Sequence[Sequence[str]]) -> list[str]:
         "",
         *_wrapped(
             "Last checkpoint, beside the same training without that loss (`distill`). Changes with 95 % intervals are "
-            "paired over questions and hold for this pair of runs; what runs differ by themselves, other seeds tell."
+            "paired over questions and hold for this pair of runs; means of several runs, which differ in their seed, "
+            "have intervals over the runs."
         ),
         "",
         *_markdown_table(TWIN_HEADER, cells),
