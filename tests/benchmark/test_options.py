@@ -3,7 +3,7 @@
 import pytest
 
 from workflow_scripts.benchmark.candidates import RowError
-from workflow_scripts.benchmark.options import named_option
+from workflow_scripts.benchmark.options import named_option, unfit_options
 
 BLOOD = ["O", "A", "B", "AB"]
 GERMS = ["E. coli", "C. difficile", "B. cereus", "yeast?"]
@@ -37,3 +37,17 @@ def test_letter_text_or_both_name_an_option(answer, options, place):
 def test_two_options_or_none_are_refused(answer, options, message):
     with pytest.raises(RowError, match=message):
         named_option(answer, options)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (BLOOD, ""),
+        ([str(number) for number in range(26)], ""),
+        ([str(number) for number in range(27)], "more options than letters"),
+        (["a\nb", "c"], "option of several lines"),
+        (["Rh", "RH"], "options repeat"),
+    ],
+)
+def test_options_that_cannot_be_asked_say_why(options, reason):
+    assert unfit_options(options) == reason

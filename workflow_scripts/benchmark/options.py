@@ -14,6 +14,8 @@ def unfit_options(options: Sequence[str]) -> str:
     """Why these options cannot be asked, "" if they can; case does not tell two apart."""
     if any("\n" in text for text in options):
         return "option of several lines"
+    if len(options) > len(string.ascii_uppercase):
+        return "more options than letters"
     return "options repeat" if len({text.casefold() for text in options}) < len(options) else ""
 
 
