@@ -12,8 +12,10 @@ from workflow_scripts.speech_lm.decoding.batching import batches
 from workflow_scripts.speech_lm.trainable.lslm import LSLM
 from workflow_scripts.training.collator import Collator
 from workflow_scripts.training.dataset import InstructionDataset, Sample
+from workflow_scripts.training.sharding import split_again
 
 MAX_POSITIONS = 4096
+BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,25 @@ class FormLoss:
     loss_per_token: float
     n_samples: int
     n_tokens: int
+
+
+class Heldout:
+    """Held-out losses of a model in training, by form; those of written prompts once where it is frozen."""
+
+    def __init__(
+        self, lslm: LSLM, dataset: InstructionDataset, collator: Collator, *, bf16: bool, frozen: bool
+    ) -> None:
+        self.lslm, self.dataset, self.collator = lslm, dataset, collator
+        self.bf16, self.frozen = bf16, frozen
+        self.known: dict[str, FormLoss] = {}
+
+    def __call__(self) -> list[FormLoss]:
+        options = {"batch_size": BATCH, "bf16": self.bf16, "known": self.known}
+        found = list(heldout_losses(self.lslm, self.dataset, self.collator, **options))
+        if self.frozen:
+            self.known.update({loss.form: loss for loss in found if loss.form == "text"})
+        split_again(self.lslm)
+        return found
 
 
 def heldout_losses(

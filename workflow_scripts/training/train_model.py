@@ -9,7 +9,7 @@ number of samples per optimiser step over all of them.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,18 +28,19 @@ from workflow_scripts.training.callbacks import CheckpointCallback
 from workflow_scripts.training.collator import Collator
 from workflow_scripts.training.curve import LearningCurve
 from workflow_scripts.training.dataset import HELDOUT, TRAIN, InstructionDataset, kept_questions, load_instructions
-from workflow_scripts.training.heldout import FormLoss, heldout_losses
+from workflow_scripts.training.distill import Distillation
+from workflow_scripts.training.heldout import Heldout
 from workflow_scripts.training.initial_model import SWAMPING_SHARE, new_lslm, swamped_matrices
-from workflow_scripts.training.objectives import DISTILLATIONS, OBJECTIVES
+from workflow_scripts.training.objectives import DISTILLATIONS, OBJECTIVES, Objective
 from workflow_scripts.training.online import open_features
 from workflow_scripts.training.sampler import ITEMS_PER_GROUP, STEPS_PER_GROUP, MixedBatchSampler
-from workflow_scripts.training.sharding import shard, split_again
+from workflow_scripts.training.sharding import shard
+from workflow_scripts.training.trainer import LSLMTrainer
 from workflow_scripts.training.unfinished import (
     LOG,
     TRAINER,
     clear,
-    discard_damaged,
-    discard_other_run,
+    discard_unfit,
     is_trained,
     last_state,
     state_step,
@@ -47,7 +48,6 @@ from workflow_scripts.training.unfinished import (
 
 logger = logging.getLogger(__name__)
 LOGS_PER_RUN = 40
-HELDOUT_BATCH = 32
 
 
 def train_model(
@@ -86,12 +86,12 @@ def train_model(
         raise ArtifactError(
             f"recipe {entry.recipe!r} has warmup {settings.warmup!r}, but the adapter given is {warmup}"
         )
-    folder = checkpoints.parent
+    folder, steps = checkpoints.parent, settings.checkpoint_steps
     reader = open_features(features, manifest, encoder, window_seconds)
     tokenizer = AutoTokenizer.from_pretrained(backbone, local_files_only=True, trust_remote_code=False)
     template = ChatTemplate(tokenizer, system_prompt=system_prompt, model_name=entry.backbone)
     asked = kept_questions(questions, manifest, reader)
-    by_split = {
+    data = {
         split: InstructionDataset(load_instructions(found, answers, reader, template), reader)
         for split, found in asked.items()
     }
@@ -105,47 +105,73 @@ def train_model(
         {"model": dict(model), "recipe": dict(recipe), "system_prompt": system_prompt},
         model=name,
         warmup=settings.warmup,
-        n_train=len(by_split[TRAIN]) // 2,
-        n_heldout=len(by_split[HELDOUT]) // 2,
+        n_train=len(data[TRAIN]) // 2,
+        n_heldout=len(data[HELDOUT]) // 2,
         inputs=inputs,
     )
-    steps = settings.checkpoint_steps
     args = training_arguments(folder / TRAINER, settings, entry)
-    fingerprint = settings_hash(
-        {
-            "settings": facts["settings"],
-            "inputs": inputs,
-            "libraries": library_versions(),
-            "processes": args.world_size,
-            # A run that goes on sees the samples in the order in which it began.
-            "order": [STEPS_PER_GROUP, ITEMS_PER_GROUP],
-        }
-    )
     if args.should_save:
-        discard_other_run(folder, fingerprint)
-        if not is_trained(folder, steps):
-            discard_damaged(folder)
+        discard_unfit(folder, fingerprint(facts, args), steps)
     args.distributed_state.wait_for_everyone()
     learning_curve = LearningCurve(folder / TRAINER / LOG)
     if is_trained(folder, steps):
         logger.info("%s: trained by an earlier run, which did not come to its end", folder)
         learning_curve.resume(steps[-1])
         args.distributed_state.wait_for_everyone()  # All have looked before the first clears it.
-        if args.should_save:
-            finish(checkpoints, curve, learning_curve, name, steps, facts)
-        return
-    resume = last_state(folder)
-    if resume is not None:
-        learning_curve.resume(state_step(resume))
-        logger.info("resuming from %s", resume)
-    lslm = new_lslm(backbone, reader.width, entry, settings, warmup, objective.heard_tokens)
-    _, adapter_rate = settings.rates(entry.strategy)
-    if warmup is not None:
-        warn_of_swamping(lslm, adapter_rate, entry.recipe)
-    if entry.shard and args.world_size > 1:
-        shard(lslm, args.device, args.world_size, bf16=args.bf16)
+    else:
+        lslm = new_lslm(backbone, reader.width, entry, settings, warmup, objective.heard_tokens)
+        if warmup is not None:
+            warn_of_swamping(lslm, settings.rates(entry.strategy)[1], entry.recipe)
+        if entry.shard and args.world_size > 1:
+            shard(lslm, args.device, args.world_size, bf16=args.bf16)
+        trainer = make_trainer(
+            lslm,
+            args,
+            objective,
+            data,
+            entry,
+            settings,
+            distillation=taught and taught(lslm, entry.distill),
+            heldout_collator=make_collator(template, settings.adapter.stack, train_end=False),
+            export=exporter(lslm, folder, backbone, seed=entry.seed, facts=facts, write=args.should_save),
+            curve=learning_curve,
+        )
+        train(trainer, folder, learning_curve)
+    if args.should_save:
+        finish(checkpoints, curve, learning_curve, name, steps, facts)
+
+
+def fingerprint(facts: Mapping[str, Any], args: TrainingArguments) -> str:
+    """What a run must share with an unfinished one to go on from it: it then ends with the same weights."""
+    return settings_hash(
+        {
+            "settings": facts["settings"],
+            "inputs": facts["inputs"],
+            "libraries": library_versions(),
+            "processes": args.world_size,
+            # A run that goes on sees the samples in the order in which it began.
+            "order": [STEPS_PER_GROUP, ITEMS_PER_GROUP],
+        }
+    )
+
+
+def make_trainer(
+    lslm: LSLM,
+    args: TrainingArguments,
+    objective: Objective,
+    data: Mapping[str, InstructionDataset],
+    entry: TrainedModel,
+    settings: RecipeSettings,
+    *,
+    distillation: Distillation | None,
+    heldout_collator: Collator,
+    export: Callable[[int], None],
+    curve: LearningCurve,
+) -> LSLMTrainer:
+    """The trainer of a model on `data[TRAIN]`, which exports and evaluates on `data[HELDOUT]` at checkpoint steps."""
+    steps = settings.checkpoint_steps
     sampler = MixedBatchSampler(
-        [-(-one.frames // settings.adapter.stack) + len(one.answer_ids) for one in by_split[TRAIN].instructions],
+        [-(-one.frames // settings.adapter.stack) + len(one.answer_ids) for one in data[TRAIN].instructions],
         batch_size=settings.batch_size,
         written_share=0.0 if entry.strategy == "adapter" else settings.written_share,
         steps=steps[-1],
@@ -155,51 +181,51 @@ def train_model(
         lslm,
         args,
         sampler=sampler,
-        adapter_learning_rate=adapter_rate,
-        distillation=taught and taught(lslm, entry.distill),
-        train_dataset=by_split[TRAIN],
+        adapter_learning_rate=settings.rates(entry.strategy)[1],
+        distillation=distillation,
+        train_dataset=data[TRAIN],
         data_collator=objective.collator,
     )
-    # Trained in float32, stored as the backbone is: what is evaluated has the same precision before and after.
-    stored = AutoConfig.from_pretrained(backbone, local_files_only=True, trust_remote_code=False).dtype
-    heldout_collator = make_collator(template, settings.adapter.stack, train_end=False)
-
-    known: dict[str, FormLoss] = {}
-
-    def evaluate() -> list[FormLoss]:
-        options = {"batch_size": HELDOUT_BATCH, "bf16": args.bf16, "known": known}
-        found = list(heldout_losses(lslm, by_split[HELDOUT], heldout_collator, **options))
-        if entry.frozen:
-            known.update({loss.form: loss for loss in found if loss.form == "text"})
-        split_again(lslm)
-        return found
-
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(
         CheckpointCallback(
             steps,
             log_every=max(1, steps[-1] // LOGS_PER_RUN),
-            export=lambda step: save_lslm(
-                folder / checkpoint_name(step),
-                lslm,
-                step=step,
-                seed=entry.seed,
-                facts=facts,
-                dtype=stored,
-                write=args.should_save,
-            ),
-            evaluate=evaluate,
+            export=export,
+            evaluate=Heldout(lslm, data[HELDOUT], heldout_collator, bf16=args.bf16, frozen=entry.frozen),
             together=trainer.sharded,
             meter=trainer.meter,
-            curve=learning_curve,
+            curve=curve,
             distilled=trainer.distilled,
         )
     )
-    log_run(lslm, sampler, args, by_split)
+    log_run(lslm, sampler, args, data)
+    return trainer
+
+
+def exporter(
+    lslm: LSLM, folder: Path, backbone: Path, *, seed: int, facts: Mapping[str, Any], write: bool
+) -> Callable[[int], None]:
+    """export(step), which writes the folder of a checkpoint.
+
+    Trained in float32, stored as the backbone is: what is evaluated has the same precision before and after.
+    """
+    dtype = AutoConfig.from_pretrained(backbone, local_files_only=True, trust_remote_code=False).dtype
+
+    def export(step: int) -> None:
+        save_lslm(folder / checkpoint_name(step), lslm, step=step, seed=seed, facts=facts, dtype=dtype, write=write)
+
+    return export
+
+
+def train(trainer: LSLMTrainer, folder: Path, curve: LearningCurve) -> None:
+    """Train to the last step, from the newest state of an unfinished run if there is one."""
+    state = last_state(folder)
+    if state is not None:
+        curve.resume(state_step(state))
+        logger.info("resuming from %s", state)
     with disk_full_named(folder / TRAINER):
-        trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
-    if args.should_save:
-        finish(checkpoints, curve, learning_curve, name, steps, facts)
+        trainer.train(resume_from_checkpoint=None if state is None else str(state))
 
 
 def make_collator(

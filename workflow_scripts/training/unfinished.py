@@ -24,6 +24,13 @@ ENDED = ".trainer"
 LOG, CHECKSUMS = "log.csv", "checksums.json"
 
 
+def discard_unfit(folder: Path, fingerprint: str, steps: Sequence[int]) -> None:
+    """Delete what the run of this fingerprint cannot go on from: another run's files, and damaged states."""
+    discard_other_run(folder, fingerprint)
+    if not is_trained(folder, steps):
+        discard_damaged(folder)
+
+
 def discard_other_run(folder: Path, fingerprint: str) -> None:
     """Delete what a run with other settings, inputs or libraries left behind; mark the folder as this run's."""
     mark = folder / TRAINER / "run.json"
