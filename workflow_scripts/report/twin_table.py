@@ -7,7 +7,6 @@ import pandas as pd
 from workflow_scripts.artifacts.tables import last_checkpoints, select
 from workflow_scripts.report.numbers import fixed, with_interval
 
-HEADER = ("model", "twin", "quantity", "with", "without", "change [95 %]")
 QUANTITIES = {
     "gap": "GAP, Overall (points)",
     "speech": "Score on speech, Overall (0-100)",
@@ -26,7 +25,7 @@ MEASURES = {
 
 
 def twin_cells(twins: pd.DataFrame, points: pd.DataFrame) -> list[list[str]]:
-    """Cells of `HEADER`; none if no model of the study has a twin.
+    """Rows of model, twin, quantity, with, without, change [95 %]; none if no model of the study has a twin.
 
     Args:
         twins: twins.csv; the rows of Overall at each model's last checkpoint are shown, means over runs below the pair

@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import jinja2
 import pandas as pd
 from PIL import Image
 
@@ -22,7 +23,6 @@ from workflow_scripts.measures.labels import label
 from workflow_scripts.report.build_manifest import read_manifest
 from workflow_scripts.report.headline import Headline, headlines
 from workflow_scripts.report.numbers import fixed, with_interval
-from workflow_scripts.report.twin_table import HEADER as TWIN_HEADER
 from workflow_scripts.report.twin_table import twin_cells
 
 LINE = 120
@@ -134,101 +134,40 @@ def page(
         cut: names of the tables that are too large to be copied whole.
     """
     models = sorted(manifest["settings"]["models"])
-    hardware, seconds = manifest["hardware"], manifest["wall_seconds"]
     found = headlines(models, read["gap"], read["decline"], read["checkpoints"])
-    spoken = ", ".join(
-        f"{name} {facts['kept']} of {facts['spoken']} ({facts['hours']} h, WER {facts['mean_wer']})"
-        for name, facts in sorted(manifest["utterances"].items())
-    )
-    times = ", ".join(f"{stage} {value:.0f}" for stage, value in sorted(seconds.items(), key=lambda item: -item[1]))
-    title = f"Reference study{f': {Path(study).stem}' if study else ''}"
     files = f'"{study}"' if study and " " in study else study
-    command = f"make all STUDY={files}" if study else "make all"
-    lines = [
-        f"# {title}",
-        "",
-        *_wrapped(
-            f"One run of `{command}`, written by `make reference-study`. Stand-ins and limits: the front page of this "
-            f"repository. {_runs(manifest['settings'])}: read it as a check of the instrument, not as evidence about "
-            "speech LLMs in general."
-        ),
-        "",
-        *_wrapped(
-            f"- Code {_short(manifest['code_version'])}, settings {manifest['settings_hash']}, "
-            f"{hardware['processor']}, {hardware['cores']} cores, {hardware['memory_gb']} GB"
-        ),
-        *_wrapped(f"- Utterances kept of spoken: {spoken}"),
-        *_wrapped(f"- Job seconds by stage: {times}"),
-        "",
-        "## Headline numbers",
-        "",
-        *_wrapped(
-            "Of each model's last checkpoint, unless the line says otherwise; details in `tables/`. Brackets hold 95 % "
-            "intervals over questions. A value beside a null counts only by how far it lies from the null."
-        ),
-        "",
-        *_markdown_table(["", *models], [_headline_cells(line) for line in found]),
-        "",
-        "## The paper's claims, judged",
-        "",
-        *_wrapped(
-            "Verdicts by the rule in each row of `tables/claims.csv`; fewer than three runs that a claim is about: "
-            "underpowered."
-        ),
-        "",
-        *_markdown_table(
-            ["claim", "measure", "statistic", "estimate [95 %]", "runs", "checkpoints", "verdict"],
-            [_claim_cells(row) for row in read["claims"].itertuples()],
-        ),
-        "",
-        "## Edits of speech tokens",
-        "",
-        *_wrapped(
-            "Against the unedited answers; loss of the reference answer in nats per token, with its 95 % interval. An "
-            "edit is evidence only where it also leaves its controls behind: `tables/interventions_controls.csv`."
-        ),
-        "",
-        *_markdown_table(
-            ["model", "edit", "n", "gained", "lost", "p (Holm)", "change of reference loss", "verdict"],
-            [_edit_cells(row) for row in _beside_controls(read["tests"]).itertuples()],
-        ),
-        "",
-        *_twin_section(twin_cells(read["twins"], read["points"])),
-        "## Figures",
-        "",
-    ]
-    for path, shown in images.items():
-        lines += [f"### {shown.title}", "", f"![{shown.title}]({path})", "", *_wrapped(shown.caption), ""]
-    if cut:
-        named = ", ".join(f"`{name}`" for name in cut)
-        text = f"Larger than {MAX_TABLE_BYTES // 1000} kB; last checkpoints only, or not here: {named}."
-        lines += ["## Tables not copied whole", "", *_wrapped(text), ""]
-    return "\n".join(lines)
-
-
-def _twin_section(cells: Sequence[Sequence[str]]) -> list[str]:
-    """The section on distillation; nothing if no model has a twin."""
-    if not cells:
-        return []
-    return [
-        "## Distillation",
-        "",
-        *_wrapped(
-            "Last checkpoint, beside the same training without that loss (`distill`). Changes with 95 % intervals are "
-            "paired over questions and hold for this pair of runs; means of several runs, which differ in their seed, "
-            "have intervals over the runs."
-        ),
-        "",
-        *_markdown_table(TWIN_HEADER, cells),
-        "",
-    ]
-
-
-def _wrapped(text: str) -> list[str]:
-    """A paragraph or one list entry in lines of even length; none begins like a heading, list or table."""
-    return textwrap.wrap(
-        text, LINE, subsequent_indent="  " * text.startswith("- "), break_long_words=False, break_on_hyphens=False
+    content = {
+        "study": Path(study) if study else None,
+        "command": f"make all STUDY={files}" if study else "make all",
+        "runs": _runs(manifest["settings"]),
+        "code": _short(manifest["code_version"]),
+        "manifest": manifest,
+        "models": models,
+        "headlines": [_headline_cells(line) for line in found],
+        "claims": [_claim_cells(row) for row in read["claims"].itertuples()],
+        "edits": [_edit_cells(row) for row in _beside_controls(read["tests"]).itertuples()],
+        "twins": twin_cells(read["twins"], read["points"]),
+        "images": images,
+        "cut": cut,
+        "limit": MAX_TABLE_BYTES // 1000,
+    }
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
+    environment.filters |= {"wrapped": _wrapped, "table": _markdown_table}
+    return environment.get_template("reference.md.j2").render(content)
+
+
+def _wrapped(text: str) -> str:
+    """A paragraph or one list entry in lines of even length; none begins like a heading, list or table."""
+    entry = text.strip()
+    indent = "  " * entry.startswith("- ")
+    options = {"break_long_words": False, "break_on_hyphens": False}
+    return "\n".join(textwrap.wrap(entry, LINE, subsequent_indent=indent, **options)) + "\n"
 
 
 def _runs(settings: Mapping[str, Any]) -> str:
@@ -250,9 +189,9 @@ def _short(version: str) -> str:
     return version[:12] + ("-dirty" if version.endswith("-dirty") else "")
 
 
-def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+def _markdown_table(rows: Sequence[Sequence[Any]], header: Sequence[str]) -> str:
     table = [header, ["---"] * len(header), *rows]
-    return ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in table]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in table)
 
 
 def _headline_cells(line: Headline) -> list[str]:
