@@ -65,6 +65,18 @@ def test_the_runs_of_the_distillation_study_have_their_twins():
     assert study.repeats() == {"coder-adapter": "coder-adapter"} | {f"{k}{end}": k for k in kinds for end in ends}
 
 
+def test_runs_repeat_one_another_where_only_seeds_differ_their_starts_included():
+    values = yaml.safe_load((ROOT / "assets.yaml").read_text()) | yaml.safe_load((ROOT / "config.yaml").read_text())
+    models = values["models"]
+    models["ear-1"] = models["coder-adapter"] | {"seed": 1}
+    models["own-ear"] = models["coder-lora"] | {"seed": 1, "start": "ear-1"}
+    models["same-ear"] = models["coder-lora"] | {"seed": 1}
+    models["other"] = models["coder-lora"] | {"distill": {"loss": "forward_kl", "weight": 1.0}}
+    found = Study(parse_config(values)).repeats()
+    alone = {name: name for name in ("coder-adapter", "coder-lora", "other")}
+    assert found == alone | {"ear-1": "coder-adapter", "own-ear": "coder-lora", "same-ear": "coder-lora"}
+
+
 def test_subsets_of_the_same_rows_in_other_voices_are_conditions_of_one_another():
     values = small_values()
     study = yaml.safe_load((ROOT / "studies/conditions.yaml").read_text())

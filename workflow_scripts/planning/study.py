@@ -265,8 +265,13 @@ class Study:
         return {name: others[0] for name, others in alike.items() if others}
 
     def repeats(self) -> dict[str, str]:
-        """Each trained model, and the first whose entry differs from it in nothing but the seed: itself if alone."""
-        entries = {name: self.config.models[name].model_copy(update={"seed": 0}) for name in self.trained_models}
+        """Each trained model, and the first whose entry differs from it in nothing but seeds: itself if alone."""
+
+        def without_seeds(name: str) -> tuple[Any, ...]:
+            entry = self.config.models[name]
+            return entry.model_copy(update={"seed": 0, "start": None}), entry.start and without_seeds(entry.start)
+
+        entries = {name: without_seeds(name) for name in self.trained_models}
         return {name: next(other for other, own in entries.items() if own == entries[name]) for name in entries}
 
     def identity(self) -> dict[str, Any]:
