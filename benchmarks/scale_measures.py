@@ -58,7 +58,7 @@ def scores(folder: Path, n: int) -> None:
 def gap_table(folder: Path, _: int) -> None:
     """One model, checkpoint and subset."""
     tables = [folder / f"{name}.csv" for name in ("gap", "decline", "cascade", "twins")]
-    build_gap_table(_scores(folder), *tables, overall=[SUBSET], knowledge=[], backbones={}, twins={})
+    build_gap_table(_scores(folder), *tables, overall=[SUBSET], knowledge=[], backbones={}, twins={}, repeats={})
 
 
 def layer_table(folder: Path, n: int) -> None:

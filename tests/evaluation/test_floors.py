@@ -182,7 +182,7 @@ def test_what_answers_are_whatever_was_asked_is_stored_and_reaches_the_gap_table
     file = ScoreFile.read(files[1])
     assert [row.traits for row in file.questions] == [["empty", "truncated"], ["truncated", "degenerate"]]
     tables = [tmp_path / f"{name}.csv" for name in ("gap", "decline", "cascade", "twins")]
-    options = {"overall": [], "knowledge": [], "backbones": {}, "twins": {}}
+    options = {"overall": [], "knowledge": [], "backbones": {}, "twins": {}, "repeats": {}}
     build_gap_table(files, *tables, **options)
     gap = read_table(tables[0], "gap")
     assert select(gap, measure="answers_empty", form="speech").value.item() == 50
