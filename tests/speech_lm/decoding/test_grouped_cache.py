@@ -89,6 +89,9 @@ def test_what_is_stored_dropped_and_placed_is_that_of_one_cache(case):
         parts[-1].update(rows, rows, 0)
     grouped = GroupedCache(parts)
     keep = torch.tensor(sorted(kept))
+    copied = grouped.copy(keep)
+    assert torch.equal(torch.cat([cache.layers[0].keys for cache in copied.groups]), whole.layers[0].keys[keep])
+    assert sum(copied.sizes) == len(keep) and all(copied.sizes) and grouped.sizes == sizes
     for cache in (whole, grouped):
         cache.keep(keep)
     new = 100 + torch.arange(float(len(keep))).view(-1, 1, 1, 1)

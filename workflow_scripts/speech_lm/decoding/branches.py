@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from workflow_scripts.speech_lm.anatomy import causal_lm, decoder_of
-from workflow_scripts.speech_lm.decoding.batching import padded_width
+from workflow_scripts.speech_lm.decoding.batching import consecutive, longest_first, padded_width
 from workflow_scripts.speech_lm.decoding.cache_argument import with_cache
 from workflow_scripts.speech_lm.decoding.greedy import check_reach
 from workflow_scripts.speech_lm.decoding.grouped_cache import GroupedCache
@@ -23,6 +23,8 @@ from workflow_scripts.speech_lm.decoding.tree_mask import PADDING, PROMPT, causa
 from workflow_scripts.speech_lm.decoding.vocabulary import precise_logits
 
 _LOGIT_ROWS = 256  # rows of the vocabulary product held at once
+_PASS_COLUMNS = 256
+"""Columns that pass the layers together: more would add padding, fewer read all weights too often (ours)."""
 
 
 @torch.no_grad()
@@ -66,35 +68,52 @@ def cached_branch_log_probs(
     """As `branch_log_probs`, for prompts whose keys and values are in `cache`.
 
     last: (B, d) final states at each prompt's last position; lengths: (B,) of the prompts. The cache must have room for
-    the longest row's `n_columns`; they may be written over afterwards.
+    the longest row's `n_columns`; they may be written over afterwards. Rows of about as many columns pass the layers
+    together, over copies of their keys and values: of 64 questions the widest has three times the columns of the mean.
     """
     if any(not branch for row in branches for branch in row):
         raise ValueError("a continuation without tokens has no probability")
-    if not any(branches):
-        return [[] for _ in branches]
-    states = last[:, None]
-    width = max(map(n_columns, branches))
-    if width:
-        ids = torch.zeros((len(branches), width), dtype=torch.long)
-        part, depth = torch.full_like(ids, PADDING), torch.zeros_like(ids)
-        for index, row in enumerate(branches):
-            end = 0
-            for number, branch in enumerate(row, start=1):
-                start, end = end, end + len(branch) - 1
-                ids[index, start:end] = torch.tensor(list(branch[:-1]), dtype=torch.long)
-                part[index, start:end] = number
-                depth[index, start:end] = torch.arange(end - start)
-        mask = cache.place_branches(lengths, part.to(last.device), last.dtype)
-        decoder = decoder_of(model)
-        with cache.attention(decoder):
-            hidden = decoder(
-                inputs_embeds=causal_lm(model).get_input_embeddings()(ids.to(last.device)),
-                attention_mask=mask,
-                position_ids=lengths[:, None] + depth.to(last.device),
-                **with_cache(decoder, cache),
-            ).last_hidden_state
-        states = torch.cat([states, hidden], dim=1)
-    return read_log_probs(model, states, [0] * len(branches), branches)
+    widths = [n_columns(row) for row in branches]
+    order = longest_first(widths)
+    found: list[list[Tensor]] = [[] for _ in branches]
+    for run in consecutive([widths[row] for row in order], _PASS_COLUMNS):
+        rows = sorted(order[run])
+        chosen = torch.tensor(rows, device=last.device)
+        some, states = [branches[row] for row in rows], last[chosen][:, None]
+        if any(widths[row] for row in rows):
+            own = cache if len(rows) == len(branches) else cache.copy(chosen)
+            states = torch.cat([states, _branch_states(model, own, lengths[chosen], some, last.dtype)], dim=1)
+        for row, values in zip(rows, read_log_probs(model, states, [0] * len(rows), some)):
+            found[row] = values
+    return found
+
+
+def _branch_states(
+    model: nn.Module,
+    cache: RaggedCache | GroupedCache,
+    lengths: Tensor,
+    branches: Sequence[Sequence[Sequence[int]]],
+    dtype: torch.dtype,
+) -> Tensor:
+    """Final states (B, widest n_columns, d) of the branches behind the prompts in `cache`."""
+    ids = torch.zeros((len(branches), max(map(n_columns, branches))), dtype=torch.long)
+    part, depth = torch.full_like(ids, PADDING), torch.zeros_like(ids)
+    for index, row in enumerate(branches):
+        end = 0
+        for number, branch in enumerate(row, start=1):
+            start, end = end, end + len(branch) - 1
+            ids[index, start:end] = torch.tensor(list(branch[:-1]), dtype=torch.long)
+            part[index, start:end] = number
+            depth[index, start:end] = torch.arange(end - start)
+    device, decoder = lengths.device, decoder_of(model)
+    mask = cache.place_branches(lengths, part.to(device), dtype)
+    with cache.attention(decoder):
+        return decoder(
+            inputs_embeds=causal_lm(model).get_input_embeddings()(ids.to(device)),
+            attention_mask=mask,
+            position_ids=lengths[:, None] + depth.to(device),
+            **with_cache(decoder, cache),
+        ).last_hidden_state
 
 
 def read_log_probs(
@@ -104,18 +123,24 @@ def read_log_probs(
 
     Behind it stand the branches one after the other, each without its last token.
     """
-    rows, columns, targets = _predictions(last, branches)
-    return _split(_log_probs(model, hidden[rows.to(hidden.device), columns.to(hidden.device)], targets), branches)
+    places, targets = _predictions(last, branches)
+    return _split(_log_probs(model, hidden, places, targets), branches)
 
 
-def _log_probs(model: nn.Module, states: Tensor, targets: Tensor) -> Tensor:
-    """(n,) float64 ln p of each target, on the CPU, by the state (n, d) that predicts it."""
-    targets = targets.to(states.device)
-    parts = [
-        -nn.functional.cross_entropy(precise_logits(model, h), t, reduction="none")
-        for h, t in zip(states.split(_LOGIT_ROWS), targets.split(_LOGIT_ROWS))
-    ]
-    return torch.cat(parts).double().cpu()
+def _log_probs(model: nn.Module, hidden: Tensor, places: Tensor, targets: Tensor) -> Tensor:
+    """(n,) float64 ln p of each target, on the CPU, by the state at its place (row, column) of `hidden` (B, W, d).
+
+    The first tokens of all branches of a prompt have one place: its product with the vocabulary is taken once.
+    """
+    places, state = places.unique(dim=0, return_inverse=True)
+    found = torch.empty(len(targets), dtype=torch.float64)
+    for start in range(0, len(places), _LOGIT_ROWS):
+        rows, columns = places[start : start + _LOGIT_ROWS].to(hidden.device).unbind(dim=1)
+        log_probs = precise_logits(model, hidden[rows, columns]).log_softmax(dim=-1)
+        own = (start <= state) & (state < start + _LOGIT_ROWS)
+        read = log_probs[(state[own] - start).to(hidden.device), targets[own].to(hidden.device)]
+        found[own] = read.double().cpu()
+    return found
 
 
 def _split(log_probs: Tensor, branches: Sequence[Sequence[Sequence[int]]]) -> list[list[Tensor]]:
@@ -149,8 +174,8 @@ def _packed(
     return embeds, part, position
 
 
-def _predictions(last: Sequence[int], branches: Sequence[Sequence[Sequence[int]]]) -> tuple[Tensor, Tensor, Tensor]:
-    """Row and column of the state that predicts each token, and the token; `last`: each prompt's last column."""
+def _predictions(last: Sequence[int], branches: Sequence[Sequence[Sequence[int]]]) -> tuple[Tensor, Tensor]:
+    """Row and column (n, 2) of the state that predicts each token, and the token; `last`: each prompt's last column."""
     rows, columns, targets = [], [], []
     for index, (end, row) in enumerate(zip(last, branches)):
         start = end + 1
@@ -159,4 +184,4 @@ def _predictions(last: Sequence[int], branches: Sequence[Sequence[Sequence[int]]
             columns += [end, *range(start, start + len(branch) - 1)]
             targets += branch
             start += len(branch) - 1
-    return torch.tensor(rows), torch.tensor(columns), torch.tensor(targets)
+    return torch.tensor([rows, columns], dtype=torch.long).T, torch.tensor(targets, dtype=torch.long)

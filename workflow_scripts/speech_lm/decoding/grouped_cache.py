@@ -16,7 +16,7 @@ import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
@@ -120,15 +120,22 @@ class GroupedCache(Cache):
 
     def keep(self, rows: Tensor) -> None:
         """Keep only `rows` (indices, ascending); groups without any are dropped."""
-        groups, start = [], 0
-        for cache, size in zip(self.groups, self.sizes):
-            own = rows[(rows >= start) & (rows < start + size)] - start
-            start += size
-            if len(own):
-                if len(own) < size:
-                    cache.keep(own)
-                groups.append(cache)
+        groups = []
+        for cache, own in self._rows_by_group(rows):
+            if len(own) < cache.n_rows:
+                cache.keep(own)
+            groups.append(cache)
         self.groups = groups
+
+    def copy(self, rows: Tensor) -> GroupedCache:
+        """A cache of its own with copies of `rows` (indices, ascending); groups without any are left out."""
+        return GroupedCache([cache.copy(own) for cache, own in self._rows_by_group(rows)])
+
+    def _rows_by_group(self, rows: Tensor) -> list[tuple[RaggedCache, Tensor]]:
+        """The groups that have any of `rows`, each with the numbers that these have in it."""
+        ends = list(accumulate(self.sizes, initial=0))
+        own = [rows[(rows >= start) & (rows < end)] - start for start, end in pairwise(ends)]
+        return [(cache, some) for cache, some in zip(self.groups, own) if len(some)]
 
     def attention(self, decoder: nn.Module) -> AbstractContextManager[None]:
         """The decoder's passes over this cache go inside: attention goes group by group there."""

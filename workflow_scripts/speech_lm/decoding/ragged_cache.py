@@ -139,7 +139,7 @@ class RaggedCache(Cache):
 
         Layers below share this cache's buffers: they must be neither run nor written.
         """
-        copied = RaggedCache(len(self.layers), self.capacity)
+        copied = RaggedCache(len(self.layers), self.capacity, n_rows=len(rows))
         for index, (layer, source) in enumerate(zip(copied.layers, self.layers)):
             shared = index < from_layer
             layer.keys, layer.values = (kept if shared else kept[rows] for kept in (source.keys, source.values))
