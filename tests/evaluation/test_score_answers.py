@@ -222,6 +222,11 @@ def test_an_unknown_scorer_is_refused_with_the_nearest_one(asked, tmp_path):
         score(asked, [write(tmp_path, "text", RIGHT)], forms=("text",), scorer="short_anser")
 
 
+def test_an_unknown_scorer_far_from_all_is_not_guessed_at(asked, tmp_path):
+    with pytest.raises(ArtifactError, match=r"unknown scorer 'xq'; known are multiple_choice, "):
+        score(asked, [write(tmp_path, "text", RIGHT)], forms=("text",), scorer="xq")
+
+
 def test_answers_of_an_older_format_say_what_to_do(asked, tmp_path):
     path = write(tmp_path, "text", RIGHT)
     path.write_text(path.read_text().replace("answers/2", "answers/1"))

@@ -14,7 +14,7 @@ from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.artifacts.tables import last_checkpoints, read_table, select
 from workflow_scripts.figures.table import FIGURES
 from workflow_scripts.measures.labels import label
-from workflow_scripts.report.numbers import fixed
+from workflow_scripts.report.numbers import fixed, with_interval
 from workflow_scripts.report.write_reference import FOLDERS, TABLES, write_reference
 
 
@@ -57,6 +57,16 @@ def test_page_holds_every_models_last_gap_and_every_edit(results, tmp_path):
     tests = select(read_table(results / "intervention/tests.csv", "tests"), against="none")
     for row in tests.itertuples():
         assert f"| {row.model} | {row.edit} | {row.n} | {row.b} | {row.c} |" in page
+
+
+def test_page_holds_every_score_of_every_checkpoint_with_its_interval(results, tmp_path):
+    write_reference(results, tmp_path / "target", FIGURES)
+    page = (tmp_path / "target" / "README.md").read_text().splitlines()
+    scores = select(read_table(results / "evaluation/gap.csv", "gap"), measure="score")
+    assert len(set(scores["checkpoint"])) > 2
+    for row in scores.itertuples():
+        (line,) = (line for line in page if line.startswith(f"| {row.subset} | {row.model} | {row.checkpoint} | "))
+        assert f" {with_interval(row.value, row.low, row.high)} " in line and f"| {row.n} |" in line
 
 
 @pytest.mark.parametrize("content", ["null", "[]", "{}", '{"schema": "manifest/1"}'])

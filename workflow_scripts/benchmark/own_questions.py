@@ -127,7 +127,8 @@ def _answer_problems(row: dict[str, Any], prompt: str) -> list[Problem]:
     if options:
         if reason := unfit_options(options):
             place = "prompt" if listed else "options"
-            return [(place, f"{reason}: {options}; at most 26 options, each with a text of its own on one line")]
+            most = len(string.ascii_uppercase)
+            return [(place, f"{reason}: {options}; at most {most} options, each with a text of its own on one line")]
         if not reference:
             return [("reference", f"missing; it is the letter or the text of one of the {len(options)} options")]
         if len(reference) != 1:

@@ -22,7 +22,7 @@ from workflow_scripts.artifacts.tables import last_checkpoints, read_table, sele
 from workflow_scripts.measures.labels import label
 from workflow_scripts.report.build_manifest import read_manifest
 from workflow_scripts.report.headline import Headline, headlines
-from workflow_scripts.report.numbers import fixed, with_interval
+from workflow_scripts.report.numbers import NOTHING, fixed, with_interval
 from workflow_scripts.report.twin_table import twin_cells
 
 LINE = 120
@@ -41,6 +41,7 @@ TABLES = (
     "intervention/tests.csv",
     "intervention/cases.csv",
 )
+SCORE_COLUMNS = ["text", "asr", "speech", "gap", "fall"]
 FOLDERS = ("correlation", "tables", "patching", "probes")
 """Of results/: all tables that the run made there are copied."""
 
@@ -144,6 +145,7 @@ def page(
         "manifest": manifest,
         "models": models,
         "headlines": [_headline_cells(line) for line in found],
+        "scores": _score_cells(read["gap"]),
         "claims": [_claim_cells(row) for row in read["claims"].itertuples()],
         "edits": [_edit_cells(row) for row in _beside_controls(read["tests"]).itertuples()],
         "twins": twin_cells(read["twins"], read["points"]),
@@ -196,6 +198,18 @@ def _markdown_table(rows: Sequence[Sequence[Any]], header: Sequence[str]) -> str
 
 def _headline_cells(line: Headline) -> list[str]:
     return [f"**{line.name}** ({line.note})", *line.values]
+
+
+def _score_cells(gap: pd.DataFrame) -> list[list[str]]:
+    """A row per subset, model and checkpoint, in the order of training; a dash is what was not asked."""
+    key = ["subset", "model", "checkpoint"]
+    rows = gap[gap["measure"].isin(["score", "score_fall"])]
+    column = rows["form"].where(rows["measure"] == "score", "fall")
+    cells = [with_interval(*cell) for cell in zip(rows["value"], rows["low"], rows["high"])]
+    texts = rows.assign(column=column, text=cells).pivot(index=key, columns="column", values="text")
+    counts = rows.groupby(key)["n"].max()
+    shown = texts.reindex(columns=SCORE_COLUMNS).fillna(NOTHING).to_numpy()
+    return [[*row, fixed(counts[row], 0), *cells] for row, cells in zip(texts.index, shown)]
 
 
 def _claim_cells(row: Any) -> list[str]:

@@ -74,11 +74,12 @@ def find_scorer(name: str) -> Scorer:
     """The scorer of that name.
 
     Raises:
-        ValueError: unknown scorer; names the nearest one.
+        ValueError: unknown scorer; names the known ones, and the one meant if a name is near.
     """
     if name not in SCORERS:
-        nearest = difflib.get_close_matches(str(name), SCORERS, n=1, cutoff=0.0)[0]
-        raise ValueError(f"unknown scorer {name!r}; did you mean {nearest!r}? Known are {', '.join(SCORERS)}")
+        near = difflib.get_close_matches(str(name), SCORERS, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}? Known" if near else "known"
+        raise ValueError(f"unknown scorer {name!r}; {hint} are {', '.join(SCORERS)}")
     return SCORERS[name]
 
 
