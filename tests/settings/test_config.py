@@ -78,6 +78,14 @@ def test_null_removes_an_entry_and_its_display(values):
     found = parse_config(values)
     assert list(found.models) == ["smollm2-lora"]
     assert list(found.display.models) == ["smollm2-lora"]
+    values["display"]["subsets"] = {"mmlu": "MMLU", "repeat": "Repeat"}
+    values["benchmark"]["subsets"]["repeat"] = None
+    assert list(parse_config(values).display.subsets) == ["mmlu"]
+
+
+def test_a_display_name_of_no_subset_is_refused(values):
+    with pytest.raises(ConfigError, match="display.subsets: 'mmul' is not defined; did you mean 'mmlu'"):
+        parse_config(changed(values, "display/subsets/mmul", "MMLU"))
 
 
 def test_an_asset_that_every_study_needs_is_missed_by_name(values):

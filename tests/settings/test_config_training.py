@@ -92,7 +92,8 @@ EAR = {"warmup": "none", "objective": "ctc", "checkpoint_steps": [0, 10], "adapt
 @pytest.mark.parametrize(
     ("lora", "recipe", "message"),
     [
-        ({"start": "absent"}, {}, "models.smollm2-lora.start: 'absent' is no model that this study trains"),
+        ({"start": "absent"}, {}, "models.smollm2-lora.start: 'absent': no model that this study trains"),
+        ({"start": "smollm2-lora"}, {}, "models.smollm2-lora.start: itself; "),
         ({"start": "smollm2-full"}, {}, "'smollm2-full' has another recipe's adapter, so its adapter does not fit"),
         ({"start": "ear", "encoder": "other"}, {}, "'ear' has another encoder"),
         (

@@ -11,6 +11,7 @@ from workflow_scripts.scoring.registry import SCORERS
 from workflow_scripts.settings.assets import AssetSettings, PackageSource
 from workflow_scripts.settings.base import MAX_NAME_LENGTH, NAME_PATTERN, nearest
 from workflow_scripts.settings.config import INSTRUCTIONS, PUNKT, Config
+from workflow_scripts.settings.families.composite import CheckpointsModel, unlike_training
 from workflow_scripts.settings.speech import recordings_of
 
 Problem = tuple[tuple[Any, ...], str]
@@ -44,6 +45,8 @@ def missing_paths(config: Config, folder: Path) -> Iterator[Problem]:
                 yield _problem(
                     ("models", name, "folder"), f"{index} does not exist; name a folder that a training of ours wrote"
                 )
+            elif isinstance(model, CheckpointsModel):
+                yield from (_problem(("models", name, field), text) for field, text in unlike_training(model, index))
         for subset in () if model.opened else model.files:
             for form in model.forms:
                 for path in model.paths(subset, form):
@@ -145,6 +148,8 @@ def _named(config: Config) -> Iterator[tuple[tuple[Any, ...], str, Mapping[str, 
             yield ("models", name, "files"), subset, config.benchmark.subsets
     for name in config.display.models:
         yield ("display", "models"), name, config.models
+    for name in config.display.subsets:
+        yield ("display", "subsets"), name, config.benchmark.subsets
 
 
 def _formats(config: Config) -> Iterator[Problem]:
@@ -265,8 +270,10 @@ def _unfit_start(config: Config, name: str) -> str | None:
     """Why a run cannot start from the model that it names; None if it can."""
     model = config.models[name]
     first = config.trained_models().get(model.start)
-    if first is None:
-        return f"{model.start!r} is no model that this study trains; known: {', '.join(config.trained_models())}"
+    if first is None or first is model:
+        others = [other for other, entry in config.trained_models().items() if entry.start is None and other != name]
+        what = "itself" if first is model else f"{model.start!r}: no model that this study trains"
+        return f"{what}{nearest(model.start, others)}"
     if first.start is not None:
         return f"{model.start!r} starts from {first.start!r} itself; start from that one"
     recipes = config.training.recipes

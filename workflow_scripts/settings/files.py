@@ -151,11 +151,13 @@ def _duplicates(node: yaml.Node, place: Place) -> Iterator[str]:
 def without_removed(values: Mapping[str, Any]) -> dict[str, Any]:
     """The merged config without entries set to null in its named sections, and without what belongs to them.
 
-    Controls of a removed edit and the display entry of a removed model go with them. Whatever is not a mapping is left
-    alone: validation says what is wrong with it.
+    Controls of a removed edit and the display entry of a removed model or subset go with them. Whatever is not a mapping
+    is left alone: validation says what is wrong with it.
     """
     result = dict(values)
-    removed_models = _removed(result.get("models"))
+    benchmark = result.get("benchmark")
+    subsets = benchmark.get("subsets") if isinstance(benchmark, Mapping) else None
+    undisplayed = {"display.models": _removed(result.get("models")), "display.subsets": _removed(subsets)}
     for section in NAMED_SECTIONS:
         *parents, last = section.split(".")
         node: Any = result
@@ -166,7 +168,7 @@ def without_removed(values: Mapping[str, Any]) -> dict[str, Any]:
             node = node[part]
         else:
             if isinstance(entries := node.get(last), Mapping):
-                gone = _removed(entries) | (removed_models if section == "display.models" else set())
+                gone = _removed(entries) | undisplayed.get(section, set())
                 node[last] = {name: entry for name, entry in entries.items() if name not in gone}
                 if section == "intervention.operations":
                     node[last] = {name: one for name, one in node[last].items() if not _control_of(one, gone)}

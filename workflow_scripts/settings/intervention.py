@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from workflow_scripts.settings.base import NAME_PATTERN, Settings
+from workflow_scripts.settings.base import NAME_PATTERN, Settings, nearest
 
 BASELINE = "none"
 """Name of the unedited answers; every grid has them."""
@@ -173,7 +173,7 @@ class InterventionSettings(Settings):
         treated = self.operations.get(entry.of or "")
         edits = [key for key, one in self.operations.items() if one.operation not in (None, "no_op", BASELINE, ORACLE)]
         if treated is None or entry.of not in edits:
-            raise ValueError(f"operations.{name}: of {entry.of!r} is no edit of this grid; the edits are {edits}")
+            raise ValueError(f"operations.{name}: of {entry.of!r} is no edit of this grid{nearest(entry.of or '', edits)}")
         if entry.control in ("random_selection", "top_selection") and treated.selection != "bottom":
             raise ValueError(
                 f"operations.{name}: {entry.control} is a control of selection bottom, but {entry.of} selects "

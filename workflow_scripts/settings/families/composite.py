@@ -2,10 +2,14 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
+from pathlib import Path
 from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from workflow_scripts.artifacts.checkpoints import CheckpointIndex
+from workflow_scripts.artifacts.files import ArtifactError
 from workflow_scripts.settings.base import Seed, Settings, Step
 from workflow_scripts.settings.families.base import ModelSettings, Recipes
 from workflow_scripts.settings.training import Strategy
@@ -163,3 +167,22 @@ class CheckpointsModel(ModelSettings):
         """As the entry says; it does not say the seed, so that all starts of its backbone and warm-up count as one."""
         start = f"{self.backbone} {self.encoder} {self.warmup}"
         return {"strategy": self.strategy, "backbone": self.backbone, "warmup": self.warmup, "start": start}
+
+
+def unlike_training(model: CheckpointsModel, index: Path) -> Iterator[tuple[str, str]]:
+    """Keys of an entry that contradict the checkpoints.json of its folder, each with what is wrong.
+
+    A wrong strategy would be silent: of `adapter` the backbone's answers to written questions are taken as its own.
+    """
+    try:
+        found = CheckpointIndex.read(index)
+    except ArtifactError as error:
+        yield "folder", str(error)
+        return
+    kept = [entry.step for entry in found.checkpoints]
+    if missing := [step for step in model.steps if step not in kept]:
+        yield "steps", f"{missing} are not in {index}; it has {kept}"
+    # Converted checkpoints say nothing of their training.
+    trained = found.provenance.get("settings", {}).get("model", {}).get("strategy", model.strategy)
+    if trained != model.strategy:
+        yield "strategy", f"{model.strategy!r}, but {index} is of a training with {trained!r}; write {trained}"
