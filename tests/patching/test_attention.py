@@ -294,3 +294,23 @@ def test_windows_reach_the_last_layer_and_all_layers_come_once():
 def test_the_answer_of_a_choice_is_its_right_letter():
     outcome = Outcome(MARGIN, [[5], [6, 7], [8]], [[0], [1, 2]], right=1)
     assert outcome.answer == [6, 7] and Outcome(LOG_PROB, [[3, 4]], []).answer == [3, 4]
+
+
+@pytest.fixture(scope="module")
+def roomy():
+    return make_lm("llama", max_position_embeddings=512)
+
+
+def test_one_long_answer_does_not_lose_the_knockout_of_its_batch(roomy):
+    asked = written(roomy, (PROMPTS * 3)[:8], ["the " * 10, *["the river"] * 7])
+    found = FormBatch(roomy, TEXT, asked, SINGLE, 1).knockout()
+    assert not any(one.skipped for one in found)
+    for one, question in zip(found, asked):
+        (alone,) = FormBatch(roomy, TEXT, [question], SINGLE, 1).knockout()
+        assert one.values == pytest.approx(alone.values, abs=1e-4)
+
+
+@pytest.mark.parametrize("others", ["the river", "the"])
+def test_one_long_answer_does_not_break_the_shares_of_its_batch(roomy, others):
+    asked = written(roomy, (PROMPTS * 3)[:8], ["the " * 36, *[others] * 7])
+    assert not any(one.skipped for one in FormBatch(roomy, TEXT, asked, SINGLE, 1).attention())

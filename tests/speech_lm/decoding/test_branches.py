@@ -90,3 +90,34 @@ def test_a_state_that_predicts_several_tokens_is_multiplied_with_the_vocabulary_
     for row, others in zip(found, expected, strict=True):
         for one, other in zip(row, others, strict=True):
             torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("rows_of_a_group", [1000, 16])
+def test_copies_hold_only_what_is_read(llama, monkeypatch, rows_of_a_group):
+    monkeypatch.setattr(grouped_cache, "GROUP_ROWS", rows_of_a_group)
+    cache, last, slots = prefill(llama.model, torch.randn(32, 40, 32), [40] * 32, following=160)
+    whole = sum(layer.keys.nbytes for group in getattr(cache, "groups", [cache]) for layer in group.layers)
+    copied, copy = [], RaggedCache.copy
+
+    def counted(self, *args, **kwargs):
+        new = copy(self, *args, **kwargs)
+        copied.append(sum(layer.keys.nbytes for layer in new.layers))
+        return new
+
+    monkeypatch.setattr(RaggedCache, "copy", counted)
+    one_long = [[[5] * 151], *[[[5] * 9]] * 31]
+    cached_branch_log_probs(llama.model, cache, last, slots, one_long)
+    assert copied and sum(copied) < whole / 2
+
+
+@pytest.mark.parametrize("rows_of_a_group", [100, 2])
+def test_together_all_rows_pass_at_once_with_the_same_values(llama, prompts, monkeypatch, rows_of_a_group):
+    cache, last, lengths = cached(llama, prompts, rows_of_a_group, monkeypatch)
+    monkeypatch.setattr(branching, "_PASS_COLUMNS", 4)
+    apart = cached_branch_log_probs(llama.model, cache, last, lengths, BRANCHES)
+    monkeypatch.setattr(RaggedCache, "copy", None)
+    monkeypatch.setattr(GroupedCache, "copy", None)
+    at_once = cached_branch_log_probs(llama.model, cache, last, lengths, BRANCHES, together=True)
+    for one, other in zip(apart, at_once):
+        for values, same in zip(one, other):
+            assert torch.allclose(values, same, atol=1e-4)

@@ -64,28 +64,42 @@ def cached_branch_log_probs(
     last: Tensor,
     lengths: Tensor,
     branches: Sequence[Sequence[Sequence[int]]],
+    *,
+    together: bool = False,
 ) -> list[list[Tensor]]:
     """As `branch_log_probs`, for prompts whose keys and values are in `cache`.
 
     last: (B, d) final states at each prompt's last position; lengths: (B,) of the prompts. The cache must have room for
     the longest row's `n_columns`; they may be written over afterwards. Rows of about as many columns pass the layers
     together, over copies of their keys and values: of 64 questions the widest has three times the columns of the mean.
+    With `together` all rows pass at once, as hooks want that address the rows of a batch.
     """
     if any(not branch for row in branches for branch in row):
         raise ValueError("a continuation without tokens has no probability")
     widths = [n_columns(row) for row in branches]
     order = longest_first(widths)
     found: list[list[Tensor]] = [[] for _ in branches]
-    for run in consecutive([widths[row] for row in order], _PASS_COLUMNS):
+    runs = [slice(None)] if together else consecutive([widths[row] for row in order], _PASS_COLUMNS)
+    for run in runs:
         rows = sorted(order[run])
         chosen = torch.tensor(rows, device=last.device)
         some, states = [branches[row] for row in rows], last[chosen][:, None]
         if any(widths[row] for row in rows):
-            own = cache if len(rows) == len(branches) else cache.copy(chosen)
-            states = torch.cat([states, _branch_states(model, own, lengths[chosen], some, last.dtype)], dim=1)
+            # Not bound to a name: one copy is gone before the next is made.
+            columns = _branch_states(model, _own(cache, chosen, lengths, some), lengths[chosen], some, last.dtype)
+            states = torch.cat([states, columns], dim=1)
         for row, values in zip(rows, read_log_probs(model, states, [0] * len(rows), some)):
             found[row] = values
     return found
+
+
+def _own(
+    cache: RaggedCache | GroupedCache, rows: Tensor, lengths: Tensor, branches: Sequence[Sequence[Sequence[int]]]
+) -> RaggedCache | GroupedCache:
+    """The cache itself for all of its rows, else a copy of these rows as far as their branches reach."""
+    if len(rows) == len(lengths):
+        return cache
+    return cache.copy(rows, capacity=padded_width(int(lengths[rows].max()) + max(map(n_columns, branches))))
 
 
 def _branch_states(

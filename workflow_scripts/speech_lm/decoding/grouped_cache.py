@@ -127,9 +127,9 @@ class GroupedCache(Cache):
             groups.append(cache)
         self.groups = groups
 
-    def copy(self, rows: Tensor) -> GroupedCache:
-        """A cache of its own with copies of `rows` (indices, ascending); groups without any are left out."""
-        return GroupedCache([cache.copy(own) for cache, own in self._rows_by_group(rows)])
+    def copy(self, rows: Tensor, capacity: int | None = None) -> GroupedCache:
+        """As `RaggedCache.copy`, of rows in ascending order; groups without any are left out."""
+        return GroupedCache([cache.copy(own, capacity=capacity) for cache, own in self._rows_by_group(rows)])
 
     def _rows_by_group(self, rows: Tensor) -> list[tuple[RaggedCache, Tensor]]:
         """The groups that have any of `rows`, each with the numbers that these have in it."""

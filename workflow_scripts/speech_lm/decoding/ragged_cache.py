@@ -134,17 +134,20 @@ class RaggedCache(Cache):
         """(B, n, K) bool: slots[b, c] and what is before it."""
         return torch.arange(self.visible, device=slots.device) <= slots[..., None]
 
-    def copy(self, rows: Tensor, from_layer: int = 0) -> RaggedCache:
+    def copy(self, rows: Tensor, from_layer: int = 0, capacity: int | None = None) -> RaggedCache:
         """A cache of its own with copies of `rows` (indices, repeats allowed), for layers `from_layer` and up.
 
-        Layers below share this cache's buffers: they must be neither run nor written.
+        Layers below share this cache's buffers: they must be neither run nor written. With `capacity` only so many
+        positions are copied.
         """
-        copied = RaggedCache(len(self.layers), self.capacity, n_rows=len(rows))
+        capacity = self.capacity if capacity is None else min(capacity, self.capacity)
+        copied = RaggedCache(len(self.layers), capacity, n_rows=len(rows))
         for index, (layer, source) in enumerate(zip(copied.layers, self.layers)):
             shared = index < from_layer
-            layer.keys, layer.values = (kept if shared else kept[rows] for kept in (source.keys, source.values))
+            states = (source.keys, source.values)
+            layer.keys, layer.values = (kept if shared else kept[rows, :, :capacity] for kept in states)
             layer.is_initialized = True
-        copied.visible = self.visible
+        copied.visible = min(self.visible, capacity)
         return copied
 
     def part(self, rows: slice) -> RaggedCache:

@@ -191,7 +191,7 @@ class SharedPrompts:
             chosen = first.double().cpu()
             found = [[chosen[place, ids] for ids in row] for place, row in enumerate(branches)]
         else:
-            found = cached_branch_log_probs(self.lm.model, cache, last, lengths, branches)
+            found = cached_branch_log_probs(self.lm.model, cache, last, lengths, branches, together=True)
         return [Probed(*one) for one in zip(first, found)]
 
     @torch.no_grad()
