@@ -99,8 +99,9 @@ def answer_queries(
                 request: Outcome(answer, score.reference, score if request.options else None)
                 for request, score in zip(scored[index], scores, strict=True)
             }
-    ties = sum(outcome[ScoringRequest()].answer.ties for outcome in outcomes.values())
-    logger.info("%s: %d tokens were chosen among equally likely ones", what, ties)
+    ties = [outcome[ScoringRequest()].answer.ties for outcome in outcomes.values()]
+    if None not in ties:
+        logger.info("%s: %d tokens were chosen among equally likely ones", what, sum(ties))
     return [outcomes[index] for index in range(len(encoders))]
 
 

@@ -114,14 +114,14 @@ class Answer:
     text: decoded, special tokens dropped. token_ids: generated ids without the stop token.
     finish_reason: "stop" (the model ended its turn) or "length" (max_new_tokens reached).
     seconds: wall time of the batch divided by its rows.
-    ties: steps at which several ids were equally likely in float32; the lowest was taken.
+    ties: steps at which several ids were equally likely in float32; the lowest was taken. None: not counted.
     """
 
     text: str
     token_ids: tuple[int, ...]
     finish_reason: str
     seconds: float
-    ties: int = 0
+    ties: int | None = None
 
 
 @dataclass(frozen=True)

@@ -239,6 +239,12 @@ def test_a_model_that_only_runs_whole_shares_no_prompts_between_edits():
     assert speech_lm("qwen2_audio").shares_prompts
 
 
+def test_a_model_that_only_runs_whole_does_not_count_ties():
+    lm = speech_lm("gemma4")
+    (answer,) = lm.generate([lm.encode_text("river")], max_new_tokens=2)
+    assert answer.ties is None  # unknown is not zero
+
+
 def test_units_of_an_answer_are_not_in_its_text():
     lm = speech_lm("units")
     query = lm.encode_text("river")
