@@ -173,7 +173,9 @@ class InterventionSettings(Settings):
         treated = self.operations.get(entry.of or "")
         edits = [key for key, one in self.operations.items() if one.operation not in (None, "no_op", BASELINE, ORACLE)]
         if treated is None or entry.of not in edits:
-            raise ValueError(f"operations.{name}: of {entry.of!r} is no edit of this grid{nearest(entry.of or '', edits)}")
+            raise ValueError(
+                f"operations.{name}: of {entry.of!r} is no edit of this grid{nearest(entry.of or '', edits)}"
+            )
         if entry.control in ("random_selection", "top_selection") and treated.selection != "bottom":
             raise ValueError(
                 f"operations.{name}: {entry.control} is a control of selection bottom, but {entry.of} selects "
