@@ -3,8 +3,8 @@
     python -m workflow_scripts.cost [studies/paper.yaml ...] [--on gpu] [--rates profiles/rates.yaml]
 
 `make cost`, with STUDY as for `make all`. Operations are counted from the config and the models' sizes (two for each
-weight and position, six where it is trained), and divided by measured rates. Not listed: tables, figures and the page,
-some fifty jobs of seconds. Nothing is planned by Snakemake, so it takes a second whatever the study.
+weight and position, six where it is trained), and divided by measured rates. Not listed: scores, similarity, tables,
+figures and the page, jobs of seconds. Nothing is planned by Snakemake, so it takes a second whatever the study.
 """
 
 import argparse
@@ -365,7 +365,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         config = read_study(ROOT, [path.absolute() for path in chosen.configfiles])
         on = chosen.on or this_machine(config)
         print(table(list(costs(config, read_rates(chosen.rates, on))), on == "gpu"))
-        print(f"rates: {on}, of {chosen.rates}; not counted: tables, figures and the page, some fifty jobs of seconds")
+        print(f"rates: {on}, of {chosen.rates}; not counted: jobs of seconds (scores, tables, figures, the page)")
         if config.trained_models():
             online, why = features_online(config, Books(config))
             print(f"features of the training prompts: {'computed in every step' if online else 'in a file'} ({why})")
