@@ -84,7 +84,7 @@ def test_null_removes_an_entry_and_its_display(values):
 
 
 def test_a_display_name_of_no_subset_is_refused(values):
-    with pytest.raises(ConfigError, match="display.subsets: 'mmul' is not defined; did you mean 'mmlu'"):
+    with pytest.raises(ConfigError, match=r"display\.subsets: 'mmul' is not defined; did you mean 'mmlu'"):
         parse_config(changed(values, "display/subsets/mmul", "MMLU"))
 
 

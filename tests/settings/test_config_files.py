@@ -1,10 +1,13 @@
 """Config files are read before anything else: what is wrong in them is named with file and line, never passed over."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
+from tests.made_checkpoints import write_default_study
 from workflow_scripts.settings import ConfigError, ConfigFiles, read_mapping, read_study
+from workflow_scripts.settings.study import DEFAULTS
 
 ROOT = Path(__file__).parents[2]
 
@@ -86,5 +89,8 @@ def test_a_wrong_value_is_named_with_key_file_and_line(tmp_path):
 
 
 @pytest.mark.parametrize("study", [None, *sorted((ROOT / "studies").glob("*.yaml"))])
-def test_the_studies_that_come_along_pass_the_check(study):
-    read_study(ROOT, [] if study is None else [study])
+def test_the_studies_that_come_along_pass_the_check(study, tmp_path):
+    for name in DEFAULTS:
+        shutil.copy2(ROOT / name, tmp_path)
+    write_default_study(tmp_path)
+    read_study(tmp_path, [] if study is None else [study])

@@ -1,10 +1,10 @@
 """An entry of family `checkpoints` must fit what its folder says of the training."""
 
-import json
 import re
 
 import pytest
 
+from tests.made_checkpoints import write_index
 from workflow_scripts.settings.families.composite import CheckpointsModel, unlike_training
 
 
@@ -20,17 +20,13 @@ def test_an_entry_that_contradicts_the_training_of_its_checkpoints_is_refused(tm
     """A wrong `adapter` would take the untuned model's written answers for those of the tuned one."""
     entry = {"family": "checkpoints", "folder": "x", "steps": [20], "backbone": "lm", "encoder": "whisper"}
     model = CheckpointsModel.model_validate(entry | {"strategy": "lora", "warmup": "ctc"} | changes)
-    kept = [{"name": f"step-0000{step}", "step": step, "sha256": ""} for step in (10, 20)]
-    content = {"schema": "checkpoints/1", "model": "m", "checkpoints": kept}
-    index = tmp_path / "checkpoints.json"
-    index.write_text(json.dumps(content | {"provenance": {"settings": {"model": {"strategy": "lora"}}}}))
-    found = list(unlike_training(model, index))
+    found = list(unlike_training(model, write_index(tmp_path, [10, 20], "lora")))
     assert len(found) == len(expected)
     for (field, text), (where, pattern) in zip(found, expected):
         assert field == where and re.match(pattern, text)
     # Converted checkpoints say nothing of their training.
-    index.write_text(json.dumps(content | {"provenance": {}}))
-    assert [field for field, _ in unlike_training(model, index)] == [place for place, _ in expected if place == "steps"]
+    found = list(unlike_training(model, write_index(tmp_path, [10, 20], None)))
+    assert [field for field, _ in found] == [field for field, _ in expected if field == "steps"]
 
 
 def test_a_folder_whose_index_is_damaged_is_named(tmp_path):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.made_checkpoints import write_default_study, write_index
 from tests.small_study import small_values
 from tests.workflow.workflow_copy import Workflow
 from workflow_scripts.planning.results import result_files
@@ -16,8 +17,8 @@ pytestmark = pytest.mark.xdist_group("dag")
 ROOT = Path(__file__).resolve().parents[2]
 JOBS = {
     "paper": {"train_model": 8, "dump_states": 400, "warm_up_adapter": None, "answer_shard": 4 * 32},
-    # Only the adapter run takes its written answers from the backbone, and LoRA starts from it.
-    "reference": {"train_model": 2, "warm_up_adapter": None, "answer_spoken_questions": 8, "answer_questions": 8},
+    # Only the adapter takes its written answers from the backbone.
+    "reference": {"train_model": None, "build_instructions": None, "answer_spoken_questions": 8, "answer_questions": 4},
     "runs": {"train_model": 8, "warm_up_adapter": 2, "answer_questions": 60, "answer_spoken_questions": 60},
     "ears": {"train_model": 3, "answer_spoken_questions": 16, "answer_questions": None, "dump_states": 8},
     "public_models": {"train_model": None, "encode_speech": None, "synthesize_speech": 6, "dump_states": 9},
@@ -27,6 +28,7 @@ JOBS = {
 @pytest.mark.parametrize("study", sorted(JOBS))
 def test_a_study_plans_offline_in_seconds(tmp_path, study, monkeypatch):
     workflow = Workflow(tmp_path, config=ROOT / "config.yaml")
+    write_default_study(tmp_path)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     started = time.process_time()
     counts = workflow.planned(f"studies/{study}.yaml")
@@ -114,9 +116,7 @@ def test_recordings_are_told_from_synthetic_speech_and_only_analysed_subsets_are
 
 
 def test_own_checkpoints_are_measured_without_training(workflow):
-    folder = workflow.folder / "elsewhere"
-    folder.mkdir()
-    (folder / "checkpoints.json").write_text("{}")
+    write_index(workflow.folder / "elsewhere", [100, 200], None)
 
     def elsewhere(config):
         shared = {"backbone": "smollm2-135m-instruct", "encoder": "whisper-base", "strategy": "lora", "warmup": "none"}

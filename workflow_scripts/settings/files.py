@@ -151,7 +151,7 @@ def _duplicates(node: yaml.Node, place: Place) -> Iterator[str]:
 def without_removed(values: Mapping[str, Any]) -> dict[str, Any]:
     """The merged config without entries set to null in its named sections, and without what belongs to them.
 
-    Controls of a removed edit and the display entry of a removed model or subset go with them. Whatever is no mapping is
+    Controls of a removed edit and the display entry of a removed model or subset go with them. What is not a mapping is
     left alone: validation says what is wrong with it.
     """
     result = dict(values)
