@@ -83,6 +83,17 @@ def test_null_removes_an_entry_and_its_display(values):
     assert list(parse_config(values).display.subsets) == ["mmlu"]
 
 
+def test_an_entry_whose_name_is_mistyped_is_told_once_and_with_the_name_meant(values):
+    values["benchmark"]["subsets"]["obqaa"] = {"questions": 400}
+    values["models"]["smollm2-laro"] = {"seed": 1}
+    with pytest.raises(ConfigError) as error:
+        parse_config(values)
+    subset, model = str(error.value).splitlines()[1:]
+    fields = "asset, file, layout, scorer, max_new_tokens"
+    assert subset.strip() == f"benchmark.subsets.obqaa: lacks {fields}; did you mean 'obqa'?"
+    assert model.strip().startswith("models.smollm2-laro: lacks ") and model.endswith("did you mean 'smollm2-lora'?")
+
+
 def test_a_display_name_of_no_subset_is_refused(values):
     with pytest.raises(ConfigError, match=r"display\.subsets: 'mmul' is not defined; did you mean 'mmlu'"):
         parse_config(changed(values, "display/subsets/mmul", "MMLU"))

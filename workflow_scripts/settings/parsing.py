@@ -1,6 +1,8 @@
 """From merged config values to a valid `Config`, every problem named by key, file and line."""
 
+import difflib
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -33,7 +35,7 @@ def parse_config(values: Mapping[str, Any], files: ConfigFiles | None = None, fo
     try:
         config = Config.model_validate(with_model_weights(without_removed(values)))
     except ValidationError as error:
-        problems = [(problem["loc"], _explain(problem)) for problem in error.errors()]
+        problems = list(_explained(error.errors(), values))
     else:
         problems = list(contradictions(config))
         if folder is not None:
@@ -69,6 +71,35 @@ def with_model_weights(values: dict[str, Any]) -> dict[str, Any]:
             AssetSettings.model_validate(asset)
             values["assets"].setdefault(f"{name}{WEIGHTS}", asset)
     return values
+
+
+def _explained(problems: Sequence[Mapping[str, Any]], values: Mapping[str, Any]) -> Iterator[tuple[Sequence[Any], str]]:
+    """Place and message of each problem; all that one entry lacks is one of them: mostly its name is mistyped."""
+    lacking: dict[tuple[Any, ...], list[str]] = defaultdict(list)
+    for problem in problems:
+        if problem["type"] == "missing":
+            lacking[problem["loc"][:-1]].append(str(problem["loc"][-1]))
+    for problem in problems:
+        entry, last = problem["loc"][:-1], str(problem["loc"][-1])
+        if problem["type"] != "missing" or len(lacking[entry]) == 1:
+            yield problem["loc"], _explain(problem)
+        elif last == lacking[entry][0]:
+            place, others = _entry(entry, values)
+            near = difflib.get_close_matches(str(place[-1]), others, n=1) if place else []
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            yield entry, f"{'.'.join(map(str, place))}: lacks {', '.join(lacking[entry])}{hint}"
+
+
+def _entry(place: Sequence[Any], values: Any) -> tuple[list[Any], list[str]]:
+    """The part of `place` that stands in the config (tags of a family do not), and the entries beside its last key."""
+    found: list[Any] = []
+    others: list[str] = []
+    for part in place:
+        if not isinstance(values, Mapping) or part not in values:
+            break
+        others = [str(name) for name in values if name != part]
+        found, values = [*found, part], values[part]
+    return found, others
 
 
 def _explain(problem: Mapping[str, Any]) -> str:
