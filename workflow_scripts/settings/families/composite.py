@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -182,7 +182,9 @@ def unlike_training(model: CheckpointsModel, index: Path) -> Iterator[tuple[str,
     kept = [entry.step for entry in found.checkpoints]
     if missing := [step for step in model.steps if step not in kept]:
         yield "steps", f"{missing} are not in {index}; it has {kept}"
+    trained: Any = found.provenance
+    for key in ("settings", "model", "strategy"):
+        trained = trained.get(key) if isinstance(trained, dict) else None
     # Converted checkpoints say nothing of their training.
-    trained = found.provenance.get("settings", {}).get("model", {}).get("strategy", model.strategy)
-    if trained != model.strategy:
+    if trained not in (None, model.strategy):
         yield "strategy", f"{model.strategy!r}, but {index} is of a training with {trained!r}; write {trained}"
