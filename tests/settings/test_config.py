@@ -94,6 +94,14 @@ def test_an_entry_whose_name_is_mistyped_is_told_once_and_with_the_name_meant(va
     assert model.strip().startswith("models.smollm2-laro: lacks ") and model.endswith("did you mean 'smollm2-lora'?")
 
 
+def test_what_an_item_of_a_list_or_the_whole_config_lacks_is_told_with_its_place(values):
+    values["training"]["instructions"]["sources"] = [{"share": 1}]
+    with pytest.raises(ConfigError, match=r"training\.instructions\.sources\.0: lacks asset, file, [a-z, ]+$"):
+        parse_config(values)
+    with pytest.raises(ConfigError, match="the config: lacks "):
+        parse_config({})
+
+
 def test_a_display_name_of_no_subset_is_refused(values):
     with pytest.raises(ConfigError, match=r"display\.subsets: 'mmul' is not defined; did you mean 'mmlu'"):
         parse_config(changed(values, "display/subsets/mmul", "MMLU"))

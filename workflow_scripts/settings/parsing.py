@@ -87,7 +87,7 @@ def _explained(problems: Sequence[Mapping[str, Any]], values: Mapping[str, Any])
             place, others = _entry(entry, values)
             near = difflib.get_close_matches(str(place[-1]), others, n=1) if place else []
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            yield entry, f"{'.'.join(map(str, place))}: lacks {', '.join(lacking[entry])}{hint}"
+            yield entry, f"{'.'.join(map(str, place)) or 'the config'}: lacks {', '.join(lacking[entry])}{hint}"
 
 
 def _entry(place: Sequence[Any], values: Any) -> tuple[list[Any], list[str]]:
@@ -95,9 +95,12 @@ def _entry(place: Sequence[Any], values: Any) -> tuple[list[Any], list[str]]:
     found: list[Any] = []
     others: list[str] = []
     for part in place:
-        if not isinstance(values, Mapping) or part not in values:
+        if isinstance(values, Mapping) and part in values:
+            others = [str(name) for name in values if name != part]
+        elif isinstance(values, list) and isinstance(part, int):
+            others = []
+        else:
             break
-        others = [str(name) for name in values if name != part]
         found, values = [*found, part], values[part]
     return found, others
 
